@@ -1,0 +1,7 @@
+"""``python -m napari_sam_amg`` is the command ``napari-sam-amg``."""
+
+import sys
+
+from napari_sam_amg.cli import main
+
+sys.exit(main())

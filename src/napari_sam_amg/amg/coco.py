@@ -1,0 +1,65 @@
+"""Masks as COCO records, the only place where boxes become XYWH and masks become run lengths."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from napari_sam_amg.amg.masks import Masks, OutputMode
+
+
+def records(masks: Masks, output_mode: OutputMode) -> list[dict[str, Any]]:
+    """See :meth:`napari_sam_amg.Masks.to_coco`."""
+    areas = masks.areas
+    return [
+        {
+            "segmentation": _segmentation(masks, row, output_mode),
+            "area": int(areas[row]),
+            "bbox": _xywh(masks.boxes[row]),
+            "predicted_iou": float(masks.predicted_iou[row]),
+            "point_coords": [masks.points[row].tolist()],
+            "stability_score": float(masks.stability_score[row]),
+            "crop_box": _xywh(masks.crop_boxes[row]),
+        }
+        for row in range(len(masks))
+    ]
+
+
+def _xywh(box: NDArray[np.int64]) -> list[int]:
+    """Width and height as the reference gives them: the difference of the box's coordinates."""
+    x0, y0, x1, y1 = box.tolist()
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def _segmentation(masks: Masks, row: int, output_mode: OutputMode) -> Any:
+    if output_mode == "binary_mask":
+        return masks.frame(row)
+    rle = uncompressed_rle(masks, row)
+    if output_mode == "uncompressed_rle":
+        return rle
+    if output_mode == "coco_rle":
+        encoded = coco_mask.frPyObjects(rle, *masks.size)
+        return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
+    raise ValueError(
+        f"output_mode={output_mode!r} is not allowed: choose one of binary_mask, uncompressed_rle, coco_rle"
+    )
+
+
+def uncompressed_rle(masks: Masks, row: int) -> dict[str, Any]:
+    """Run lengths down the columns of the full frame, background first, from the cutout alone."""
+    height, width = masks.size
+    rows, columns = masks.window(row)
+    cutout = masks.cutouts[row].astype(np.int8)
+    change = np.diff(np.pad(cutout, ((1, 1), (0, 0))), axis=0).T  # (columns, rows + 1)
+    column, start = np.nonzero(change == 1)
+    _, stop = np.nonzero(change == -1)
+    base = (column + columns.start) * height + rows.start
+    starts, stops = base + start, base + stop
+    joined = starts[1:] == stops[:-1]  # a run that goes on at the top of the next column
+    starts, stops = starts[np.append(True, ~joined)[: len(starts)]], stops[np.append(~joined, True)[: len(stops)]]
+    edges = np.concatenate([[0], np.stack([starts, stops], axis=1).ravel(), [height * width]])
+    counts = np.diff(edges)
+    if len(counts) > 1 and counts[-1] == 0:
+        counts = counts[:-1]
+    return {"size": [height, width], "counts": counts.tolist()}

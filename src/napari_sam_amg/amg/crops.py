@@ -1,0 +1,48 @@
+"""Crop boxes: the image itself, then ever smaller overlapping crops of it."""
+
+import math
+from dataclasses import dataclass
+
+from napari_sam_amg.params import AmgParameters
+
+
+@dataclass(frozen=True, slots=True)
+class CropBox:
+    """A part of the image: columns x0 .. x1 - 1, rows y0 .. y1 - 1, and the layer that it is in."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    layer: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def xyxy(self) -> tuple[int, int, int, int]:
+        return self.x0, self.y0, self.x1, self.y1
+
+
+def crop_boxes(size: tuple[int, int], params: AmgParameters) -> list[CropBox]:
+    """The whole image of (height, width) ``size``, then 4 ** n crops for every layer n.
+
+    Source: ``segment_anything.utils.amg.generate_crop_boxes``, the same boxes in the same order.
+    """
+    height, width = size
+    boxes = [CropBox(0, 0, width, height, 0)]
+    for layer in range(1, params.crop_n_layers + 1):
+        count = 2**layer
+        overlap = int(params.crop_overlap_ratio * min(size) * (2 / count))
+        columns, rows = _spans(width, count, overlap), _spans(height, count, overlap)
+        boxes += [CropBox(x0, y0, x1, y1, layer) for x0, x1 in columns for y0, y1 in rows]
+    return boxes
+
+
+def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
+    """``count`` spans that cover ``length`` pixels, neighbours overlapping by ``overlap``."""
+    span = math.ceil((overlap * (count - 1) + length) / count)
+    starts = [int((span - overlap) * index) for index in range(count)]
+    return [(start, min(start + span, length)) for start in starts]

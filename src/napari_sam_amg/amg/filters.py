@@ -1,0 +1,64 @@
+"""The filters of automatic mask generation, each a predicate over columns.
+
+Source of all: ``segment_anything.automatic_mask_generator`` and ``segment_anything.utils.amg``.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from napari_sam_amg.amg.crops import CropBox
+from napari_sam_amg.amg.masks import Candidates
+from napari_sam_amg.params import AmgParameters
+
+EDGE_TOLERANCE = 20  # px, the reference's
+
+
+def confident(predicted_iou: Tensor, params: AmgParameters) -> Tensor:
+    """Predicted IoU strictly above the threshold; a threshold of 0 keeps all."""
+    if params.pred_iou_thresh == 0:
+        return torch.ones_like(predicted_iou, dtype=torch.bool)
+    return predicted_iou > params.pred_iou_thresh
+
+
+def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArray[np.bool_]:
+    """Stability at or above the threshold; a threshold of 0 keeps all, NaN (no pixel at all) included."""
+    if params.stability_score_thresh == 0:
+        return np.ones(len(stability_score), dtype=bool)
+    return stability_score >= params.stability_score_thresh
+
+
+def stability_score(logits: NDArray[np.float32], mask_threshold: float, offset: float) -> float:
+    """IoU of the masks that result from a higher and a lower threshold; NaN if both are empty."""
+    union = np.count_nonzero(logits > mask_threshold - offset)
+    return np.count_nonzero(logits > mask_threshold + offset) / union if union else float("nan")
+
+
+def cut_by_crop(boxes: NDArray[np.int64], crop: CropBox, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which boxes touch an edge of their crop that is not an edge of the image of (height, width) ``size``."""
+    near_crop = np.abs(boxes - crop.xyxy) <= EDGE_TOLERANCE
+    near_image = np.abs(boxes - (0, 0, size[1], size[0])) <= EDGE_TOLERANCE
+    return np.any(near_crop & ~near_image, axis=1)
+
+
+def non_maximum(boxes: NDArray[np.int64], scores: NDArray[np.floating], iou_threshold: float) -> NDArray[np.int64]:
+    """Indices of the boxes that greedy non-maximum suppression keeps, best score first."""
+    box_tensor = torch.as_tensor(boxes, dtype=torch.float32)
+    one_class = torch.zeros(len(boxes), dtype=torch.int64)
+    kept = batched_nms(box_tensor, torch.as_tensor(np.ascontiguousarray(scores)).float(), one_class, iou_threshold)
+    return kept.numpy()
+
+
+def best_in_crop(candidates: Candidates, params: AmgParameters) -> Candidates:
+    """Remove duplicates within one crop: the higher predicted IoU wins."""
+    kept = non_maximum(candidates.boxes, candidates.predicted_iou, params.box_nms_thresh)
+    return candidates.select(kept)
+
+
+def best_between_crops(candidates: Candidates, params: AmgParameters) -> Candidates:
+    """Remove duplicates between crops: the mask from the smaller crop wins."""
+    crops = candidates.crop_boxes.astype(np.float32)
+    areas = (crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1])
+    return candidates.select(non_maximum(candidates.boxes, 1 / areas, params.crop_nms_thresh))

@@ -1,0 +1,73 @@
+"""A stack of image planes, read lazily, one plane at a time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneStack:
+    """An array of any number of axes of which the last two (three with colour) are the plane.
+
+    ``data``: NumPy, dask, zarr or anything else with shape, dtype and basic indexing; axes
+    (..., Y, X), or (..., Y, X, 3 or 4) with ``rgb``. ``fixed`` maps other axes to the one position
+    that is used, such as a channel; the rest are the stack, walked in C order.
+    Raises ``ValueError`` for data that cannot be segmented, naming shape or dtype.
+    """
+
+    data: Any
+    rgb: bool = False
+    fixed: Mapping[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
+        if dtype.kind not in "buif":
+            raise ValueError(f"pixels of type {dtype} cannot be segmented: allowed are integers, floats and booleans")
+        if len(shape) < 2 + self.rgb or (self.rgb and shape[-1] not in (3, 4)):
+            expected = "(..., Y, X, 3 or 4)" if self.rgb else "(..., Y, X)"
+            raise ValueError(f"an image of shape {shape} is not allowed: expected {expected}")
+        if min(self.plane_size) < MIN_SIDE:
+            height, width = self.plane_size
+            raise ValueError(f"the image is {height} x {width} pixels: each side must have at least {MIN_SIDE}")
+        if 0 in shape:
+            raise ValueError(f"an image of shape {shape} has no pixels")
+        for axis, position in self.fixed.items():
+            if not (0 <= axis < self.leading and 0 <= position < shape[axis]):
+                raise ValueError(f"position {position} of axis {axis} is outside an image of shape {shape}")
+
+    @property
+    def leading(self) -> int:
+        """Number of axes before the plane's."""
+        return len(self.data.shape) - 2 - self.rgb
+
+    @property
+    def plane_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        rows, columns = self.data.shape[self.leading : self.leading + 2]
+        return int(rows), int(columns)
+
+    @property
+    def stack_axes(self) -> tuple[int, ...]:
+        """The axes that are walked plane by plane."""
+        return tuple(axis for axis in range(self.leading) if axis not in self.fixed)
+
+    @property
+    def stack_shape(self) -> tuple[int, ...]:
+        """Their lengths; empty for a single plane."""
+        return tuple(int(self.data.shape[axis]) for axis in self.stack_axes)
+
+    @property
+    def indices(self) -> list[tuple[int, ...]]:
+        """The index of every plane along the stack axes, in C order."""
+        return list(np.ndindex(self.stack_shape))
+
+    def plane(self, index: tuple[int, ...]) -> NDArray[Any]:
+        """Read one plane: (H, W), or (H, W, 3) in colour (alpha is dropped)."""
+        position = {**self.fixed, **dict(zip(self.stack_axes, index, strict=True))}
+        plane = np.asarray(self.data[tuple(position[axis] for axis in range(self.leading))])
+        return plane[..., :3] if self.rgb else plane

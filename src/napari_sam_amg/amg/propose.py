@@ -1,0 +1,104 @@
+"""Phase 1: ask the model for candidates, one crop after another, one batch of points after another."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_sam_amg.amg.crops import CropBox, crop_boxes
+from napari_sam_amg.amg.filters import confident, cut_by_crop, stability_score, stable
+from napari_sam_amg.amg.masks import Candidates, box_of
+from napari_sam_amg.amg.prompts import layer_grids, point_batches
+from napari_sam_amg.amg.upsample import Logits, Patch, Upsampler, upsampler
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding
+from napari_sam_amg.sam.registry import ModelInfo
+
+
+class Model(Protocol):
+    """What automatic mask generation needs of a model."""
+
+    mask_threshold: float
+    info: ModelInfo
+
+    def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding: ...
+
+    def decode(self, embedding: ImageEmbedding, points: NDArray[np.float64], keep: "Keep") -> DecodedMasks: ...
+
+
+class Keep(Protocol):
+    def __call__(self, predicted_iou: Tensor, /) -> Tensor: ...
+
+
+def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
+    """How many batches of points an image of (height, width) ``size`` takes."""
+    per_layer = [-(-len(grid) // params.points_per_batch) for grid in layer_grids(params)]
+    return sum(per_layer[crop.layer] for crop in crop_boxes(size, params))
+
+
+def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[tuple[CropBox, Candidates]]:
+    """The candidates of every batch of points, after the filters that look at one mask alone.
+
+    ``image``: (H, W, 3) uint8 RGB. Yields once a batch, crops in the order of ``crop_boxes``.
+    """
+    grids = layer_grids(params)
+    for crop in crop_boxes((image.shape[0], image.shape[1]), params):
+        embedding = model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
+        upsample = None
+        for points in point_batches(crop, grids[crop.layer], params.points_per_batch):
+            decoded = model.decode(embedding, points, lambda iou: confident(iou, params))
+            upsample = upsample or _upsampler(decoded, embedding)
+            candidates = _measure(decoded, points, crop, upsample, model.mask_threshold, params)
+            candidates = candidates.select(~cut_by_crop(candidates.boxes, crop, (image.shape[0], image.shape[1])))
+            yield crop, candidates
+
+
+def _upsampler(decoded: DecodedMasks, embedding: ImageEmbedding) -> Upsampler:
+    low_res = decoded.low_res_logits.shape[-1]
+    return upsampler(low_res, embedding.img_size, embedding.input_size, embedding.original_size)
+
+
+def _measure(
+    decoded: DecodedMasks,
+    points: NDArray[np.float64],
+    crop: CropBox,
+    upsample: Upsampler,
+    mask_threshold: float,
+    params: AmgParameters,
+) -> Candidates:
+    """Stability score and box of every decoded mask; the unstable ones are dropped."""
+    lowest = mask_threshold - params.stability_score_offset
+    patches = upsample.patches(_to_numpy(decoded.low_res_logits), lowest)
+    measures = [_score_and_box(upsample.full(patch), patch, mask_threshold, params) for patch in patches]
+    shift = np.array([crop.x0, crop.y0])
+    rows = len(patches)
+    candidates = Candidates(
+        boxes=np.array([box for _, box in measures], np.int64).reshape(-1, 4) + np.tile(shift, 2),
+        predicted_iou=_to_numpy(decoded.predicted_iou),
+        stability_score=np.array([score for score, _ in measures], np.float32),
+        points=points[decoded.prompt_index.cpu().numpy()] + shift,
+        crop_boxes=np.tile(np.array(crop.xyxy, np.int64), (rows, 1)),
+        patches=patches,
+        upsamplers=[upsample] * rows,
+    )
+    return candidates.select(stable(candidates.stability_score, params))
+
+
+def _score_and_box(
+    logits: Logits, patch: Patch, mask_threshold: float, params: AmgParameters
+) -> tuple[float, tuple[int, int, int, int]]:
+    """Stability score, and box in the crop's frame; an empty mask has the reference's box of zeros."""
+    score = stability_score(logits, mask_threshold, params.stability_score_offset)
+    box = box_of(logits > mask_threshold)
+    if box is None:
+        return score, (0, 0, 0, 0)
+    x, y = patch.columns.start, patch.rows.start
+    return score, (box[0] + x, box[1] + y, box[2] + x, box[3] + y)
+
+
+def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = tensor.to(torch.float32).cpu().numpy()
+    return values

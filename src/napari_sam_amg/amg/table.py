@@ -1,0 +1,68 @@
+"""The features table: one row for every label id, the layout that napari's own table expects."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from skimage.measure import regionprops_table
+
+from napari_sam_amg.amg.labels import LabelPlane
+from napari_sam_amg.amg.masks import Masks
+
+BACKGROUND_ID = 0
+
+
+def plane_columns(axes: int) -> list[str]:
+    """Names of the columns that hold a plane's index: one for each stack axis."""
+    return ["plane"] if axes == 1 else [f"plane_{axis}" for axis in range(axes)]
+
+
+def plane_table(
+    masks: Masks,
+    painted: LabelPlane,
+    index: tuple[int, ...] = (),
+    pixel_size: tuple[float, float] | None = None,
+    area_column: str = "area_physical",
+    first_id: int = 1,
+) -> pd.DataFrame:
+    """One row per label of a plane, in order of id.
+
+    Columns: index (label id), the plane's index where there is a stack, area (px that the label
+    owns), area in physical units (``pixel_size`` (y, x) given), mask_area (px before overlaps were
+    resolved), visible_fraction, predicted_iou, stability_score, centroid_y/x (px), bbox_y0, bbox_x0,
+    bbox_y1, bbox_x1 (px, y1 and x1 not included, as scikit-image's), point_y/x (px, the prompt).
+    """
+    rows = painted.rows
+    # ids of one plane start far up in a stack: measure them from 1, since regionprops walks 1..max
+    local = np.where(painted.labels > 0, painted.labels - (first_id - 1), 0)
+    measured = regionprops_table(local, properties=("centroid", "bbox"))
+    table = pd.DataFrame({"index": np.arange(first_id, first_id + len(rows))})
+    for name, position in zip(plane_columns(len(index)), index, strict=True):
+        table[name] = position
+    table["area"] = painted.visible
+    if pixel_size is not None:
+        table[area_column] = painted.visible * (pixel_size[0] * pixel_size[1])
+    table["mask_area"] = painted.areas
+    table["visible_fraction"] = painted.visible / painted.areas
+    table["predicted_iou"] = masks.predicted_iou[rows]
+    table["stability_score"] = masks.stability_score[rows]
+    for axis, name in enumerate("yx"):
+        table[f"centroid_{name}"] = measured[f"centroid-{axis}"]
+    for place, name in enumerate(("y0", "x0", "y1", "x1")):
+        table[f"bbox_{name}"] = measured[f"bbox-{place}"]
+    table["point_y"], table["point_x"] = masks.points[rows, 1], masks.points[rows, 0]
+    return table
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The tables of all planes, one below the other."""
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def with_background(table: pd.DataFrame) -> pd.DataFrame:
+    """A first row for label 0, NaN but for its index.
+
+    napari's features table takes the row's number for the label id, so that row and id must agree.
+    """
+    background = pd.DataFrame({"index": [BACKGROUND_ID]})
+    return pd.concat([background, table], ignore_index=True)

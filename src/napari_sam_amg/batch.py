@@ -1,0 +1,189 @@
+"""One input file of a batch: read, segment, write, record."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import tqdm
+
+from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
+from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.io.discover import LABELS_ENDING, MASKS_ENDING, OVERLAY_ENDING, RECORD_ENDING, Job
+from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
+from napari_sam_amg.io.images import open_image
+from napari_sam_amg.io.raw_image import SourceImage
+from napari_sam_amg.io.record import file_sha256, is_complete, versions, write_record
+from napari_sam_amg.io.staging import staged
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.run import segment_planes
+
+FEATURES_ENDING = "_features.csv"
+COCO_ENDING = "_masks.json"
+AREA_COLUMN = "area_um2"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What holds for every file of a batch, besides the model and the parameters."""
+
+    formats: frozenset[str] = frozenset({"labels"})
+    overlay: bool = False
+    channel: int | None = None
+    intensities: IntensityRange | None = None  # None: percentiles of each image
+    pixel_size: float | None = None  # micrometres; None: from the file
+    overwrite: bool = False
+    skip_existing: bool = False
+    quiet: bool = False
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of the files that are written for each input, the record last: it says that the others are there."""
+        wanted = {
+            LABELS_ENDING: "labels" in self.formats,
+            FEATURES_ENDING: "labels" in self.formats,
+            COCO_ENDING: "coco-rle" in self.formats,
+            MASKS_ENDING: "masks" in self.formats,
+            OVERLAY_ENDING: self.overlay,
+            RECORD_ENDING: True,
+        }
+        return tuple(ending for ending, is_wanted in wanted.items() if is_wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file."""
+
+    masks: int  # before overlaps were resolved
+    labels: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """A model, and everything it is run with."""
+
+    model: Model
+    params: AmgParameters
+    options: Options
+
+    def segment(self, job: Job) -> str:
+        """Write the outputs of one file; returns a line that sums it up. Raises for anything that fails."""
+        targets = [job.output(ending) for ending in self.options.endings]
+        settings, sha256 = self._settings(), file_sha256(job.path)
+        if self.options.skip_existing and is_complete(targets[-1], settings, sha256, targets[:-1]):
+            return f"{job.path}: skipped, {targets[-1]} says that it is done"
+        _check_free(targets, self.options)
+        with open_image(job.path, self.options.channel) as source, staged(targets) as folder:
+            intensities = self.options.intensities or percentile_range(source.stack)
+            outcome = self._run(source, intensities, job, folder)
+            record = self._record(job, source, intensities, outcome)
+            record |= {"settings": settings, "outputs": [target.name for target in targets]}
+            record["input"]["sha256"] = sha256
+            write_record(folder / targets[-1].name, record)
+        return _summary(job, source, outcome, targets)
+
+    def _settings(self) -> dict[str, Any]:
+        """All that decides about the result, besides the input."""
+        info, intensities = self.model.info, self.options.intensities
+        return {
+            "model": {"name": info.name, "file": info.path_name, "sha256": info.sha256},
+            "parameters": dataclasses.asdict(self.params),
+            "channel": self.options.channel,
+            "intensities": None if intensities is None else [intensities.low, intensities.high],
+            "pixel_size": self.options.pixel_size,
+        }
+
+    def _pixel_size(self, source: SourceImage) -> tuple[float, float] | None:
+        given = self.options.pixel_size
+        return source.raw.pixel_size if given is None else (given, given)
+
+    def _exports(self, source: SourceImage, intensities: IntensityRange, base: Job) -> list[Export]:
+        makers: dict[str, Callable[[Path], Export]] = {
+            LABELS_ENDING: lambda path: LabelsTiff(path, source, self._pixel_size(source)),
+            FEATURES_ENDING: FeaturesCsv,
+            COCO_ENDING: CocoJson,
+            MASKS_ENDING: MaskFolder,
+            OVERLAY_ENDING: lambda path: OverlayPng(path, source, intensities),
+        }
+        return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
+
+    def _run(self, source: SourceImage, intensities: IntensityRange, job: Job, folder: Path) -> Outcome:
+        started, masks, labels = perf_counter(), 0, 0
+        exports = self._exports(source, intensities, dataclasses.replace(job, folder=folder))
+        steps = segment_planes(
+            source.stack, self.model, self.params,
+            intensities=intensities, pixel_size=self._pixel_size(source), area_column=AREA_COLUMN,
+        )  # fmt: skip
+        with self._bar(job) as bar:
+            for step in steps:
+                bar.total = step.total
+                bar.update(step.done - bar.n)
+                if step.result is None:
+                    continue
+                masks, labels = masks + len(step.result.masks), labels + len(step.result.features)
+                for export in exports:
+                    export.add(step.result)
+        for export in exports:
+            export.finish()
+        return Outcome(masks, labels, perf_counter() - started)
+
+    def _bar(self, job: Job) -> "tqdm.tqdm[Any]":
+        hidden = self.options.quiet or not sys.stderr.isatty()
+        return tqdm.tqdm(desc=job.path.name, unit=" batches", leave=False, disable=hidden)
+
+    def _record(self, job: Job, source: SourceImage, intensities: IntensityRange, outcome: Outcome) -> dict[str, Any]:
+        data = source.raw.data
+        return {
+            "input": {
+                "path": str(job.path.resolve()),
+                "bytes": job.path.stat().st_size,
+                "shape": list(data.shape),
+                "axes": source.raw.axes,
+                "dtype": str(data.dtype),
+            },
+            "planes": len(source.stack.indices),
+            "plane_size": list(source.stack.plane_size),
+            "channel": source.channel,
+            "note": source.note,
+            "intensities": {"low": intensities.low, "high": intensities.high},
+            "pixel_size_um": self._pixel_size(source),
+            "architecture": self.model.info.architecture,
+            "device": str(getattr(self.model, "device", "unknown")),
+            "masks": outcome.masks,
+            "labels": outcome.labels,
+            "seconds": round(outcome.seconds, 3),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+        }
+
+
+def _check_free(targets: list[Path], options: Options) -> None:
+    existing = [target for target in targets if target.exists()]
+    if not existing or options.overwrite:
+        return
+    if options.skip_existing:
+        raise ValueError(
+            f"{existing[0]} exists already, from another image or other settings, or incomplete: "
+            "add --overwrite to replace it"
+        )
+    raise ValueError(f"{existing[0]} exists already: give --overwrite to replace it, or --skip-existing to keep it")
+
+
+def _summary(job: Job, source: SourceImage, outcome: Outcome, targets: list[Path]) -> str:
+    height, width = source.stack.plane_size
+    planes = len(source.stack.indices)
+    size = f"{height} x {width} pixels, {_count(planes, 'plane')}"
+    found = f"{_count(outcome.masks, 'mask')}, {_count(outcome.labels, 'label')} in {outcome.seconds:.1f} s"
+    written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
+    hint = "" if outcome.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"
+    notes = "; ".join(note for note in (source.note, hint) if note)
+    return f"{job.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

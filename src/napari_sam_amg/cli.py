@@ -1,0 +1,194 @@
+"""The command ``napari-sam-amg``: no traceback, one line for each failure, exit status 0, 1, 2 or 130."""
+
+import argparse
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from io import TextIOWrapper
+from itertools import chain
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from napari_sam_amg.flags import given_parameters, merged, parse
+from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
+from napari_sam_amg.io.point_grids import read_point_grids
+from napari_sam_amg.io.staging import make_folder, remove_empty
+from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models
+
+if TYPE_CHECKING:
+    from napari_sam_amg.batch import Batch, Options
+    from napari_sam_amg.sam.model import Sam
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+DEMO_IMAGE = "nuclei.tif"
+_LONGEST_MESSAGE = 600  # characters
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    command = {"segment": _segment, "demo": _demo}[arguments.command]
+    with _quiet_libraries(), _terminated_as_interrupted():
+        try:
+            return command(arguments)
+        except KeyboardInterrupt:
+            print("napari-sam-amg: interrupted; images that were finished are kept", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            return _report("napari-sam-amg", error, arguments.debug)
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    given = given_parameters(arguments)
+    if "point_grids" in given:
+        given["point_grids"] = read_point_grids(given["point_grids"])
+    merged({}, given)  # what is not allowed is said before anything is loaded
+    jobs, failures = find_jobs(arguments.inputs, arguments.output, arguments.recursive)
+    for failure in failures:
+        _print_error(failure.path, failure.reason)
+    if not jobs:
+        return FAILED
+    made = make_folder(arguments.output)
+    try:
+        failed = _run(_load(arguments, given), jobs, arguments.debug)
+    finally:
+        remove_empty(made)
+    return FAILED if failed or failures else DONE
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    """The main job on a sample image, whose results may be replaced: they lie in a folder of their own."""
+    from napari_sam_amg.batch import Batch, Options
+    from napari_sam_amg.sam.checkpoint import load_model
+
+    make_folder(arguments.output)
+    model = load_model()
+    params = merged(model.info.amg_defaults, {})
+    batch = Batch(model, params, Options(overlay=True, overwrite=True, quiet=arguments.quiet))
+    with as_file(files("napari_sam_amg") / "plugin" / "data" / DEMO_IMAGE) as image:
+        jobs, _ = find_jobs([image], arguments.output)
+        failed = _run(batch, jobs, arguments.debug)
+    if not (failed or arguments.quiet):
+        print(f"open {jobs[0].output(OVERLAY_ENDING)} to see the result")
+    return FAILED if failed else DONE
+
+
+def _load(arguments: argparse.Namespace, given: dict[str, Any]) -> "Batch":
+    """The model, once for all inputs, and the parameters that suit it."""
+    from napari_sam_amg.amg.prompts import layer_grids
+    from napari_sam_amg.batch import Batch
+
+    options = _options(arguments)
+    model = _load_model(arguments)
+    known = find_known(arguments.model or "")
+    defaults = model.info.amg_defaults or (known.amg_defaults if known is not None else {})
+    params = merged(defaults, given)
+    layer_grids(params)  # grids and crop layers that do not fit each other fail here, not at every image
+    return Batch(model, params, options)
+
+
+def _load_model(arguments: argparse.Namespace) -> "Sam":
+    """The checkpoint if there is one; a model named beside it, as the reference wants it, must be of its kind."""
+    from napari_sam_amg.sam.checkpoint import CheckpointError, load_model
+
+    name, checkpoint = arguments.model, arguments.checkpoint
+    if name is not None and name not in known_models():
+        raise CheckpointError(f"model={name!r} is unknown: choose one of {', '.join(known_models())}")
+    if checkpoint is None:
+        return load_model(name or EMBEDDED, arguments.device)
+    model = load_model(checkpoint, arguments.device)
+    architecture = model.info.architecture
+    if name is not None and not f"{name}_".startswith(f"{architecture}_"):
+        raise CheckpointError(f"{checkpoint} is a {architecture} checkpoint, not {name}: leave out --model")
+    return model
+
+
+def _options(arguments: argparse.Namespace) -> "Options":
+    from napari_sam_amg.amg.preprocess import IntensityRange
+    from napari_sam_amg.batch import Options
+
+    if arguments.pixel_size is not None and not 0 < arguments.pixel_size < float("inf"):
+        raise ValueError(f"pixel_size={arguments.pixel_size} is not allowed: it must be a positive number")
+    return Options(
+        formats=frozenset(chain.from_iterable(arguments.formats or [("labels",)])),
+        overlay=arguments.overlay,
+        channel=arguments.channel,
+        intensities=IntensityRange(*arguments.intensities) if arguments.intensities else None,
+        pixel_size=arguments.pixel_size,
+        overwrite=arguments.overwrite,
+        skip_existing=arguments.skip_existing,
+        quiet=arguments.quiet,
+    )
+
+
+def _run(batch: "Batch", jobs: Sequence[Job], debug: bool) -> int:
+    """Segment one file after another; returns how many failed."""
+    failed = 0
+    for job in jobs:
+        try:
+            summary = batch.segment(job)
+        except Exception as error:
+            failed += 1
+            _report(job.path, error, debug)
+            continue
+        if not batch.options.quiet:
+            print(summary, flush=True)
+    return failed
+
+
+def _report(name: object, error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    _print_error(name, _explain(error))
+    return FAILED
+
+
+def _print_error(name: object, reason: str) -> None:
+    line = " ".join(reason.split())
+    print(f"{name}: error: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
+
+
+def _explain(error: Exception) -> str:
+    """What went wrong, in a line for people who look at cells, not at code."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in _OUT_OF_MEMORY):
+        return f"not enough memory: try a smaller --points-per-batch, or --device cpu ({text or 'no more is known'})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    if isinstance(error, ValueError):  # ours are written for users
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """No warnings of libraries between the lines; a name that the terminal cannot show is written with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """End on SIGTERM, which a cluster sends, as on Ctrl-C: cleaned up."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

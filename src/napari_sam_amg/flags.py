@@ -1,0 +1,174 @@
+"""The flags of the command line, those of the algorithm made from the fields of AmgParameters. Free of torch."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_sam_amg import __version__
+from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
+from napari_sam_amg.sam.registry import EMBEDDED, known_models
+
+FORMATS = ("labels", "coco-rle", "masks")
+DEMO_FOLDER = "napari-sam-amg-demo"
+
+_DESCRIPTION = "Segment everything in microscopy images with Segment Anything's automatic mask generation."
+_OUTPUTS = """\
+For every image NAME.tif, files are written into the folder DIR, each of them whole or not at all:
+  NAME_labels.tif    --format labels (the default): label image of the shape of the input, uint16 or uint32
+  NAME_features.csv  with it: one row a label (id, area, scores, centroid, bounding box, prompt)
+  NAME_masks.json    --format coco-rle: all masks, overlapping ones too, as the records that the reference's
+                     scripts/amg.py writes with --convert-to-rle; in a stack each has one more key, "plane"
+  NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);
+                     in a stack one such folder for each plane, plane_0000, plane_0001, ...
+  NAME_overlay.png   --overlay: the labels over the image; of a stack its middle plane
+  NAME_run.json      always: all settings, model, versions, timings, hash of the input
+A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
+
+exit status: 0 all done, 1 some input failed (the others are still done), 2 wrong usage, 130 interrupted
+"""
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command. Exits with 2 for wrong usage, as argparse does."""
+    return _parser().parse_args(_with_dashes(argv))
+
+
+def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The parameters that were given as flags, by name; point grids still as the path of their file."""
+    values = {spec.name: getattr(arguments, spec.name) for spec in dataclasses.fields(AmgParameters)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> AmgParameters:
+    """The reference's defaults, then the model's, then what was given."""
+    values = {**defaults, **given}
+    if "point_grids" in given and "points_per_side" not in given:
+        values["points_per_side"] = None
+    return AmgParameters(**values)
+
+
+def _with_dashes(argv: Sequence[str]) -> list[str]:
+    """Flags as Python spells them (--points_per_side) with dashes, up to a bare "--"."""
+    end = list(argv).index("--") if "--" in argv else len(argv)
+    return [_dashed(text) if text.startswith("--") else text for text in argv[:end]] + list(argv[end:])
+
+
+def _dashed(flag: str) -> str:
+    name, equals, value = flag.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("napari-sam-amg", description=_DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"napari-sam-amg {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_segment(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_segment(commands: Any) -> None:
+    parser = commands.add_parser(
+        "segment",
+        help="segment images and folders of images",
+        description=_DESCRIPTION,
+        epilog=_OUTPUTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="image (PNG, JPEG, TIFF), or folder of images"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    _add_model(parser)
+    _add_reading(parser)
+    _add_writing(parser)
+    _add_parameters(parser)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="segment a sample image with the model that is built in, offline",
+        description="Segment a sample image with the model that is built in, offline, and draw the result.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--output", type=Path, default=Path(DEMO_FOLDER), metavar="DIR", help=f"default: {DEMO_FOLDER}")
+    _add_messages(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", metavar="NAME", help=f"one of {', '.join(known_models())} (default: {EMBEDDED})")
+    group.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="checkpoint file; its architecture is found out by itself"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto, the fastest)")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reading")
+    group.add_argument("--recursive", action="store_true", help="search the subfolders of folders too")
+    group.add_argument(
+        "--channel", type=int, metavar="N",
+        help="channel to segment, counted from 0; of a colour image 0 is red (default: the first channel, all colours)",
+    )  # fmt: skip
+    group.add_argument(
+        "--intensities", nargs=2, type=float, metavar=("LOW", "HIGH"),
+        help="pixel values shown black and white to the model; 0 255 takes 8-bit images as they are "
+        "(default: the 0.1 and 99.8 percentiles of the image, of a stack the same for all planes)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pixel-size", type=float, metavar="UM",
+        help="micrometres, for the column area_um2 (default: from OME, ImageJ or resolution metadata, if any)",
+    )  # fmt: skip
+
+
+def _add_writing(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("writing")
+    group.add_argument(
+        "--format", action="append", type=_formats, metavar="FORMAT", dest="formats",
+        help=f"{', '.join(FORMATS)}; several with commas or by repeating the flag (default: labels)",
+    )  # fmt: skip
+    group.add_argument("--overlay", action="store_true", help="draw the labels over the image, NAME_overlay.png")
+    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    group.add_argument(
+        "--skip-existing", action="store_true",
+        help="skip images whose outputs are there already, from the same image and settings; resumes a batch",
+    )  # fmt: skip
+    _add_messages(group)
+
+
+def _add_messages(parser: Any) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summaries, errors only")
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not allowed: choose from {', '.join(FORMATS)}")
+    return names
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "automatic mask generation", "Defaults are those of Segment Anything, unless the model brings its own."
+    )
+    for spec in dataclasses.fields(AmgParameters):
+        group.add_argument(f"--{spec.name.replace('_', '-')}", **_flag(spec))
+
+
+def _flag(spec: "dataclasses.Field[Any]") -> dict[str, Any]:
+    """Keyword arguments of ``add_argument`` for one parameter; range and words are checked by AmgParameters."""
+    kind, allowed, choices = parameter_type(spec.name), spec.metadata["range"], parameter_choices(spec.name)
+    if kind is tuple:
+        return {"type": Path, "metavar": "FILE", "help": f"{spec.metadata['help']} A .json or .npy file."}
+    bounds = ", ".join(choices) if choices else str(allowed)
+    metavar = {int: "N", float: "X", str: "WORD"}[kind]
+    default = f"{spec.default:.4g}" if kind is float else str(spec.default)
+    text = f"{spec.metadata['help']} (default: {default}; allowed: {bounds})"
+    return {"type": kind, "metavar": metavar, "help": text.replace("%", "%%")}

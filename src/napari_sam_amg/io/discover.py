@@ -1,0 +1,109 @@
+"""From the arguments of a command to a list of files, and the names of what is written for each."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+LABELS_ENDING = "_labels.tif"
+OVERLAY_ENDING = "_overlay.png"
+RECORD_ENDING = "_run.json"
+MASKS_ENDING = "_masks"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input file, and where its outputs go: ``folder / (name + ending)``."""
+
+    path: Path
+    folder: Path
+    name: str
+
+    def output(self, ending: str) -> Path:
+        return self.folder / (self.name + ending)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that cannot be segmented, and why."""
+
+    path: Path
+    reason: str
+
+
+def find_jobs(inputs: Sequence[Path], output: Path, recursive: bool = False) -> tuple[list[Job], list[Failure]]:
+    """The files that the inputs name, folders in order of name, each file once; and what was not found.
+
+    Below a folder that is searched recursively, outputs lie in the same subfolders. Files that differ
+    in their ending only keep it in the names of their outputs. ``ValueError`` if the outputs of two
+    files would still have the same name.
+    """
+    jobs: dict[Path, Job] = {}
+    failures = []
+    for path in inputs:
+        try:
+            found = list(_files(path, recursive))
+        except OSError as error:
+            failures.append(Failure(path, f"cannot be searched: {error.strerror}"))
+            continue
+        if not found:
+            failures.append(Failure(path, _nothing_found(path)))
+        for file, subfolder in found:
+            jobs.setdefault(file.resolve(), Job(file, output / subfolder, _stem(file)))
+    return _distinct(list(jobs.values())), failures
+
+
+def _files(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
+    """Image files, each with the subfolder of ``path`` that it is in."""
+    if not path.is_dir():
+        if path.exists():
+            yield path, Path()
+        return
+    for folder, subfolders, names in os.walk(path, onerror=_raise):
+        subfolders[:] = sorted(name for name in subfolders if recursive and _is_foreign(Path(folder), name))
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and _is_foreign(Path(folder), name):
+                yield Path(folder) / name, Path(folder).relative_to(path)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_foreign(folder: Path, name: str) -> bool:
+    """Whether a file or folder is neither hidden nor an output of ours."""
+    if name.startswith(".") or name.endswith(LABELS_ENDING):
+        return False
+    endings = (ending for ending in (OVERLAY_ENDING, MASKS_ENDING) if name.endswith(ending))
+    return not any((folder / (name.removesuffix(ending) + RECORD_ENDING)).exists() for ending in endings)
+
+
+def _nothing_found(path: Path) -> str:
+    if path.is_dir():
+        return f"no image in this folder: looked for {', '.join(SUFFIXES)}"
+    return "no such file or folder"
+
+
+def _stem(path: Path) -> str:
+    stem = path.stem
+    return stem[: -len(".ome")] if stem.lower().endswith(".ome") and len(stem) > len(".ome") else stem
+
+
+def _distinct(jobs: list[Job]) -> list[Job]:
+    shared = Counter(_key(job) for job in jobs)
+    named = [replace(job, name=job.path.name) if shared[_key(job)] > 1 else job for job in jobs]
+    first: dict[str, Job] = {}
+    for job in named:
+        other = first.setdefault(_key(job), job)
+        if other is not job:
+            raise ValueError(
+                f"{other.path} and {job.path} would both be written as {job.output('_*')}: "
+                "segment them into different output folders"
+            )
+    return named
+
+
+def _key(job: Job) -> str:
+    return os.path.normcase(job.folder / job.name)

@@ -1,0 +1,86 @@
+"""What every reader returns: pixels that can be read plane by plane, and what their axes are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from napari_sam_amg.amg.planes import PlaneStack
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawImage:
+    """An image file as it is stored."""
+
+    data: Any  # array-like (..., Y, X) or (..., Y, X, S), read lazily where the file allows it
+    axes: str  # a letter for each axis of the data, tifffile's: T, Z, C, ..., then YX or YXS
+    pixel_size: tuple[float, float] | None = None  # (y, x) in micrometres
+    note: str = ""  # what was left out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceImage:
+    """An image file as it is segmented."""
+
+    stack: PlaneStack
+    stack_axes: str  # a letter for each axis of the stack
+    raw: RawImage
+    channel: int | None  # counted from 0; None if the file has no channels
+    note: str  # choices made without being asked, for the summary
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OneSample:
+    """One sample (colour, or grey without its alpha) of (..., Y, X, S) data, itself (..., Y, X)."""
+
+    data: Any
+    sample: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape[:-1])
+
+    @property
+    def dtype(self) -> Any:
+        return self.data.dtype
+
+    def __getitem__(self, index: tuple[int, ...]) -> Any:
+        return self.data[index][..., self.sample]
+
+
+def choose_channel(raw: RawImage, channel: int | None) -> SourceImage:
+    """Planes to segment: colour images as colour, of other channels the one that is asked for.
+
+    Without a choice an image of several channels gives its first. ``ValueError`` if there is no
+    such channel.
+    """
+    size = dict(zip(raw.axes, raw.data.shape, strict=True))
+    if "C" in size:
+        _check_channel(channel, size["C"])
+        fixed = {raw.axes.index("C"): channel or 0}
+        stack = PlaneStack(raw.data, rgb=size.get("S") in (3, 4), fixed=fixed)
+        return _source(raw, stack, channel or 0, _channel_note(channel, size["C"]))
+    if "S" not in size:
+        _check_channel(channel, 1)
+        return _source(raw, PlaneStack(raw.data), None, "")
+    if size["S"] in (3, 4) and channel is None:
+        return _source(raw, PlaneStack(raw.data, rgb=True), None, "")
+    _check_channel(channel, size["S"])
+    with_alpha = size["S"] == 2  # grey and alpha: nothing that a user would choose
+    note = "" if with_alpha else _channel_note(channel, size["S"])
+    return _source(raw, PlaneStack(OneSample(raw.data, channel or 0)), channel or 0, note)
+
+
+def _source(raw: RawImage, stack: PlaneStack, channel: int | None, note: str) -> SourceImage:
+    letters = "".join(raw.axes[axis] for axis in stack.stack_axes)
+    return SourceImage(stack, letters, raw, channel, ", ".join(text for text in (raw.note, note) if text))
+
+
+def _check_channel(channel: int | None, count: int) -> None:
+    if channel is not None and not 0 <= channel < count:
+        allowed = "0" if count == 1 else f"0 to {count - 1}"
+        raise ValueError(f"channel={channel} is not in this image: allowed is {allowed}")
+
+
+def _channel_note(channel: int | None, count: int) -> str:
+    if channel is not None or count == 1:
+        return ""
+    return f"channel 0 of 0..{count - 1} (--channel chooses)"

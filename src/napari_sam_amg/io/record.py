@@ -1,0 +1,50 @@
+"""The record of a run: everything that is needed to repeat it, and to tell whether it was the same."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from napari_sam_amg import __version__
+
+PACKAGES = ("numpy", "torch", "torchvision", "opencv-python-headless", "scikit-image", "pillow", "tifffile", "pandas")
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and everything that takes part in the result."""
+    found = {name: _version(name) for name in PACKAGES}
+    return {
+        "napari-sam-amg": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    } | {name: number for name, number in found.items() if number is not None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from the source tree, or another package in its place
+        return None
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+def is_complete(path: Path, settings: Mapping[str, Any], sha256: str, outputs: Sequence[Path]) -> bool:
+    """Whether the record at ``path`` says that these outputs are there, of the same input and settings."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        same = record["settings"] == json.loads(json.dumps(settings)) and record["input"]["sha256"] == sha256
+        written = set(record["outputs"])
+    except (OSError, ValueError, KeyError, TypeError):  # no record, or one that is none of ours
+        return False
+    return same and all(output.name in written and output.exists() for output in outputs)

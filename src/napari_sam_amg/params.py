@@ -1,0 +1,175 @@
+"""Every parameter of automatic mask generation: its default, range and help text, once.
+
+The form of the widget, the flags of the command line, the validation and the table in the README
+are all made from the fields of :class:`AmgParameters`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+OverlapPolicy = Literal["score", "small", "large"]
+Grids = tuple[tuple[tuple[float, float], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Allowed values of a parameter, and the step of its spin box."""
+
+    low: float
+    high: float
+    step: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
+
+
+def _parameter(default: Any, help: str, allowed: Range | None = None, basic: bool = False) -> Any:
+    return field(default=default, metadata={"help": help, "range": allowed, "basic": basic})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmgParameters:
+    """Parameters of automatic mask generation.
+
+    Names and defaults are those of ``segment_anything.SamAutomaticMaskGenerator``, followed by our
+    own. A value out of range raises ``ValueError`` naming the parameter, the value and what is
+    allowed.
+    """
+
+    points_per_side: int | None = _parameter(
+        32,
+        "Point prompts along each side of the image. More points find more small objects and take longer.",
+        Range(1, 512, 1),
+        basic=True,
+    )
+    points_per_batch: int = _parameter(
+        64, "Point prompts between two progress steps; Cancel takes effect after one batch.", Range(1, 4096, 1)
+    )
+    pred_iou_thresh: float = _parameter(
+        0.88,
+        "Drop masks that the model itself rates at or below this quality (its predicted IoU). 0: keep all.",
+        Range(0.0, 1.0, 0.01),
+        basic=True,
+    )
+    stability_score_thresh: float = _parameter(
+        0.95,
+        "Drop masks whose outline moves more than this when the mask threshold moves. 0: keep all.",
+        Range(0.0, 1.0, 0.01),
+        basic=True,
+    )
+    stability_score_offset: float = _parameter(
+        1.0, "How far the mask threshold is moved, both ways, to measure stability.", Range(0.0, 100.0, 0.1)
+    )
+    box_nms_thresh: float = _parameter(
+        0.7, "Of two masks whose boxes overlap by more than this IoU, the worse one is dropped.", Range(0.0, 1.0, 0.05)
+    )
+    crop_n_layers: int = _parameter(
+        0,
+        "Repeat on 4, 16, ... enlarged crops of the image to find small objects: 1 layer adds 4 crops, 2 add 20.",
+        Range(0, 5, 1),
+    )
+    crop_nms_thresh: float = _parameter(
+        0.7, "As box_nms_thresh, between masks of different crops; the smaller crop wins.", Range(0.0, 1.0, 0.05)
+    )
+    crop_overlap_ratio: float = _parameter(
+        512 / 1500, "Overlap of neighbouring crops as a share of the image's shorter side, halved in each layer.",
+        Range(0.0, 1.0, 0.01),
+    )
+    crop_n_points_downscale_factor: int = _parameter(
+        1, "Divide the points per side by this, once for every crop layer.", Range(1, 16, 1)
+    )
+    point_grids: Grids | None = _parameter(
+        None, "Explicit point grids, one per crop layer, (x, y) in 0..1; replaces points_per_side (Python and CLI only)."
+    )
+    min_mask_region_area: int = _parameter(
+        0,
+        "Remove holes and separate pieces of masks smaller than this many pixels. 0: off.",
+        Range(0, 100_000_000, 10),
+        basic=True,
+    )
+    # ours, not the reference's: they act when masks become labels
+    overlap: OverlapPolicy = _parameter(
+        "score",
+        "Which mask owns a pixel that several claim: 'score' the best predicted IoU, 'small' the smallest, "
+        "'large' the largest.",
+    )
+    min_visible_fraction: float = _parameter(
+        0.5,
+        "Drop a label of which less than this share is left after overlaps are resolved (no slivers). 0: keep all.",
+        Range(0.0, 1.0, 0.05),
+    )
+
+    def __post_init__(self) -> None:
+        if (self.points_per_side is None) == (self.point_grids is None):
+            raise ValueError(
+                "exactly one of points_per_side and point_grids must be given, got "
+                f"points_per_side={self.points_per_side!r} and point_grids="
+                f"{'None' if self.point_grids is None else 'a list'}"
+            )
+        for spec in dataclasses.fields(self):
+            check_value(spec.name, getattr(self, spec.name))
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(AmgParameters)
+
+
+def parameter_type(name: str) -> type:
+    """The plain type of a parameter: int, float, str, or tuple for the point grids."""
+    hint = _hints()[name]
+    if isinstance(hint, UnionType):
+        hint = next(arg for arg in get_args(hint) if arg is not type(None))
+    if get_origin(hint) is Literal:
+        return str
+    return get_origin(hint) or hint
+
+
+def parameter_choices(name: str) -> tuple[str, ...]:
+    """The allowed words of a parameter, empty if it is not one of words."""
+    hint = _hints()[name]
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def parameter_spec(name: str) -> "dataclasses.Field[Any]":
+    """The field of a parameter; its metadata holds "help", "range" and "basic"."""
+    return next(spec for spec in dataclasses.fields(AmgParameters) if spec.name == name)
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is allowed for the parameter ``name``."""
+    if value is None and type(None) in get_args(_hints()[name]):
+        return
+    if name == "point_grids":
+        _check_grids(value)
+    elif choices := parameter_choices(name):
+        if value not in choices:
+            raise ValueError(f"{name}={value!r} is not allowed: choose one of {', '.join(choices)}")
+    else:
+        _check_number(name, value)
+
+
+def _check_number(name: str, value: Any) -> None:
+    kind, allowed = parameter_type(name), parameter_spec(name).metadata["range"]
+    numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not numeric or (kind is int and not float(value).is_integer()):
+        raise ValueError(f"{name}={value!r} is not allowed: it must be {_KIND_WORDS[kind]} from {allowed}")
+    if not allowed.low <= value <= allowed.high:
+        raise ValueError(f"{name}={value!r} is out of range: allowed is {allowed}")
+
+
+_KIND_WORDS = {int: "a whole number", float: "a number"}
+
+
+def _check_grids(grids: Sequence[Any]) -> None:
+    if not grids:
+        raise ValueError("point_grids is empty: give one list of (x, y) points in 0..1 per crop layer")
+    for layer, grid in enumerate(grids):
+        for point in grid:
+            if len(point) != 2 or not all(0 <= coordinate <= 1 for coordinate in point):
+                raise ValueError(f"point_grids[{layer}] holds {point!r}: points are (x, y) with both in 0..1")

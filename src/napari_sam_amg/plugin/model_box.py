@@ -1,0 +1,101 @@
+"""Which model, on which device."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari.qt.threading import FunctionWorker, create_worker
+from qtpy.QtCore import Signal
+from qtpy.QtGui import QEnterEvent
+from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_sam_amg.plugin.checkpoint_defaults import missing_reason, model_defaults
+from napari_sam_amg.plugin.problems import Problem
+from napari_sam_amg.plugin.rows import add_row, combo, form_layout
+from napari_sam_amg.sam.registry import EMBEDDED, known_models
+
+FROM_FILE = "checkpoint file..."
+DEVICES = ("auto", "cpu", "cuda", "mps")
+MODEL_HELP = (
+    f"'{EMBEDDED}' comes with the plugin. The others are files that you download once. "
+    "Choosing a model sets the thresholds that suit it."
+)
+FILE_FILTER = "Checkpoints (*.pt *.pth *.ckpt);;All files (*)"
+
+
+class ModelBox(QWidget):
+    """Says which parameters suit the model as soon as one is chosen."""
+
+    changed = Signal()
+    suited = Signal(object)  # parameters by name, see ParameterForm.apply_model
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reading: FunctionWorker[Any] | None = None
+        self.model = combo([*known_models(), FROM_FILE])
+        self.path = QLineEdit()
+        self.path.setPlaceholderText("SAM checkpoint")
+        self.browse = QPushButton("Browse...")
+        self.device = combo(list(DEVICES))
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self._file = QWidget()
+        column = QVBoxLayout(self._file)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.path)
+        column.addWidget(self.browse)
+        self.form = form_layout(self)
+        add_row(self.form, "Model", self.model, MODEL_HELP)
+        add_row(self.form, "File", self._file, "A checkpoint of SAM, MobileSAM, micro-sam or this plugin.")
+        add_row(self.form, "Device", self.device, "Where to compute; 'auto' takes a graphics card if there is one.")
+        self.form.setRowVisible(self._file, False)
+        self.model.currentTextChanged.connect(self._choose)
+        self.path.textChanged.connect(self._choose)
+        self.browse.clicked.connect(self._browse)
+        self.device.currentTextChanged.connect(lambda *_: self.changed.emit())
+
+    def enterEvent(self, event: QEnterEvent | None) -> None:
+        """A file that was missing may be there by now."""
+        super().enterEvent(event)
+        self.changed.emit()
+
+    @property
+    def from_file(self) -> bool:
+        return self.model.currentText() == FROM_FILE
+
+    @property
+    def chosen(self) -> str:
+        """A known name or a path, as ``load_model`` takes it."""
+        return self.path.text().strip() if self.from_file else self.model.currentText()
+
+    def problems(self) -> list[Problem]:
+        reason = missing_reason(self.chosen)
+        control = self.path if self.from_file else self.model
+        return [Problem(control, f"Model: {reason}")] if reason else []
+
+    def _browse(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Choose a SAM checkpoint", self.path.text(), FILE_FILTER)
+        if path:
+            self.path.setText(path)
+
+    def _choose(self, *_: Any) -> None:
+        self.form.setRowVisible(self._file, self.from_file)
+        self.changed.emit()
+        self.find_defaults()
+
+    def find_defaults(self) -> None:
+        """Find what suits the chosen model; a file is read in the background, it may have to be hashed."""
+        model = self.chosen
+        if missing_reason(model) is not None and self.from_file:
+            return
+        if not self.from_file:
+            self.suited.emit(model_defaults(model))
+            return
+        self._reading = create_worker(model_defaults, model)
+        self._reading.returned.connect(lambda defaults: self._found(model, defaults))
+        self._reading.start()
+
+    def _found(self, model: str, defaults: Mapping[str, float]) -> None:
+        """Ignore an answer that comes after another model was chosen."""
+        if model == self.chosen:
+            self.suited.emit(defaults)

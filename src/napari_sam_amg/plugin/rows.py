@@ -1,0 +1,37 @@
+"""How a row of the widget looks: one column of labels and one of controls, narrow enough for a dock."""
+
+from html import escape
+
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
+
+LABEL_WIDTH = 118  # px; the same in every group, so that the controls stand in one column
+CONTROL_WIDTH = 120  # px, at least
+COMBO_CHARACTERS = 10  # a combo box as wide as its longest layer name would widen the whole window
+
+
+def form_layout(parent: QWidget) -> QFormLayout:
+    """Rows without margins, the controls as wide as there is room."""
+    layout = QFormLayout(parent)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return layout
+
+
+def add_row(layout: QFormLayout, text: str, control: QWidget, tooltip: str) -> None:
+    """``tooltip``: plain text, or rich text that begins with <qt>."""
+    rich = tooltip if tooltip.startswith("<qt>") else f"<qt>{escape(tooltip)}</qt>"  # rich text wraps, plain does not
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setFixedWidth(LABEL_WIDTH)
+    control.setMinimumWidth(CONTROL_WIDTH)
+    for part in (label, control):
+        part.setToolTip(rich)
+    layout.addRow(label, control)
+
+
+def combo(items: list[str]) -> QComboBox:
+    box = QComboBox()
+    box.addItems(items)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(COMBO_CHARACTERS)
+    return box

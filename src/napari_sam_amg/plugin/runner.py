@@ -1,0 +1,151 @@
+"""One run, from the Run button to the last plane: the worker, the layer it fills, the progress."""
+
+import time
+from collections import deque
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from qtpy.QtCore import QObject, Signal
+
+from napari_sam_amg.plugin.live import LiveLabels
+from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
+
+#: Runs outlive the widget that started them until their worker has stopped.
+_running: "set[Runner]" = set()
+_END = object()
+
+
+class Runner(QObject):
+    """Start it once. Signals and slots are on the main thread."""
+
+    progressed = Signal(int, int, str)  # batches done, of how many, in words; 0 of 0 while nothing is known
+    finished = Signal(str)  # how it ended, in words
+
+    def __init__(self, viewer: Viewer, job: Job) -> None:
+        super().__init__()
+        self._viewer, self._job = viewer, job
+        self._live: LiveLabels | None = None
+        self._bar: Any = None
+        self._failure = ""
+        self._cancelled = False
+        self._planes = len(job.source.stack.indices)
+        self._began = 0.0
+        self._arrived: deque[Any] = deque()
+        self._handling = False
+        self._worker = create_worker(work, job)
+        self._worker.yielded.connect(self._take)
+        self._worker.finished.connect(self._take_end)
+
+    def start(self) -> None:
+        _running.add(self)
+        self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Stop after the batch of points that is being computed; finished planes stay."""
+        self._cancelled = True
+        self._worker.quit()
+
+    @property
+    def layer(self) -> Any:
+        """The labels layer; None before the first plane is finished."""
+        return self._live.layer if self._live else None
+
+    def _take_end(self) -> None:
+        """superqt emits ``finished`` in every case: returned, aborted or failed."""
+        self._take(_END)
+
+    def _take(self, item: Any) -> None:
+        """Handle what arrives in its order.
+
+        napari's progress bar runs the event loop when it is updated, so the next item may arrive
+        while one is being handled: it waits.
+        """
+        self._arrived.append(item)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._arrived:
+                self._handle(self._arrived.popleft())
+        finally:
+            self._handling = False
+
+    def _handle(self, item: Any) -> None:
+        if item is _END:
+            self._end()
+        elif isinstance(item, Stage):
+            self.progressed.emit(0, 0, f"{item.text}...")
+        elif isinstance(item, Failure):
+            self._failure = item.message
+        elif isinstance(item, Ready):
+            self._began = time.perf_counter()
+            self._live = LiveLabels(self._viewer, self._job.source, item.record)
+        else:
+            self._step(item)
+
+    def _step(self, step: Any) -> None:
+        assert self._live is not None
+        self._advance(step.done, step.total)
+        if step.result is not None:
+            self._live.add(step.result)
+        if self._live.was_removed and not self._cancelled:
+            self.cancel()
+        self.progressed.emit(step.done, step.total, self._words(step.done, step.total))
+
+    def _advance(self, done: int, total: int) -> None:
+        """The bar in napari's activity dock, which shows an ETA of its own."""
+        if self._bar.total != total:
+            self._bar.reset(total)
+        self._bar.update(done - self._bar.n)
+
+    def _words(self, done: int, total: int) -> str:
+        if self._cancelled:
+            return "Cancelling..."
+        planes = f"Plane {min(self._live_planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
+        elapsed = time.perf_counter() - self._began
+        return f"{planes}{100 * done // total} %, {duration(elapsed / done * (total - done))} left"
+
+    @property
+    def _live_planes(self) -> int:
+        return self._live.planes if self._live else 0
+
+    def _end(self) -> None:
+        """The worker is done, by whatever way."""
+        _running.discard(self)
+        self._bar.close()
+        if self._live is not None:
+            self._live.finish("failed" if self._failure else "cancelled" if self._cancelled else "finished")
+        if self._failure:
+            show_error(self._failure)
+        self.finished.emit(self._summary())
+
+    def _summary(self) -> str:
+        done = f"{self._live_planes} of {self._planes} planes" if self._planes > 1 else f"{self._live_planes} plane"
+        if self._failure:
+            return f"{self._failure} ({done} finished)" if self._live_planes else self._failure
+        if self._live is not None and self._live.was_removed:
+            return "Stopped: the layer of the results was removed."
+        if self._cancelled:
+            return f"Cancelled: {done} finished, they stay in the layer." if self._live_planes else "Cancelled."
+        assert self._live is not None
+        return _found(self._live.masks, time.perf_counter() - self._began)
+
+
+def _found(masks: int, seconds: float) -> str:
+    if not masks:
+        return "No masks found. Lower the two thresholds, or check what is black and white under Brightness."
+    return f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}."
+
+
+def duration(seconds: float) -> str:
+    """Rounded as one would say it: 8 s, 2 min 05 s, 1 h 12 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -1,0 +1,156 @@
+"""The dock widget: choices on top, Run and Cancel, progress, and what is wrong."""
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_sam_amg.plugin.form import ParameterForm
+from napari_sam_amg.plugin.image_box import ImageBox
+from napari_sam_amg.plugin.model_box import ModelBox
+from napari_sam_amg.plugin.problems import RED, Problem, mark
+from napari_sam_amg.plugin.runner import Runner
+from napari_sam_amg.plugin.work import Job
+
+FEATURES_TABLE = ("napari", "Features table widget")
+LEAST_HEIGHT = 120  # px of the fields
+
+
+class SegmentWidget(QWidget):
+    """Segment everything in an image layer."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.runner: Runner | None = None  # while it runs
+        self._viewer = napari_viewer
+        self.image_box = ImageBox(napari_viewer)
+        self.model_box = ModelBox()
+        self.form = ParameterForm()
+        self.run_button = QPushButton("Run")
+        self.cancel_button = QPushButton("Cancel")
+        self.table_button = QPushButton("Show table of results")
+        self.bar = QProgressBar()
+        self.status = _wrapped_label()
+        self.message = _wrapped_label()
+        self.message.setStyleSheet(f"color: {RED};")
+        self._marked: list[QWidget] = []
+        self._arrange()
+        self._connect()
+        self.model_box.find_defaults()
+        self._check()
+
+    def _arrange(self) -> None:
+        """Fields scroll where the window is low; the buttons and the progress never do."""
+        fields = QWidget()
+        column = QVBoxLayout(fields)
+        column.setContentsMargins(0, 0, 0, 0)
+        for box in (self.image_box, self.model_box, self.form):
+            column.addWidget(box)
+        column.addStretch()
+        scroll = FieldScroll()
+        scroll.setWidget(fields)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button)
+        buttons.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(scroll, stretch=1)
+        layout.addWidget(self.message)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.status)
+        layout.addWidget(self.table_button)
+
+    def _connect(self) -> None:
+        for box in (self.image_box, self.model_box, self.form):
+            box.changed.connect(self._check)
+        self.model_box.suited.connect(self.form.apply_model)
+        self.run_button.clicked.connect(self.run)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.table_button.clicked.connect(self.show_table)
+        self.run_button.setToolTip("Segment the image with these settings.")
+        self.cancel_button.setToolTip("Stop after the current batch of points. Planes that are finished stay.")
+        self.table_button.setToolTip("napari's features table: one row for each mask, linked to the labels layer.")
+
+    def problems(self) -> list[Problem]:
+        """What keeps Run from working, empty if nothing does."""
+        return [*self.image_box.problems(), *self.model_box.problems(), *self.form.problems()]
+
+    def _check(self) -> None:
+        """Mark what is bad, say why, and let nothing run until it is good."""
+        problems = self.problems()
+        bad = [problem.control for problem in problems]
+        for control in self._marked:
+            mark(control, control in bad)
+        for control in bad:
+            mark(control, True)
+        self._marked = bad
+        self.message.setText("\n".join(problem.message for problem in problems))
+        self.message.setVisible(bool(problems))
+        self.run_button.setEnabled(not problems and self.runner is None)
+        self.cancel_button.setEnabled(self.runner is not None)
+
+    def run(self) -> None:
+        """Segment what is chosen now; changes made while it runs are for the next run."""
+        job = Job(
+            source=self.image_box.source(),
+            params=self.form.parameters(),
+            model=self.model_box.chosen,
+            device=self.model_box.device.currentText(),
+            use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
+        )
+        self.runner = Runner(self._viewer, job)
+        self.runner.progressed.connect(self._show_progress)
+        self.runner.finished.connect(self._show_end)
+        self._check()
+        self.runner.start()
+
+    def cancel(self) -> None:
+        if self.runner is not None:
+            self.runner.cancel()
+            self.cancel_button.setEnabled(False)
+            self.status.setText("Cancelling...")
+
+    def _show_progress(self, done: int, total: int, words: str) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.status.setText(words)
+
+    def _show_end(self, words: str) -> None:
+        self.runner = None
+        if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
+            self.bar.setRange(0, 1)
+        self.status.setText(words)
+        self._check()
+
+    def show_table(self) -> None:
+        """Open napari's own features table."""
+        self._viewer.window.add_plugin_dock_widget(*FEATURES_TABLE)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """A widget whose dock was closed has no Cancel button any more: stop the run."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
+            self.cancel()
+
+
+class FieldScroll(QScrollArea):
+    """Scrolls up and down only: never narrower than what is in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:
+        inner, bar = self.widget(), self.verticalScrollBar()
+        if inner is None or bar is None:
+            return super().minimumSizeHint()
+        return QSize(inner.minimumSizeHint().width() + bar.sizeHint().width() + 2, LEAST_HEIGHT)
+
+
+def _wrapped_label() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

@@ -1,0 +1,138 @@
+"""What runs in the worker thread. Nothing here touches a layer or a widget."""
+
+import platform
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.explain import explain
+from napari_sam_amg.plugin.layers import SourceImage
+from napari_sam_amg.plugin.torch_loader import load_torch
+from napari_sam_amg.sam.registry import EMBEDDED, embedded_path
+
+if TYPE_CHECKING:
+    from napari_sam_amg.amg.propose import Model
+    from napari_sam_amg.run import Step
+
+PACKAGES = ("napari-sam-amg", "torch", "napari", "numpy")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A run, complete when it is started."""
+
+    source: SourceImage
+    params: AmgParameters
+    model: str  # a known name or a path
+    device: str
+    use_contrast_limits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is being prepared."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded: what the layer's metadata says about it and about the run."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The run is over."""
+
+    message: str
+
+
+def work(job: Job) -> "Iterator[Stage | Ready | Step | Failure]":
+    """Load the model, segment, and turn errors into words.
+
+    Errors are yielded, not raised: napari shows a raised one with its traceback, and its workers
+    swallow every ``RuntimeError``, which is what torch raises.
+    """
+    try:
+        yield from _steps(job)
+    except Exception as error:
+        yield Failure(explain(error))
+
+
+def _steps(job: Job) -> "Iterator[Stage | Ready | Step]":
+    yield Stage("Loading the model")
+    load_torch()
+    from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
+    from napari_sam_amg.run import segment_planes
+
+    model = loaded_model(job.model, job.device)
+    yield Stage("Reading the image")
+    source = job.source
+    # percentiles are of the whole stack also for one plane, so that a plane looks the same in either run
+    limits = IntensityRange(*source.contrast_limits) if job.use_contrast_limits else percentile_range(source.whole)
+    yield Ready(record(job, model, (limits.low, limits.high)))
+    yield from segment_planes(
+        source.stack,
+        model,
+        job.params,
+        intensities=limits,
+        pixel_size=source.pixel_size,
+        area_column=source.area_column,
+    )
+
+
+_lock = threading.Lock()
+_loaded: "dict[tuple[str, str, float], Model]" = {}  # the model used last, and no other: they are large
+
+
+def loaded_model(name: str, device: str) -> "Model":
+    """The model of the previous run if it is the same, else load it."""
+    from napari_sam_amg.sam import checkpoint
+
+    key = (name, device, _modified(name))
+    with _lock:
+        if key not in _loaded:
+            _loaded.clear()
+            _loaded[key] = checkpoint.load_model(name, device)
+        return _loaded[key]
+
+
+def _modified(name: str) -> float:
+    """When a checkpoint file was written, so that a new file of the same name is loaded."""
+    path = embedded_path() if name == EMBEDDED else Path(name)
+    return path.stat().st_mtime if path.is_file() else 0.0
+
+
+def record(job: Job, model: "Model", intensities: tuple[float, float]) -> dict[str, Any]:
+    """Everything needed to repeat the run, as JSON has it."""
+    source, info = job.source, model.info
+    return {
+        "parameters": asdict(job.params),
+        "model": {
+            "name": info.name,
+            "architecture": info.architecture,
+            "file": info.path_name,
+            "sha256": info.sha256,
+        },
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "device": str(getattr(model, "device", job.device)),
+        "intensities": {
+            "from": "contrast limits" if job.use_contrast_limits else "percentiles",
+            "low": intensities[0],
+            "high": intensities[1],
+        },
+        "source": {
+            "layer": source.name,
+            "shape": [int(length) for length in source.whole.data.shape],
+            "dtype": str(source.whole.data.dtype),
+            "rgb": source.whole.rgb,
+            "channel": {str(axis): position for axis, position in source.whole.fixed.items()},
+            "plane": None if source.at is None else list(source.at),
+        },
+    }

@@ -1,0 +1,112 @@
+"""From a model's name or a checkpoint file to a model that is ready to run."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.image_encoder import ImageEncoderViT
+from napari_sam_amg.sam.model import Sam
+from napari_sam_amg.sam.registry import (
+    EMBEDDED,
+    CheckpointError,
+    KnownModel,
+    ModelInfo,
+    embedded_path,
+    find_known,
+    find_sha256,
+    hash_file,
+    known_models,
+    known_path,
+)
+from napari_sam_amg.sam.state_dict import EXPECTED, Contents, check_state, read_contents
+from napari_sam_amg.sam.tiny_vit import TinyViT
+from napari_sam_amg.sam.unet_encoder import UnetEncoder
+
+__all__ = ["CheckpointError", "available_devices", "build_sam", "known_models", "load_model", "select_device"]
+
+
+def load_model(name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto") -> Sam:
+    """A model in eval mode on ``device``, its ``info`` filled in.
+
+    ``name_or_path``: one of ``known_models()``, or the path of a checkpoint; a name wins over a file
+    of the same name. Raises ``CheckpointError`` (a ``ValueError``) if there is no such model, or its
+    file is damaged or of another kind.
+    """
+    target = select_device(device)
+    known = find_known(name_or_path) if isinstance(name_or_path, str) else None
+    path = known_path(known) if known is not None else _local_path(name_or_path)
+    model, contents = _read_model(path)
+    model.info = _describe(path, contents, known)
+    return model.requires_grad_(False).eval().to(target)
+
+
+def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
+    path = embedded_path() if name_or_path == EMBEDDED else Path(name_or_path).expanduser()
+    if name_or_path == "" or not path.exists():
+        raise CheckpointError(
+            f"{os.fspath(name_or_path)!r} is neither a known model ({', '.join(known_models())}) nor an existing file"
+        )
+    return path
+
+
+def _read_model(path: Path) -> tuple[Sam, Contents]:
+    try:
+        contents = read_contents(path)
+        model = build_sam(contents.config)
+        check_state(contents.state, model.state_dict(), contents.config.architecture)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}; expected {EXPECTED}") from error.__cause__
+    model.load_state_dict({key: _own_copy(value) for key, value in contents.state.items()}, assign=True)
+    return model, contents
+
+
+def build_sam(config: SamConfig) -> Sam:
+    """A model of these sizes without its weights: a vision transformer is left on the meta device."""
+    if config.architecture == "unet":
+        return Sam(config, UnetEncoder(config.img_size, config.embed_dim, **config.encoder))
+    with torch.device("meta"):  # to make up 600 million numbers that are replaced at once takes seconds
+        encoder: nn.Module
+        if config.architecture == "vit_t":
+            encoder = TinyViT(config.img_size, out_chans=config.embed_dim, **config.encoder)
+        else:
+            encoder = ImageEncoderViT(config.img_size, out_chans=config.embed_dim, **config.encoder)
+    return Sam(config, encoder)
+
+
+def _own_copy(value: Tensor) -> Tensor:
+    """In memory, so that nothing breaks when the mapped file is overwritten; floats as float32."""
+    return value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+
+
+def _describe(path: Path, contents: Contents, known: KnownModel | None) -> ModelInfo:
+    sha256 = hash_file(path)
+    known = known or find_sha256(sha256)
+    defaults = contents.amg_defaults
+    if defaults is None:
+        defaults = known.amg_defaults if known is not None else {}
+    own_name = EMBEDDED if path == embedded_path() else path.stem
+    return ModelInfo(
+        name=known.name if known is not None else own_name,
+        architecture=contents.config.architecture,
+        path_name=path.name,
+        sha256=sha256,
+        amg_defaults=defaults,
+    )
+
+
+def available_devices() -> tuple[str, ...]:
+    """What ``load_model`` can run on here, the fastest first."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return (*(["cuda"] if cuda else []), *cuda, *mps, "cpu")
+
+
+def select_device(device: str) -> torch.device:
+    """The device of this name; "auto" takes the fastest."""
+    available = available_devices()
+    if device != "auto" and device not in available:
+        raise ValueError(f"device={device!r} is not available: choose one of auto, {', '.join(available)}")
+    return torch.device(available[0] if device == "auto" else device)

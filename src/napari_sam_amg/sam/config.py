@@ -1,0 +1,26 @@
+"""The sizes that tell one SAM model from another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SamConfig:
+    """Everything needed to build a model before its weights are loaded."""
+
+    architecture: str  # "vit_h", "vit_l", "vit_b", "vit_t" or "unet"
+    img_size: int = 1024  # side of the padded, square input (px)
+    stride: int = 16  # input pixels per image token
+    embed_dim: int = 256  # channels of the image embedding
+    decoder_depth: int = 2
+    decoder_heads: int = 8
+    decoder_mlp_dim: int = 2048
+    iou_head_hidden_dim: int = 256
+    mask_in_chans: int = 16
+    encoder: Mapping[str, Any] = field(default_factory=dict)  # arguments of the image encoder
+
+    @property
+    def grid_side(self) -> int:
+        """Image tokens along one side of the input."""
+        return self.img_size // self.stride

@@ -1,0 +1,39 @@
+"""Small layers that several parts of SAM share."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.Module):
+    """Layer norm over the channels of an (B, C, H, W) tensor.
+
+    Source: ``segment_anything.modeling.common.LayerNorm2d``.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)
+        return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between. Source: ``segment_anything.modeling.mask_decoder.MLP``."""
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
+        super().__init__()
+        widths = [input_dim, *[hidden_dim] * (num_layers - 1), output_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        out: Tensor = self.layers[-1](x)
+        return out

@@ -1,0 +1,115 @@
+"""SAM's mask decoder, in two steps: read the image for all prompts, then draw the masks worth it.
+
+Source: ``segment_anything.modeling.mask_decoder.MaskDecoder``; same state-dict keys, same result.
+
+The predicted IoU needs one token only, while the upscaler that turns image tokens into a mask is a
+quarter of the decoder's work. So ``read`` gives the predicted IoU of every mask of every prompt,
+and ``draw`` upscales for the surviving ones.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam_amg.sam.layers import MLP, LayerNorm2d
+from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What the transformer found for P prompts."""
+
+    mask_tokens: Tensor  # (P, masks, C)
+    keys: Tensor  # (P, N, C) image tokens
+    predicted_iou: Tensor  # (P, masks)
+    grid_size: tuple[int, int]  # (rows, columns), N = rows * columns
+
+
+UpscalingLayers = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.GELU, nn.ConvTranspose2d, nn.GELU]
+
+
+class MaskDecoder(nn.Module):
+    """Predicts masks from an image embedding and prompt embeddings."""
+
+    def __init__(
+        self,
+        transformer_dim: int,
+        transformer: TwoWayTransformer,
+        num_multimask_outputs: int = 3,
+        iou_head_depth: int = 3,
+        iou_head_hidden_dim: int = 256,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.num_mask_tokens = num_multimask_outputs + 1
+        self.iou_token = nn.Embedding(1, transformer_dim)
+        self.mask_tokens = nn.Embedding(self.num_mask_tokens, transformer_dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(transformer_dim, transformer_dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(transformer_dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(transformer_dim // 4, transformer_dim // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(transformer_dim, transformer_dim, transformer_dim // 8, 3) for _ in range(self.num_mask_tokens)
+        )
+        self.iou_prediction_head = MLP(transformer_dim, iou_head_hidden_dim, self.num_mask_tokens, iou_head_depth)
+
+    def prepare(self, image_embedding: Tensor, image_pe: Tensor, dense_prompt: Tensor) -> ImageSide:
+        """Once per image: (C, rows, columns) embedding, position encoding, and dense prompt (broadcast)."""
+        return self.transformer.prepare(image_embedding + dense_prompt, image_pe)
+
+    def read(self, side: ImageSide, sparse_prompts: Tensor) -> Reading:
+        """Run the transformer for (P, n, C) sparse prompt embeddings."""
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output_tokens.expand(len(sparse_prompts), -1, -1), sparse_prompts], dim=1)
+        queries, keys = self.transformer(side, tokens)
+        mask_tokens = queries[:, 1 : 1 + self.num_mask_tokens]
+        return Reading(mask_tokens, keys, self.iou_prediction_head(queries[:, 0]), side.grid_size)
+
+    def draw(self, reading: Reading, prompt_index: Tensor, mask_index: Tensor) -> Tensor:
+        """Low-resolution logits of M chosen masks: two (M,) indices -> (M, 4 * rows, 4 * columns).
+
+        ``prompt_index`` is sorted, as ``torch.nonzero`` gives it; prompts that it does not name are
+        not upscaled.
+        """
+        prompts, position = torch.unique_consecutive(prompt_index, return_inverse=True)
+        weights = torch.stack(
+            [mlp(reading.mask_tokens[prompts, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)],
+            dim=1,
+        )  # (P', masks, C / 8)
+        pixels = self._upscale(reading.keys[prompts])  # (P', N * 16, C / 8)
+        logits = (weights @ pixels.transpose(1, 2))[position, mask_index]  # (M, N * 16)
+        # N * 16 is (rows, columns, then the two kernels' (2, 2) offsets): interleave them into pixels
+        rows, columns = reading.grid_size
+        blocks = logits.view(len(logits), rows, columns, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+        return blocks.reshape(len(logits), 4 * rows, 4 * columns)
+
+    def _upscale(self, keys: Tensor) -> Tensor:
+        """(P, N, C) -> (P, N * 16, C / 8).
+
+        A transposed convolution whose kernel equals its stride never mixes neighbours: it is a
+        linear map of each token to its (2, 2) block, so both run as matrix products on
+        channels-last tokens, and the norm over channels is a plain layer norm.
+        """
+        first, norm, gelu, second, _ = cast(UpscalingLayers, tuple(self.output_upscaling))
+        x = gelu(norm_last(_as_linear(keys, first), norm))
+        out: Tensor = gelu(_as_linear(x, second))
+        return out
+
+
+def norm_last(x: Tensor, norm: LayerNorm2d) -> Tensor:
+    """A ``LayerNorm2d`` applied to a channels-last tensor."""
+    return F.layer_norm(x, (x.shape[-1],), norm.weight, norm.bias, norm.eps)
+
+
+def _as_linear(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+    """(P, L, C_in) -> (P, L * 4, C_out): a 2 x 2, stride-2 transposed convolution of each token."""
+    weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (2 * 2 * C_out, C_in)
+    assert conv.bias is not None
+    out = F.linear(x, weight, conv.bias.repeat(4))
+    return out.view(x.shape[0], 4 * x.shape[1], conv.out_channels)

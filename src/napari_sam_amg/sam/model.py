@@ -1,0 +1,137 @@
+"""One SAM model: an image becomes an embedding, points become masks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.transforms.functional import resize, to_pil_image
+
+from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.mask_decoder import MaskDecoder
+from napari_sam_amg.sam.prompt_encoder import PromptEncoder
+from napari_sam_amg.sam.registry import ModelInfo
+from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+#: Prompts decoded at once. On a CPU the image tokens of a few prompts fit the cache (4.2 MB each at
+#: SAM's size), which is worth more than large matrix products; on a GPU it is the reverse.
+CPU_MICRO_BATCH = 4
+GPU_MICRO_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageEmbedding:
+    """What the model knows of one image; a value, so that no "set image first" state exists."""
+
+    side: ImageSide  # image side of the decoder
+    input_size: tuple[int, int]  # (h, w) of the image resized for the model, before padding
+    original_size: tuple[int, int]  # (H, W) of the image
+    img_size: int  # side of the padded input
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedMasks:
+    """M masks that survived the predicted-IoU filter, in prompt order."""
+
+    prompt_index: Tensor  # (M,) int64, row of the points that were decoded
+    predicted_iou: Tensor  # (M,)
+    low_res_logits: Tensor  # (M, s, s), over the padded square input
+
+
+def resized_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """(h, w) after the longer side is scaled to ``long_side``, rounded as the reference does."""
+    scale = long_side / max(height, width)
+    size = int(height * scale + 0.5), int(width * scale + 0.5)
+    if min(size) < 1:
+        raise ValueError(
+            f"an image of {height} x {width} pixels is too elongated: the model sees its longer side as "
+            f"{long_side} pixels, which leaves none for the shorter"
+        )
+    return size
+
+
+class Sam(nn.Module):
+    """The three parts of SAM and the steps that automatic mask generation takes with them."""
+
+    mask_threshold = 0.0
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    info: ModelInfo  # set when a checkpoint is loaded
+
+    def __init__(self, config: SamConfig, image_encoder: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        grid = (config.grid_side, config.grid_side)
+        self.image_encoder = image_encoder
+        self.prompt_encoder = PromptEncoder(
+            config.embed_dim, grid, (config.img_size, config.img_size), config.mask_in_chans
+        )
+        self.mask_decoder = MaskDecoder(
+            config.embed_dim,
+            TwoWayTransformer(config.decoder_depth, config.embed_dim, config.decoder_heads, config.decoder_mlp_dim),
+            iou_head_hidden_dim=config.iou_head_hidden_dim,
+        )
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    @property
+    def micro_batch(self) -> int:
+        return CPU_MICRO_BATCH if self.device.type == "cpu" else GPU_MICRO_BATCH
+
+    def preprocess(self, image: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int]]:
+        """(H, W, 3) uint8 RGB -> (1, 3, S, S) normalised and zero-padded, and the (h, w) inside it.
+
+        Resized by Pillow's bilinear filter on uint8, as ``segment_anything.SamPredictor`` does.
+        """
+        height, width = resized_shape(image.shape[0], image.shape[1], self.config.img_size)
+        resized = np.asarray(resize(to_pil_image(image), [height, width]))
+        pixels = torch.as_tensor(resized.copy(), device=self.device).permute(2, 0, 1)
+        padded = torch.zeros(1, 3, self.config.img_size, self.config.img_size, device=self.device)
+        padded[0, :, :height, :width] = (pixels - self.pixel_mean) / self.pixel_std
+        return padded, (height, width)
+
+    @torch.inference_mode()
+    def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode one (H, W, 3) uint8 RGB image."""
+        pixels, input_size = self.preprocess(image)
+        values = self.image_encoder(pixels)[0]
+        dense = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1)
+        side = self.mask_decoder.prepare(values, self.prompt_encoder.get_dense_pe()[0], dense)
+        return ImageEmbedding(side, input_size, (image.shape[0], image.shape[1]), self.config.img_size)
+
+    @torch.inference_mode()
+    def decode(
+        self, embedding: ImageEmbedding, points: NDArray[np.float64], keep: Callable[[Tensor], Tensor]
+    ) -> DecodedMasks:
+        """Masks for (P, 2) foreground points (x, y) in pixels of the original image.
+
+        Each point gives three masks (SAM's multimask output). ``keep`` maps their predicted IoUs
+        (P, 3) to the booleans of those worth drawing.
+        """
+        scale = np.array(embedding.input_size[::-1]) / np.array(embedding.original_size[::-1])
+        prompts = torch.as_tensor(points * scale, dtype=torch.float32, device=self.device)
+        chunks = [self._decode(embedding.side, chunk, keep) for chunk in prompts.split(self.micro_batch)]
+        starts = range(0, len(prompts), self.micro_batch)
+        return DecodedMasks(
+            prompt_index=torch.cat([c.prompt_index + start for c, start in zip(chunks, starts, strict=True)]),
+            predicted_iou=torch.cat([c.predicted_iou for c in chunks]),
+            low_res_logits=torch.cat([c.low_res_logits for c in chunks]),
+        )
+
+    def _decode(self, side: ImageSide, points: Tensor, keep: Callable[[Tensor], Tensor]) -> DecodedMasks:
+        labels = torch.ones(len(points), 1, dtype=torch.int64, device=points.device)
+        sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
+        reading = self.mask_decoder.read(side, sparse)
+        iou = reading.predicted_iou[:, 1:]  # mask 0 is the single-mask output, unused with multimask
+        prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
+        logits = self.mask_decoder.draw(reading, prompt_index, mask_index + 1)
+        return DecodedMasks(prompt_index, iou[prompt_index, mask_index], logits)

@@ -1,0 +1,169 @@
+"""The models that can be asked for by name: files, addresses, hashes, thresholds. Free of torch.
+
+Host and hash of SAM 1: Meta publishes no hashes; these were seen in public code, and the file names
+of SAM 1 end with the beginning of the MD5. Thresholds that fit a model: SAM's for SAM 1, micro-sam's
+for its finetunes (SAM's thresholds reject everything that an ``_lm`` model finds, micro-sam issue 384).
+"""
+
+import hashlib
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+EMBEDDED = "embedded"
+FOLDER_VARIABLE = "NAPARI_SAM_AMG_MODELS"
+_APP = "napari-sam-amg"
+_SAM = "https://dl.fbaipublicfiles.com/segment_anything"
+_MOBILE_SAM = "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2"
+_MICRO_SAM = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is absent, damaged or not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Where a loaded model comes from, and the parameter defaults that belong to it."""
+
+    name: str  # a known name, or the file's name without its ending
+    architecture: str  # "vit_h", "vit_l", "vit_b", "vit_t" or "unet"
+    path_name: str  # the checkpoint's file name
+    sha256: str  # of the checkpoint file
+    amg_defaults: Mapping[str, float]  # AMG parameters by name; empty: the general defaults
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A published checkpoint."""
+
+    name: str
+    file_name: str  # in the models folder
+    url: str
+    digest: str  # "sha256:..." or "xxh128:..."
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    min_mask_region_area: int = 0
+
+    @property
+    def amg_defaults(self) -> dict[str, float]:
+        names = ("pred_iou_thresh", "stability_score_thresh", "min_mask_region_area")
+        return {name: getattr(self, name) for name in names}
+
+
+def _micro_sam(name: str, path: str, xxh128: str, thresholds: tuple[float, float]) -> KnownModel:
+    return KnownModel(name, f"{name}.pt", f"{_MICRO_SAM}/{path}", f"xxh128:{xxh128}", *thresholds, 100)
+
+
+_DOWNLOADABLE = {
+    model.name: model
+    for model in (
+        KnownModel(
+            "vit_t",
+            "mobile_sam.pt",
+            f"{_MOBILE_SAM}/weights/mobile_sam.pt",
+            "sha256:6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        ),
+        KnownModel(
+            "vit_b",
+            "sam_vit_b_01ec64.pth",
+            f"{_SAM}/sam_vit_b_01ec64.pth",
+            "sha256:ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        ),
+        KnownModel(
+            "vit_l",
+            "sam_vit_l_0b3195.pth",
+            f"{_SAM}/sam_vit_l_0b3195.pth",
+            "sha256:3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        ),
+        KnownModel(
+            "vit_h",
+            "sam_vit_h_4b8939.pth",
+            f"{_SAM}/sam_vit_h_4b8939.pth",
+            "sha256:a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        ),
+        _micro_sam("vit_t_lm", "faithful-chicken/1.1/files/vit_t.pt", "72ec5074774761a6e5c05a08942f981e", (0.6, 0.65)),
+        _micro_sam("vit_b_lm", "diplomatic-bug/1.2/files/vit_b.pt", "fe9252a29f3f4ea53c15a06de471e186", (0.65, 0.7)),
+        _micro_sam("vit_l_lm", "idealistic-rat/1.2/files/vit_l.pt", "017f20677997d628426dec80a8018f9d", (0.65, 0.73)),
+        _micro_sam(
+            "vit_t_em_organelles", "greedy-whale/1/files/vit_t.pt", "253474720c497cce605e57c9b1d18fd9", (0.75, 0.75)
+        ),
+        _micro_sam(
+            "vit_b_em_organelles", "noisy-ox/1.2/files/vit_b.pt", "f3bf2ed83d691456bae2c3f9a05fb438", (0.75, 0.75)
+        ),
+        _micro_sam(
+            "vit_l_em_organelles", "humorous-crab/1.2/files/vit_l.pt", "810b084b6e51acdbf760a993d8619f2d", (0.8, 0.8)
+        ),
+    )
+}
+
+
+def known_models() -> tuple[str, ...]:
+    """The names that ``load_model`` accepts, the one that is always there first."""
+    return (EMBEDDED, *_DOWNLOADABLE)
+
+
+def find_known(name: str) -> KnownModel | None:
+    """The published checkpoint of this name."""
+    return _DOWNLOADABLE.get(name)
+
+
+def find_sha256(sha256: str) -> KnownModel | None:
+    """The published checkpoint whose file has this hash, whatever its name is here."""
+    return next((model for model in _DOWNLOADABLE.values() if model.digest == f"sha256:{sha256}"), None)
+
+
+def embedded_path() -> Path:
+    return Path(__file__).parents[1] / "weights" / "embedded.pt"
+
+
+def models_folder() -> Path:
+    """Where published checkpoints are kept: ``NAPARI_SAM_AMG_MODELS``, or the platform's cache folder."""
+    if chosen := os.environ.get(FOLDER_VARIABLE):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / _APP
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / _APP
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _APP
+
+
+def known_path(model: KnownModel) -> Path:
+    """The local, verified file of a published checkpoint; ``CheckpointError`` says how to get it."""
+    path = models_folder() / model.file_name
+    if not path.is_file():
+        raise CheckpointError(
+            f"model {model.name!r} is not on this machine: download {model.url} and save it as {path} "
+            f"(another folder: set {FOLDER_VARIABLE})"
+        )
+    algorithm, expected = model.digest.split(":")
+    found = hash_file(path, algorithm)
+    if found != expected:
+        raise CheckpointError(
+            f"{path} is damaged or not {model.name!r}: its {algorithm} is {found}, expected {expected}; "
+            f"download it again from {model.url}"
+        )
+    return path
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file; ``algorithm`` is "sha256" or "xxh128"."""
+    with path.open("rb") as file:
+        return _xxh128(file, path) if algorithm == "xxh128" else hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _xxh128(file: BufferedReader, path: Path) -> str:
+    """micro-sam publishes xxh128 hashes only, and the standard library has none."""
+    try:
+        xxhash: Any = importlib.import_module("xxhash")
+    except ImportError as error:
+        raise CheckpointError(
+            f"{path} cannot be verified: its published hash is xxh128, which needs the package 'xxhash' "
+            "(pip install xxhash); to load it unverified, give its path instead of the model's name"
+        ) from error
+    return str(hashlib.file_digest(file, xxhash.xxh128).hexdigest())

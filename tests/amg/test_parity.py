@@ -1,0 +1,117 @@
+"""Automatic mask generation against ``segment_anything.SamAutomaticMaskGenerator`` itself.
+
+Their class, with their prompt encoder and mask decoder holding our weights, drives our encoder; ours
+runs the same embedded model on the same image.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from segment_anything import SamAutomaticMaskGenerator
+from skimage import data
+
+from napari_sam_amg import AmgParameters, generate_masks, load_model
+from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.preprocess import percentile_range, to_rgb
+from tests.reference.sam import REFERENCE_PARAMETERS, reference_sam
+from tests.samples import sample
+
+BASE = {"points_per_side": 8, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.3}
+
+
+@cache
+def embedded():
+    return load_model("embedded", "cpu")
+
+
+def fluorescence():
+    image = sample("nuclei.tif")[:300, :400]
+    return to_rgb(image, percentile_range(PlaneStack(image)))
+
+
+def tissue():
+    return np.ascontiguousarray(sample("tissue.tif")[:, :300])
+
+
+def slice_of_volume():
+    image = sample("electron_microscopy_stack.tif")[3]
+    return to_rgb(image, percentile_range(PlaneStack(image)))
+
+
+def tall():
+    return np.ascontiguousarray(data.immunohistochemistry()[:400, 200:350])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    matched: float  # share of the reference's masks with one of ours at IoU >= 0.999
+    box_error: float  # px
+    score_error: float
+
+
+def agreement(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> Agreement:
+    """Each of the reference's masks with the closest of ours: of equal masks, that with the closest scores."""
+    a, b = (np.array([r["segmentation"].ravel() for r in records], np.float32) for records in (theirs, ours))
+    inter = a @ b.T
+    union = a.sum(1)[:, None] + b.sum(1) - inter
+    iou = np.where(union > 0, inter / np.maximum(union, 1), 1.0)
+    scores = [np.array([[r["predicted_iou"], r["stability_score"]] for r in records]) for records in (theirs, ours)]
+    error = np.abs(scores[0][:, None] - scores[1]).max(axis=2)
+    best = np.where(iou >= 0.999, 2 - error, iou).argmax(axis=1)
+    rows = np.arange(len(a))
+    same = iou[rows, best] >= 0.999
+    boxes = [np.array([r["bbox"] for r in records]) for records in (theirs, ours)]
+    return Agreement(same.mean(), np.abs(boxes[0] - boxes[1][best])[same].max(), error[rows, best][same].max())
+
+
+CASES = [
+    ("grey, dense grid", fluorescence, {**BASE, "points_per_side": 14}),
+    ("small regions", tissue, {**BASE, "min_mask_region_area": 50}),
+    ("one crop layer", tissue, {**BASE, "points_per_side": 6, "crop_n_layers": 1}),
+    ("one crop layer, cleaned", fluorescence, {**BASE, "points_per_side": 6, "crop_n_layers": 1,
+                                               "min_mask_region_area": 50, "crop_n_points_downscale_factor": 2}),
+    ("two crop layers", fluorescence, {**BASE, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2}),
+    ("tall", tall, BASE),
+    ("volume, loose duplicates", slice_of_volume, {**BASE, "box_nms_thresh": 0.95}),
+    ("everything passes", tissue, {**BASE, "pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 1}),
+    ("a last batch of one", tissue, {**BASE, "points_per_side": 5, "points_per_batch": 8}),
+]  # fmt: skip
+
+
+def both(image, **parameters):
+    params = AmgParameters(**parameters)
+    generator = SamAutomaticMaskGenerator(
+        reference_sam(embedded()), **{name: getattr(params, name) for name in REFERENCE_PARAMETERS}
+    )
+    return generator.generate(image), generate_masks(image, embedded(), params).to_coco("binary_mask")
+
+
+@pytest.mark.parametrize(("image", "parameters"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_same_masks_as_the_reference(image, parameters):
+    theirs, ours = both(image(), **parameters)
+    assert len(theirs) > 3
+    assert len(ours) == len(theirs)
+    found = agreement(theirs, ours)
+    assert found.matched >= 0.995
+    assert found.box_error <= 1
+    assert found.score_error <= 1e-3
+    assert [set(record) for record in ours] == [set(record) for record in theirs]
+
+
+def test_thresholds_that_let_one_mask_or_none_through():
+    image = fluorescence()
+    grid = {**BASE, "points_per_side": 4, "box_nms_thresh": 1.0}
+    scores = sorted(record["predicted_iou"] for record in generate_masks(image, embedded(), AmgParameters(**grid)).to_coco())
+    for threshold, expected in ((float(np.mean(scores[-2:])), 1), (float(scores[-1]) + 1e-3, 0)):
+        theirs, ours = both(image, **{**grid, "pred_iou_thresh": threshold})
+        assert len(theirs) == len(ours) == expected
+        if expected:
+            assert agreement(theirs, ours).matched == 1
+
+
+def test_everything_passes_means_hundreds():
+    params = AmgParameters(points_per_side=12, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1)
+    assert len(generate_masks(tissue(), embedded(), params)) == 3 * 12**2

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from segment_anything.utils.amg import build_all_layer_point_grids
+
+from napari_sam_amg.amg.crops import CropBox
+from napari_sam_amg.amg.prompts import layer_grids, point_batches
+from napari_sam_amg.params import AmgParameters
+
+
+@pytest.mark.parametrize(("side", "layers", "factor"), [(1, 0, 1), (5, 2, 2), (32, 1, 1), (32, 2, 3)])
+def test_same_grids_as_the_reference(side, layers, factor):
+    params = AmgParameters(points_per_side=side, crop_n_layers=layers, crop_n_points_downscale_factor=factor)
+    for ours, theirs in zip(layer_grids(params), build_all_layer_point_grids(side, layers, factor), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-15)
+
+
+def test_explicit_grids_are_used_as_they_are():
+    params = AmgParameters(points_per_side=None, point_grids=(((0.25, 0.5), (1.0, 0.0)),))
+    assert layer_grids(params)[0].tolist() == [[0.25, 0.5], [1.0, 0.0]]
+
+
+def test_too_few_explicit_grids_are_an_error():
+    params = AmgParameters(points_per_side=None, point_grids=(((0.5, 0.5),),), crop_n_layers=1)
+    with pytest.raises(ValueError, match=r"point_grids holds 1 grids, but crop_n_layers=1 needs 2"):
+        layer_grids(params)
+
+
+def test_a_downscale_that_leaves_no_point_is_an_error():
+    with pytest.raises(ValueError, match="leaves no point"):
+        layer_grids(AmgParameters(points_per_side=2, crop_n_layers=2, crop_n_points_downscale_factor=2))
+
+
+def test_batches_are_in_pixels_of_the_crop_and_the_last_may_be_short():
+    grid = np.array([[0.5, 0.5], [0.25, 1.0], [0.0, 0.0]])
+    batches = list(point_batches(CropBox(100, 200, 120, 240, 1), grid, 2))
+    assert [len(batch) for batch in batches] == [2, 1]
+    assert batches[0].tolist() == [[10.0, 20.0], [5.0, 40.0]]

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from napari_sam_amg.io.discover import Failure, find_jobs
+
+OUT = Path("out")
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def bases(inputs: list[Path], recursive: bool = False) -> list[str]:
+    jobs, failures = find_jobs(inputs, OUT, recursive)
+    assert not failures
+    return [str(job.output("")) for job in jobs]
+
+
+def test_folder_in_order_of_name(tmp_path: Path) -> None:
+    touch(tmp_path, "b.TIF", "a.png", "c.ome.tif", "d.jpeg", "notes.txt", ".hidden.png", "sub/e.png")
+    assert bases([tmp_path]) == ["out/a", "out/b", "out/c", "out/d"]
+
+
+def test_own_outputs_are_skipped(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "a_labels.tif", "a_overlay.png", "a_run.json", "a_masks/0.png", ".a.part/b.tif")
+    assert bases([tmp_path], recursive=True) == ["out/a"]
+
+
+def test_own_endings_of_others_are_not_skipped(tmp_path: Path) -> None:
+    touch(tmp_path, "b_overlay.png", "b_masks/0.png")
+    assert bases([tmp_path], recursive=True) == ["out/b_overlay", "out/b_masks/0"]
+
+
+def test_recursive_keeps_the_subfolders(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "x/a.tif", "x/y/a.tif")
+    assert bases([tmp_path], recursive=True) == ["out/a", "out/x/a", "out/x/y/a"]
+
+
+def test_each_file_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "b.tif")
+    assert bases([tmp_path / "b.tif", tmp_path, tmp_path / "a.tif"]) == ["out/b", "out/a"]
+
+
+def test_endings_tell_files_apart(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "a.png", "b.png")
+    assert bases([tmp_path]) == ["out/a.png", "out/a.tif", "out/b"]
+
+
+def test_same_name_in_two_folders_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "x/a.tif", "y/a.tif")
+    with pytest.raises(ValueError, match=r"x/a\.tif and .*y/a\.tif would both be written as out/a\.tif_\*"):
+        find_jobs([tmp_path / "x", tmp_path / "y"], OUT)
+
+
+def test_what_is_not_found_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "empty/notes.txt")
+    jobs, failures = find_jobs([tmp_path / "empty", tmp_path / "no.tif", tmp_path / "a.tif"], OUT)
+    assert [job.name for job in jobs] == ["a"]
+    assert failures == [
+        Failure(tmp_path / "empty", "no image in this folder: looked for .png, .jpg, .jpeg, .tif, .tiff"),
+        Failure(tmp_path / "no.tif", "no such file or folder"),
+    ]
+
+
+def test_impossible_path_is_a_failure(tmp_path: Path) -> None:
+    _, failures = find_jobs([tmp_path / ("x" * 5000)], OUT)
+    assert [failure.reason for failure in failures] == ["cannot be searched: File name too long"]

@@ -1,0 +1,70 @@
+"""A real viewer and a real widget, driven through its controls, with a model that takes milliseconds."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from napari.utils.notifications import Notification, notification_manager
+from tests.plugin.discs import DiscModel
+
+from napari_sam_amg.plugin import work
+from napari_sam_amg.plugin.widget import SegmentWidget
+
+TIMEOUT = 30_000  # ms, to wait for a run at most
+
+
+@pytest.fixture
+def disc_model(monkeypatch: pytest.MonkeyPatch) -> DiscModel:
+    """Whatever model is chosen, this one is loaded."""
+    model = DiscModel()
+    monkeypatch.setattr(work, "loaded_model", lambda name, device: model)
+    monkeypatch.setattr("napari_sam_amg.plugin.model_box.missing_reason", lambda model: None)
+    return model
+
+
+@dataclass
+class Plugin:
+    """The widget in its viewer, driven through its controls."""
+
+    viewer: Any
+    widget: SegmentWidget
+    qtbot: Any
+    messages: list[Notification]
+
+    def choose(self, **fields: Any) -> None:
+        """Type values into the form."""
+        for name, value in fields.items():
+            control = self.widget.form.fields[name].control
+            control.setCurrentText(value) if isinstance(value, str) else control.setValue(value)
+
+    def click_run(self) -> None:
+        assert self.widget.run_button.isEnabled(), self.widget.message.text()
+        self.widget.run_button.click()
+
+    def wait(self) -> None:
+        self.qtbot.waitUntil(lambda: self.widget.runner is None, timeout=TIMEOUT)
+
+    def run(self) -> Any:
+        """Run to the end; the labels layer."""
+        self.click_run()
+        runner = self.widget.runner
+        self.wait()
+        return runner.layer
+
+
+@pytest.fixture
+def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, disc_model: DiscModel) -> Iterator[Plugin]:
+    """With a coarse grid and thresholds that the discs pass."""
+    viewer = make_napari_viewer(show=True)
+    widget = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment everything (SAM)")
+    messages: list[Notification] = []
+    notification_manager.notification_ready.connect(messages.append)
+    plugin = Plugin(viewer, widget, qtbot, messages)
+    plugin.choose(points_per_side=16, points_per_batch=64, pred_iou_thresh=0.5, stability_score_thresh=0.5)
+    yield plugin
+    notification_manager.notification_ready.disconnect(messages.append)
+    if widget.runner is not None:
+        widget.cancel()
+        plugin.wait()

@@ -1,0 +1,238 @@
+"""Checkpoint files: what is accepted, and the one line that each kind of wrong file gets."""
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_sam_amg.sam.checkpoint import (
+    CheckpointError,
+    available_devices,
+    build_sam,
+    known_models,
+    load_model,
+    select_device,
+)
+from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.registry import embedded_path, hash_file
+
+State = dict[str, Tensor]
+OUR_CONFIG = {
+    "architecture": "unet",
+    "img_size": 64,
+    "embed_dim": 32,
+    "channels": [8, 8, 8, 8, 8],
+    "blocks": [0, 1, 1, 1, 1],
+    "depth": 2,
+    "num_heads": 4,
+    "mlp_dim": 16,
+    "iou_head_hidden_dim": 16,
+    "num_multimask_outputs": 3,
+    "mask_in_chans": 4,
+}
+
+
+def save(content: object, path: Path) -> None:
+    torch.save(content, path)
+
+
+def cut(content: object, path: Path, legacy: bool) -> None:
+    """A download that stopped half-way."""
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def make_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("word/document.xml", "not torch's")
+
+
+def without(state: State, part: str) -> State:
+    return {key: value for key, value in state.items() if part not in key}
+
+
+IOU = "mask_decoder.iou_token.weight"
+PIXELS = "image_encoder.patch_embed.proj.weight"
+WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
+    "empty": (lambda s, p: p.write_bytes(b""), r"is empty \(0 bytes\)"),
+    "folder": (lambda s, p: p.mkdir(), "is a folder, not a file"),
+    "web page": (lambda s, p: p.write_text("<!DOCTYPE html>"), "not a PyTorch file, it begins with b'<!DOCTYPE html>'"),
+    "truncated": (lambda s, p: cut(s, p, legacy=False), "truncated or damaged"),
+    "truncated, old format": (lambda s, p: cut(s, p, legacy=True), "damaged"),
+    "zip of another program": (lambda s, p: make_zip(p), "truncated or damaged"),
+    "plain pickle": (lambda s, p: p.write_bytes(pickle.dumps({"a": 1})), "damaged"),
+    "whole module": (lambda s, p: save(nn.Linear(1, 1), p), "more than tensors .Python object torch.nn.modules"),
+    "other objects": (lambda s, p: save({"args": argparse.Namespace()}, p), "Python object argparse.Namespace"),
+    "list": (lambda s, p: save([1, 2], p), "holds a list, not a state dict"),
+    "tensor": (lambda s, p: save(torch.zeros(3), p), "holds a Tensor, not a state dict"),
+    "nothing": (lambda s, p: save({}, p), "holds no SAM image encoder, but the keys none"),
+    "another network": (
+        lambda s, p: save(nn.Linear(1, 1).state_dict(), p),
+        "holds no SAM image encoder, but the keys weight, bias",
+    ),
+    "another SAM": (
+        lambda s, p: save({"model": {"image_encoder.trunk.pos_embed": torch.zeros(1)}}, p),
+        "holds an unknown image encoder with the keys image_encoder.trunk.pos_embed",
+    ),
+    "unknown width": (
+        lambda s, p: save({PIXELS: torch.zeros(8, 3, 16, 16), "image_encoder.pos_embed": torch.zeros(1, 4, 4, 8)}, p),
+        "holds a ViT of width 8, known are vit_b 768, vit_l 1024, vit_h 1280",
+    ),
+    "one key missing": (lambda s, p: save(without(s, IOU), p), f"looks like vit_t but lacks {IOU}"),
+    "encoder only": (lambda s, p: save(without(s, "mask_decoder"), p), "but lacks mask_decoder.* and [0-9]+ more"),
+    "foreign key": (
+        lambda s, p: save(s | {"mask_decoder.hf_token.weight": torch.zeros(1)}, p),
+        "looks like vit_t but has the foreign mask_decoder.hf_token.weight",
+    ),
+    "foreign part": (lambda s, p: save(s | {"decoder.w": torch.zeros(1)}, p), "but has the foreign decoder.w"),
+    "foreign beside prefix": (
+        lambda s, p: save({f"sam.{k}": v for k, v in s.items()} | {"head.w": torch.zeros(1)}, p),
+        r"holds foreign keys beside sam.image_encoder.\*: head.w",
+    ),
+    "wrong shape": (
+        lambda s, p: save(s | {IOU: torch.zeros(1, 8)}, p),
+        rf"has wrong shapes: {IOU} \(1, 8\) instead of \(1, 256\)",
+    ),
+    "not a tensor": (lambda s, p: save(s | {"epoch": 3}, p), r"holds entries that are not tensors: epoch \(int\)"),
+    "two state dicts": (
+        lambda s, p: save({"model": dict(s), "model_state": dict(s)}, p),
+        r"holds several state dicts \(model_state, model\)",
+    ),
+    "future format": (lambda s, p: save({"format": "napari-sam-amg/9"}, p), "has format 'napari-sam-amg/9', known is"),
+    "our format, no weights": (
+        lambda s, p: save({"format": "napari-sam-amg/1", "config": {}, "amg": {}}, p),
+        "has no entry model",
+    ),
+    "our format, no size": (
+        lambda s, p: save(our_file({}, config=without(OUR_CONFIG, "mlp_dim")), p),
+        "has no 'mlp_dim' in its config",
+    ),
+    "our format, other encoder": (
+        lambda s, p: save(our_file({}, config=OUR_CONFIG | {"architecture": "vit_x"}), p),
+        "has architecture='vit_x' in its config, known is 'unet'",
+    ),
+}
+
+
+def our_file(model: Mapping[str, Tensor], config: Mapping[str, Any] = OUR_CONFIG) -> dict[str, Any]:
+    return {"format": "napari-sam-amg/1", "config": config, "amg": {"pred_iou_thresh": 0.4}, "model": model}
+
+
+@pytest.mark.parametrize(("write", "message"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_wrong_file_gets_one_clear_line(
+    write: Callable[[State, Path], Any], message: str, hollow_vit_t: State, tmp_path: Path
+) -> None:
+    path = tmp_path / "sam_vit_b_01ec64.pth"
+    write(dict(hollow_vit_t), path)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(path, "cpu")
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    assert text.endswith(
+        "expected a SAM checkpoint of vit_h, vit_l, vit_b or vit_t, or one made by this project's training"
+    )
+    assert "\n" not in text
+    assert len(text) < 500
+
+
+@pytest.mark.parametrize("name", ["vit_q", "/no/such/folder/sam.pth", Path("vit_b"), ""])
+def test_unknown_name_or_absent_file_lists_the_known(name: str | Path, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="embedded, vit_t, vit_b, vit_l, vit_h, vit_t_lm") as caught:
+        load_model(name, "cpu")
+    assert repr(str(name)) in str(caught.value)
+
+
+ACCEPTED: dict[str, Callable[[State], object]] = {
+    "plain": lambda s: s,
+    "half precision": lambda s: {k: v.half() if v.is_floating_point() else v for k, v in s.items()},
+    "bfloat16": lambda s: {k: v.bfloat16() if v.is_floating_point() else v for k, v in s.items()},
+    "micro-sam training": lambda s: {
+        "model_state": {f"sam.{k}": v for k, v in s.items()},
+        "decoder_state": {"out.weight": torch.zeros(1)},
+        "epoch": 3,
+    },
+    "plain beside a decoder": lambda s: s | {"decoder_state": {"out.weight": torch.zeros(1)}},
+    "data parallel": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
+    "MedSAM training": lambda s: {"model": s, "optimizer": {"state": {}}, "epoch": 3},
+}
+
+
+@pytest.mark.parametrize("wrap", ACCEPTED.values(), ids=ACCEPTED)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_accepted_forms(wrap: Callable[[State], object], legacy: bool, hollow_vit_t: State, tmp_path: Path) -> None:
+    state = hollow_vit_t | {IOU: torch.arange(256.0)[None]}
+    torch.save(wrap(state), tmp_path / "my model.pt", _use_new_zipfile_serialization=not legacy)
+    model = load_model(str(tmp_path / "my model.pt"), "cpu")
+    loaded = model.state_dict()
+    assert torch.equal(loaded[IOU], state[IOU])
+    assert {value.dtype for value in loaded.values()} == {torch.float32, torch.int64}
+    assert (model.info.architecture, model.info.name, model.info.path_name) == ("vit_t", "my model", "my model.pt")
+    assert model.info.amg_defaults == {}
+
+
+def test_round_trip_of_our_format(randomize: Any, tmp_path: Path) -> None:
+    config = SamConfig("unet", 64, 8, 32, 2, 4, 16, 16, 4, {"channels": (8, 8, 8, 8, 8), "blocks": (0, 1, 1, 1, 1)})
+    model = randomize(build_sam(config))
+    torch.save(our_file({key: value.half() for key, value in model.state_dict().items()}), tmp_path / "a.pt")
+    loaded = load_model(tmp_path / "a.pt", "cpu")
+    assert loaded.config == config
+    assert loaded.info.amg_defaults == {"pred_iou_thresh": 0.4}
+    assert loaded.info.sha256 == hash_file(tmp_path / "a.pt")
+    for key, value in loaded.state_dict().items():
+        assert torch.equal(value, model.state_dict()[key].half().to(value.dtype)), key
+
+
+def test_model_survives_overwriting_its_file(hollow_vit_t: State, tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    torch.save(hollow_vit_t | {IOU: torch.arange(256.0)[None]}, path)
+    model = load_model(path, "cpu")
+    path.write_bytes(b"")
+    assert model.state_dict()[IOU].sum() == 255 * 128
+
+
+@pytest.mark.skipif(not embedded_path().exists(), reason="the embedded model is not trained yet")
+def test_embedded_model_runs() -> None:
+    model = load_model(device="cpu")
+    assert model.info.name == "embedded"
+    assert model.info.architecture == "unet"
+    embedding = model.embed(np.zeros((40, 60, 3), np.uint8))
+    found = model.decode(embedding, np.array([[30.0, 20.0]]), keep=lambda iou: iou > -10)
+    assert found.low_res_logits.shape == (3, 4 * model.config.grid_side, 4 * model.config.grid_side)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [
+        (0, False, ("cpu",)),
+        (0, True, ("mps", "cpu")),
+        (1, False, ("cuda", "cuda:0", "cpu")),
+        (2, True, ("cuda", "cuda:0", "cuda:1", "mps", "cpu")),
+    ],
+)
+def test_auto_takes_the_fastest_device(
+    monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert available_devices() == expected
+    assert select_device("auto") == torch.device(expected[0])
+    assert select_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "CPU"])
+def test_unavailable_device_lists_the_available(device: str) -> None:
+    with pytest.raises(ValueError, match=rf"device='{device}' is not available: choose one of auto, .*cpu"):
+        load_model("vit_q", device)
+
+
+def test_known_models_start_with_the_embedded() -> None:
+    assert known_models()[:5] == ("embedded", "vit_t", "vit_b", "vit_l", "vit_h")

@@ -1,0 +1,58 @@
+"""The re-associated mask decoder against ``segment_anything``'s, in SAM's and the embedded model's sizes."""
+
+from typing import Any
+
+import pytest
+import segment_anything.modeling as reference
+import torch
+from torch import Tensor
+
+from napari_sam_amg.sam.mask_decoder import MaskDecoder
+from napari_sam_amg.sam.transformer import TwoWayTransformer
+
+GRID = (5, 7)
+PROMPTS = 3
+
+
+def pair(randomize: Any, dim: int, heads: int, mlp_dim: int) -> tuple[MaskDecoder, Any]:
+    ours = randomize(MaskDecoder(dim, TwoWayTransformer(2, dim, heads, mlp_dim)))
+    transformer = reference.TwoWayTransformer(depth=2, embedding_dim=dim, num_heads=heads, mlp_dim=mlp_dim)
+    theirs = reference.MaskDecoder(transformer_dim=dim, transformer=transformer).eval().requires_grad_(False)
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+def inputs(dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Image embedding, position encoding, dense prompt (one for all prompts) and sparse prompts."""
+    return torch.randn(dim, *GRID), torch.randn(dim, *GRID), torch.randn(dim, 1, 1), torch.randn(PROMPTS, 2, dim)
+
+
+@pytest.mark.parametrize(
+    ("dim", "heads", "mlp_dim"), [pytest.param(256, 8, 2048, id="SAM"), pytest.param(128, 4, 512, id="embedded")]
+)
+def test_every_mask_equals_reference(randomize: Any, dim: int, heads: int, mlp_dim: int) -> None:
+    ours, theirs = pair(randomize, dim, heads, mlp_dim)
+    image, positions, dense, sparse = inputs(dim)
+    masks, predicted_iou = theirs.predict_masks(image[None], positions[None], sparse, dense.expand(PROMPTS, dim, *GRID))
+    reading = ours.read(ours.prepare(image, positions, dense), sparse)
+    torch.testing.assert_close(reading.predicted_iou, predicted_iou, rtol=1e-4, atol=1e-5)
+    prompt_index, mask_index = torch.ones_like(predicted_iou).nonzero(as_tuple=True)
+    drawn = ours.draw(reading, prompt_index, mask_index)
+    torch.testing.assert_close(drawn.view_as(masks), masks, rtol=1e-4, atol=1e-5)
+
+
+def test_draws_only_what_is_asked(randomize: Any) -> None:
+    ours, _ = pair(randomize, 64, 4, 32)
+    image, positions, dense, sparse = inputs(64)
+    reading = ours.read(ours.prepare(image, positions, dense), sparse)
+    every = ours.draw(reading, torch.arange(PROMPTS).repeat_interleave(4), torch.arange(4).repeat(PROMPTS))
+    some = ours.draw(reading, torch.tensor([0, 2, 2]), torch.tensor([3, 0, 2]))
+    torch.testing.assert_close(some, every[[3, 8, 10]])
+
+
+def test_draws_nothing_for_no_masks(randomize: Any) -> None:
+    ours, _ = pair(randomize, 64, 4, 32)
+    image, positions, dense, sparse = inputs(64)
+    none = torch.empty(0, dtype=torch.int64)
+    reading = ours.read(ours.prepare(image, positions, dense), sparse)
+    assert ours.draw(reading, none, none).shape == (0, 20, 28)
