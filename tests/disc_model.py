@@ -32,7 +32,7 @@ class BlobModel:
     img_size: int = 256
     low_res: int = 128
     mask_threshold: float = 0.0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     info: ModelInfo = field(
         default_factory=lambda: ModelInfo("blobs", "none", "blobs.pt", "0" * 64, {"points_per_side": 16})
     )

@@ -6,7 +6,7 @@ are all made from the fields of :class:`AmgParameters`.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import UnionType
@@ -77,14 +77,16 @@ class AmgParameters:
         0.7, "As box_nms_thresh, between masks of different crops; the smaller crop wins.", Range(0.0, 1.0, 0.05)
     )
     crop_overlap_ratio: float = _parameter(
-        512 / 1500, "Overlap of neighbouring crops as a share of the image's shorter side, halved in each layer.",
+        512 / 1500,
+        "Overlap of neighbouring crops as a share of the image's shorter side, halved in each layer.",
         Range(0.0, 1.0, 0.01),
     )
     crop_n_points_downscale_factor: int = _parameter(
         1, "Divide the points per side by this, once for every crop layer.", Range(1, 16, 1)
     )
     point_grids: Grids | None = _parameter(
-        None, "Explicit point grids, one per crop layer, (x, y) in 0..1; replaces points_per_side (Python and CLI only)."
+        None,
+        "Explicit point grids, one per crop layer, (x, y) in 0..1; replaces points_per_side (Python and CLI only).",
     )
     min_mask_region_area: int = _parameter(
         0,
@@ -113,6 +115,14 @@ class AmgParameters:
             )
         for spec in dataclasses.fields(self):
             check_value(spec.name, getattr(self, spec.name))
+
+
+def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> AmgParameters:
+    """The reference's defaults, then those that belong to a model, then what was given."""
+    values = {**defaults, **(given or {})}
+    if values.get("point_grids") is not None and "points_per_side" not in (given or {}):
+        values["points_per_side"] = None
+    return AmgParameters(**values)
 
 
 @cache

@@ -19,7 +19,7 @@ from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range, to_rgb
 from napari_sam_amg.amg.propose import Model, count_batches
 from napari_sam_amg.amg.table import plane_table
-from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.params import AmgParameters, merged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +78,7 @@ def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | No
     ``image``: (H, W, 3) uint8 RGB, used as it is; anything else that :class:`PlaneStack` takes as
     one plane is mapped to that by percentiles. ``params``: by default those that suit the model.
     """
-    params = params or AmgParameters(**model.info.amg_defaults)
+    params = params or merged(model.info.amg_defaults)
     *_, masks = mask_steps(as_rgb(image), model, params)
     assert masks is not None
     return masks

@@ -41,7 +41,7 @@ def test_crop_edges_as_the_reference_finds_them(corners):
     crop, size = CropBox(40, 0, 140, 90, 1), (90, 200)
     local = np.array([[min(a, c) % 100, min(b, d) % 90, max(a, c) % 100, max(b, d) % 90] for a, b, c, d in corners])
     expected = is_box_near_crop_edge(torch.as_tensor(local), list(crop.xyxy), [0, 0, size[1], size[0]])
-    ours = cut_by_crop(local + (crop.x0, crop.y0, crop.x0, crop.y0), crop, size)
+    ours = cut_by_crop(local + np.array([crop.x0, crop.y0] * 2), crop, size)
     assert ours.tolist() == expected.tolist()
 
 

@@ -104,7 +104,9 @@ def test_same_masks_as_the_reference(image, parameters):
 def test_thresholds_that_let_one_mask_or_none_through():
     image = fluorescence()
     grid = {**BASE, "points_per_side": 4, "box_nms_thresh": 1.0}
-    scores = sorted(record["predicted_iou"] for record in generate_masks(image, embedded(), AmgParameters(**grid)).to_coco())
+    scores = sorted(
+        record["predicted_iou"] for record in generate_masks(image, embedded(), AmgParameters(**grid)).to_coco()
+    )
     for threshold, expected in ((float(np.mean(scores[-2:])), 1), (float(scores[-1]) + 1e-3, 0)):
         theirs, ours = both(image, **{**grid, "pred_iou_thresh": threshold})
         assert len(theirs) == len(ours) == expected

@@ -21,7 +21,7 @@ def mask_steps(image: NDArray[np.uint8], model: Model, params: AmgParameters) ->
     batches = []
     for crop, candidates in propose(image, model, params):
         batches.append((crop, candidates))
-        yield
+        yield None
     per_crop = [concatenate([part for _, part in group]) for _, group in groupby(batches, key=lambda item: item[0])]
     kept = concatenate([best_in_crop(candidates, params) for candidates in per_crop] or [no_candidates()])
     if len(per_crop) > 1:

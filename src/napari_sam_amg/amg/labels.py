@@ -27,21 +27,26 @@ def paint(masks: Masks, params: AmgParameters, first_id: int = 1) -> LabelPlane:
     """
     labels = np.zeros(masks.size, np.int32)
     areas = masks.areas
-    rows, visible = [], []
-    for row in _priority(masks, areas, params):
+    rows: list[int] = []
+    visible: list[int] = []
+    for row in _priority(masks, areas, params).tolist():
         window = labels[masks.window(row)]
         free = masks.cutouts[row] & (window == 0)
         count = np.count_nonzero(free)
         if count and count >= params.min_visible_fraction * areas[row]:
             window[free] = first_id + len(rows)
             rows.append(row)
-            visible.append(count)
+            visible.append(int(count))
     kept = np.array(rows, np.int64)
     return LabelPlane(labels, kept, np.array(visible, np.int64), areas[kept])
 
 
 def _priority(masks: Masks, areas: NDArray[np.int64], params: AmgParameters) -> NDArray[np.int64]:
     """Rows of the masks, first served first; ties go by predicted IoU, then by row."""
-    by_score = -masks.predicted_iou
-    first = {"score": by_score, "small": areas, "large": -areas}[params.overlap]
-    return np.lexsort((by_score, first))
+    by_score = -masks.predicted_iou.astype(np.float64)
+    orders: dict[str, NDArray[np.float64]] = {
+        "score": by_score,
+        "small": areas.astype(np.float64),
+        "large": -areas.astype(np.float64),
+    }
+    return np.lexsort((by_score, orders[params.overlap]))

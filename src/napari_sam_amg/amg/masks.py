@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -93,7 +94,7 @@ def concatenate(parts: Sequence[Candidates]) -> Candidates:
     columns: dict[str, Any] = {}
     for spec in dataclasses.fields(Candidates):
         values = [getattr(part, spec.name) for part in parts]
-        columns[spec.name] = sum(values, []) if isinstance(values[0], list) else np.concatenate(values)
+        columns[spec.name] = list(chain(*values)) if isinstance(values[0], list) else np.concatenate(values)
     return Candidates(**columns)
 
 

@@ -73,7 +73,7 @@ def _clean_one(masks: Masks, row: int, area: int) -> tuple[NDArray[np.int64], Bo
     if not (holes or islands) or box is None:
         return masks.boxes[row], before, holes or islands
     x0, y0, x1, y1 = box
-    return np.array(box, np.int64) + (left, top, left, top), kept[y0 : y1 + 1, x0 : x1 + 1].copy(), True
+    return np.add(box, (left, top, left, top)), kept[y0 : y1 + 1, x0 : x1 + 1].copy(), True
 
 
 def _with_ring(

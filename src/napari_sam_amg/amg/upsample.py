@@ -39,7 +39,9 @@ def resampling(low: int, square: int, inside: int, full: int) -> Resampling:
     """The two bilinear steps along one axis: ``low`` -> ``square``, cut to ``inside``, -> ``full`` samples."""
     identity = torch.eye(low)[None]
     enlarged = F.interpolate(identity, size=square, mode="linear", align_corners=False)[..., :inside]
-    weights = F.interpolate(enlarged, size=full, mode="linear", align_corners=False)[0].T.contiguous().numpy()
+    weights: NDArray[np.float32] = (
+        F.interpolate(enlarged, size=full, mode="linear", align_corners=False)[0].T.contiguous().numpy()
+    )
     seen = weights != 0
     return Resampling(weights, seen.argmax(axis=1), low - 1 - seen[:, ::-1].argmax(axis=1))
 
@@ -63,12 +65,12 @@ class Upsampler:
     def patches(self, logits: Logits, lowest: float) -> list[Patch]:
         """Of each (s, s) plane of (M, s, s) logits, what the pixels above ``lowest`` are made of."""
         above = logits > lowest
-        in_rows, in_columns = above.any(axis=2), above.any(axis=1)
+        in_rows, in_columns = np.max(above, axis=2), np.max(above, axis=1)
         size = logits.shape[-1]
         bounds = zip(
             in_rows.argmax(1), size - 1 - in_rows[:, ::-1].argmax(1),
             in_columns.argmax(1), size - 1 - in_columns[:, ::-1].argmax(1),
-            in_rows.any(1), strict=True,
+            in_rows.max(1), strict=True,
         )  # fmt: skip
         return [
             self._patch(plane, self.rows.reach(top, bottom), self.columns.reach(left, right)) if some else EMPTY
@@ -86,8 +88,7 @@ class Upsampler:
             return np.empty((0, 0), np.float32)
         rows = self.rows.weights[patch.rows, self.rows.sources(patch.rows)]
         columns = self.columns.weights[patch.columns, self.columns.sources(patch.columns)]
-        full: Logits = rows @ patch.logits @ columns.T
-        return full
+        return np.asarray(rows @ patch.logits @ columns.T, dtype=np.float32)
 
 
 EMPTY = Patch(np.empty((0, 0), np.float32), slice(0, 0), slice(0, 0))
