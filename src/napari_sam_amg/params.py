@@ -25,7 +25,7 @@ class Range:
     step: float
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}"
+        return f"{self.low:.10g} to {self.high:.10g}"
 
 
 def _parameter(default: Any, help: str, allowed: Range | None = None, basic: bool = False) -> Any:
@@ -58,7 +58,7 @@ class AmgParameters:
     )
     stability_score_thresh: float = _parameter(
         0.95,
-        "Drop masks whose outline moves more than this when the mask threshold moves. 0: keep all.",
+        "Drop masks whose outline is less stable than this while the mask threshold moves (1: it stays put). 0: keep all.",
         Range(0.0, 1.0, 0.01),
         basic=True,
     )
