@@ -14,10 +14,11 @@ from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.flags import given_parameters, merged, parse
+from napari_sam_amg.flags import given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
+from napari_sam_amg.params import merged
 from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,6 @@ def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parameters that were given as flags, by name; point grids still as the path of their file."""
     values = {spec.name: getattr(arguments, spec.name) for spec in dataclasses.fields(AmgParameters)}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> AmgParameters:
-    """The reference's defaults, then the model's, then what was given."""
-    values = {**defaults, **given}
-    if "point_grids" in given and "points_per_side" not in given:
-        values["points_per_side"] = None
-    return AmgParameters(**values)
 
 
 def _with_dashes(argv: Sequence[str]) -> list[str]:

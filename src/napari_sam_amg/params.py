@@ -58,7 +58,7 @@ class AmgParameters:
     )
     stability_score_thresh: float = _parameter(
         0.95,
-        "Drop masks whose outline is less stable than this while the mask threshold moves (1: it stays put). 0: keep all.",
+        "Drop masks less stable than this when the mask threshold moves (1: the outline stays put). 0: keep all.",
         Range(0.0, 1.0, 0.01),
         basic=True,
     )

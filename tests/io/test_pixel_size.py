@@ -28,7 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[float, float] | None]] = {
         ome(PhysicalSizeX=500, PhysicalSizeXUnit="nm", PhysicalSizeY=250, PhysicalSizeYUnit="nm"),
         (0.25, 0.5),
     ),
-    "ome in pixels": (ome(PhysicalSizeX=1, PhysicalSizeXUnit="pixel", PhysicalSizeY=1, PhysicalSizeYUnit="pixel"), None),
+    "ome in pixels": (ome(PhysicalSizeX=1, PhysicalSizeXUnit="pixel", PhysicalSizeY=1), None),
     "ome without": (ome(), None),
     "ome with one": (ome(PhysicalSizeX=0.5), None),
     "imagej micron": (imagej("micron"), (0.5, 0.25)),

@@ -9,6 +9,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def write(targets: list[Path], content: str, error: type[BaseException] | None = None) -> None:
+    """Write the first target, and another called new."""
+    with staged(targets) as folder:
+        (folder / targets[0].name).write_text(content)
+        (folder / "new").touch()
+        if error is not None:
+            raise error
+
+
 def test_outputs_appear_at_the_end(tmp_path: Path) -> None:
     with staged([tmp_path / "out" / "a", tmp_path / "out" / "masks"]) as folder:
         (folder / "a").write_text("new")
@@ -33,25 +42,23 @@ def test_outputs_are_replaced_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_remains_of_a_failure(error: type[BaseException], tmp_path: Path) -> None:
-    with pytest.raises(error), staged([tmp_path / "x" / "y" / "a"]) as folder:
-        (folder / "a").touch()
-        raise error
+    with pytest.raises(error):
+        write([tmp_path / "x" / "y" / "a"], "", error)
     assert names(tmp_path) == []
 
 
 def test_failure_while_moving_puts_everything_back(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
-    with pytest.raises(FileNotFoundError), staged([tmp_path / "a", tmp_path / "new", tmp_path / "absent"]) as folder:
-        (folder / "a").write_text("new")
-        (folder / "new").touch()
+    with pytest.raises(FileNotFoundError):
+        write([tmp_path / "a", tmp_path / "new", tmp_path / "absent"], "new")
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_text() == "old"
 
 
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with pytest.raises(ValueError, match="is in the way"), staged([tmp_path / "a"]) as folder:
-        (folder / "a").touch()
+    with pytest.raises(ValueError, match="is in the way"):
+        write([tmp_path / "a"], "new")
     assert (tmp_path / "a").is_dir()
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from napari.utils.notifications import Notification, notification_manager
-from tests.plugin.discs import DiscModel
 
 from napari_sam_amg.plugin import work
 from napari_sam_amg.plugin.widget import SegmentWidget
+from tests.plugin.discs import DiscModel
 
 TIMEOUT = 30_000  # ms, to wait for a run at most
 

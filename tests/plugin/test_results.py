@@ -3,21 +3,27 @@
 import json
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import pytest
-from napari_sam_amg.plugin.live import METADATA_KEY
+from qtpy.QtWidgets import QTableView
 
+from napari_sam_amg.plugin.live import METADATA_KEY
 from tests.plugin.discs import disc_image
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]
 
 
-def test_a_plane_becomes_labels_with_one_row_each(plugin: Any) -> None:
+@pytest.fixture
+def cells(plugin: Any) -> Any:
+    """A plugin with one image of three discs."""
     plugin.viewer.add_image(disc_image(CENTRES), name="cells")
-    layer = plugin.run()
+    return plugin
+
+
+def test_a_plane_becomes_labels_with_one_row_each(cells: Any) -> None:
+    layer = cells.run()
     assert layer.name == "cells masks"
-    assert layer in plugin.viewer.layers
+    assert layer in cells.viewer.layers
     assert sorted(np.unique(layer.data)) == [0, 1, 2, 3]
     assert list(layer.features["index"]) == [0, 1, 2, 3]
     for y, x in CENTRES:
@@ -25,9 +31,68 @@ def test_a_plane_becomes_labels_with_one_row_each(plugin: Any) -> None:
         assert (row["centroid_y"], row["centroid_x"]) == pytest.approx((y, x), abs=0.5)
 
 
-def test_metadata_say_how_to_repeat_the_run(plugin: Any) -> None:
-    plugin.viewer.add_image(disc_image(CENTRES), name="cells")
-    record = plugin.run().metadata[METADATA_KEY]
+def test_metadata_say_how_to_repeat_the_run(cells: Any) -> None:
+    record = cells.run().metadata[METADATA_KEY]
     assert json.loads(json.dumps(record)) == record
     assert record["state"] == "finished"
-    assert plugin.widget.status.text().startswith("3 masks found")
+    assert record["parameters"]["points_per_side"] == 16
+    assert record["model"] == {"name": "discs", "architecture": "vit_t", "file": "discs.pt", "sha256": "0" * 64}
+    assert record["source"]["layer"] == "cells"
+    assert record["versions"].keys() == {"python", "napari-sam-amg", "torch", "napari", "numpy"}
+    assert (record["intensities"]["low"], record["intensities"]["high"]) == (20, 200)
+    assert record["seconds"] >= 0
+
+
+def test_the_form_is_ready_again_and_says_what_was_found(cells: Any) -> None:
+    cells.run()
+    assert cells.widget.run_button.isEnabled()
+    assert not cells.widget.cancel_button.isEnabled()
+    assert cells.widget.status.text().startswith("3 masks found")
+    assert cells.widget.bar.value() == cells.widget.bar.maximum()
+
+
+def test_a_second_run_gets_a_layer_of_its_own(cells: Any) -> None:
+    first, second = cells.run(), cells.run()
+    assert first is not second
+    assert second.name == "cells masks [1]"
+
+
+def test_hover_and_features_name_the_same_label(cells: Any) -> None:
+    layer = cells.run()
+    for y, x in CENTRES:
+        label_id = int(layer.data[y, x])
+        text = layer.get_status((y, x), world=True)["value"]
+        assert text.startswith(f"{label_id};")
+        assert f"area: {int(layer.features.loc[label_id, 'area'])}" in text
+    assert "nan" not in layer.get_status((0, 0), world=True)["value"]
+
+
+def test_a_row_of_naparis_table_picks_its_own_label(cells: Any) -> None:
+    """In a stack, whose second plane begins in the middle of the ids."""
+    cells.viewer.add_image(np.stack([disc_image(CENTRES[:1]), disc_image(CENTRES[1:])]), name="stack")
+    cells.widget.image_box.image.setCurrentText("stack")
+    cells.widget.image_box.planes.setCurrentText("All planes")
+    layer = cells.run()
+    cells.widget.table_button.click()
+    cells.viewer.layers.selection.active = layer
+    view = cells.viewer.window._qt_window.findChild(QTableView)
+    for label_id in (3, 1, 2):
+        view.selectRow(label_id)  # the table is not sorted: its row is the layer's
+        assert layer.selected_label == label_id
+        plane = int(layer.features.loc[label_id, "plane"])
+        assert (layer.data[plane] == label_id).sum() == layer.features.loc[label_id, "area"]
+
+
+def test_no_masks_are_said_in_words(cells: Any) -> None:
+    cells.choose(pred_iou_thresh=1.0)
+    layer = cells.run()
+    assert not layer.data.any()
+    assert list(layer.features["index"]) == [0]
+    assert cells.widget.status.text().startswith("No masks found")
+
+
+def test_contrast_limits_can_decide_what_the_model_sees(cells: Any) -> None:
+    cells.viewer.layers["cells"].contrast_limits = (0, 240)
+    cells.widget.image_box.intensities.setCurrentText("contrast limits")
+    record = cells.run().metadata[METADATA_KEY]
+    assert record["intensities"] == {"from": "contrast limits", "low": 0, "high": 240}

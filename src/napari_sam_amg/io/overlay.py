@@ -15,7 +15,7 @@ def draw_overlay(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray
     """(H, W, 3) RGB and its labels (H, W) -> RGB with translucent labels and their outlines."""
     painted = _palette()[labels % _COLOURS]
     opacity = np.where(labels > 0, np.float32(OPACITY), np.float32(0))
-    opacity[find_boundaries(labels, mode="inner", background=0)] = 1.0  # type: ignore[no-untyped-call]
+    opacity[find_boundaries(labels, mode="inner", background=0)] = 1.0
     blended = image + opacity[..., None] * (painted - image.astype(np.float32))
     return np.rint(blended).astype(np.uint8)
 

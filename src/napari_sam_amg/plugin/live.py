@@ -21,10 +21,14 @@ RARELY = 20
 
 
 def table_of(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Features of all finished planes, as napari wants them."""
+    """Features of all finished planes, as napari wants them.
+
+    Floats are 64-bit, since napari's status bar takes no other NaN, the background's, for one.
+    """
     from napari_sam_amg.amg.table import joined, with_background  # needs torch, which the worker has by now
 
-    return with_background(joined(tables))
+    table = with_background(joined(tables))
+    return table.astype(dict.fromkeys(table.select_dtypes("float32").columns, "float64"))
 
 
 class LiveLabels:

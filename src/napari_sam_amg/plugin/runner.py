@@ -84,6 +84,7 @@ class Runner(QObject):
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
             self._live = LiveLabels(self._viewer, self._job.source, item.record)
+            self.progressed.emit(0, 0, "Segmenting...")
         else:
             self._step(item)
 
