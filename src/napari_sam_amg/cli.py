@@ -18,6 +18,7 @@ from napari_sam_amg.flags import given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
+from napari_sam_amg.out_of_memory import is_out_of_memory
 from napari_sam_amg.params import merged
 from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 DEMO_IMAGE = "nuclei.tif"
 _LONGEST_MESSAGE = 600  # characters
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +158,7 @@ def _print_error(name: object, reason: str) -> None:
 def _explain(error: Exception) -> str:
     """What went wrong, in a line for people who look at cells, not at code."""
     text = str(error)
-    if isinstance(error, MemoryError) or any(words in text.lower() for words in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return f"not enough memory: try a smaller --points-per-batch, or --device cpu ({text or 'no more is known'})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename else "")

@@ -1,0 +1,77 @@
+"""Flags, help, wrong usage, and what is imported."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from napari_sam_amg.cli import main
+from napari_sam_amg.flags import given_parameters, parse
+from napari_sam_amg.params import AmgParameters, merged
+
+
+def test_every_parameter_has_a_flag_and_none_is_given_by_itself() -> None:
+    assert given_parameters(parse(["segment", "a", "--output", "b"])) == {}
+    for spec in dataclasses.fields(AmgParameters):
+        value = "large" if spec.name == "overlap" else "1"
+        for flag in (f"--{spec.name}", f"--{spec.name.replace('_', '-')}"):
+            for words in ([flag, value], [f"{flag}={value}"]):
+                given = given_parameters(parse(["segment", "a", "--output", "b", *words]))
+                assert list(given) == [spec.name]
+                assert str(given[spec.name]) in (value, "1.0")
+
+
+def test_underscores_in_file_names_are_left_alone() -> None:
+    arguments = parse(["segment", "--output=a_b", "--points_per_side=3", "--", "--x_y.tif"])
+    assert arguments.output == Path("a_b")
+    assert arguments.inputs == [Path("--x_y.tif")]
+
+
+def test_given_parameters_win_over_the_models_over_the_references() -> None:
+    params = merged({"pred_iou_thresh": 0.4, "box_nms_thresh": 0.5}, {"pred_iou_thresh": 0.3})
+    assert params == AmgParameters(pred_iou_thresh=0.3, box_nms_thresh=0.5)
+
+
+def test_help_shows_defaults_and_ranges(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["segment", "--help"])
+    assert caught.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(default: 0.88; allowed: 0 to 1)" in text
+    assert "(default: score; allowed: score, small, large)" in text
+    assert "NAME_labels.tif" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["segment"],
+        ["segment", "a.tif"],
+        ["segment", "--output", "b"],
+        ["segment", "a.tif", "--output", "b", "--no-such-flag"],
+        ["segment", "a.tif", "--output", "b", "--points-per-side", "many"],
+        ["segment", "a.tif", "--output", "b", "--format", "labels,jpeg"],
+        ["paint"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: napari-sam-amg" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("napari-sam-amg ")
+
+
+def test_importing_the_command_imports_neither_napari_nor_torch() -> None:
+    code = "import sys, napari_sam_amg.cli; print([m for m in ('torch', 'napari', 'qtpy', 'cv2') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
