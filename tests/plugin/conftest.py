@@ -8,7 +8,7 @@ import pytest
 from napari.utils.notifications import Notification, notification_manager
 
 from napari_sam_amg.plugin import work
-from napari_sam_amg.plugin.widget import SegmentWidget
+from napari_sam_amg.plugin.widget import SegmentPanel, SegmentWidget
 from tests.plugin.discs import DiscModel
 
 TIMEOUT = 30_000  # ms, to wait for a run at most
@@ -28,9 +28,10 @@ class Plugin:
     """The widget in its viewer, driven through its controls."""
 
     viewer: Any
-    widget: SegmentWidget
+    widget: SegmentPanel
     qtbot: Any
     messages: list[Notification]
+    docked: SegmentWidget
 
     def choose(self, **fields: Any) -> None:
         """Type values into the form."""
@@ -57,14 +58,16 @@ class Plugin:
 def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, disc_model: DiscModel) -> Iterator[Plugin]:
     """With a coarse grid and thresholds that the discs pass."""
     viewer = make_napari_viewer(show=True)
-    widget = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Segment everything (SAM)")
+    docked = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(docked, name="Segment everything")
+    widget = docked.panel
     messages: list[Notification] = []
     notification_manager.notification_ready.connect(messages.append)
-    plugin = Plugin(viewer, widget, qtbot, messages)
+    plugin = Plugin(viewer, widget, qtbot, messages, docked)
     plugin.choose(points_per_side=16, points_per_batch=64, pred_iou_thresh=0.5, stability_score_thresh=0.5)
     yield plugin
     notification_manager.notification_ready.disconnect(messages.append)
+    disc_model.release.set()
     if widget.runner is not None:
         widget.cancel()
         plugin.wait()

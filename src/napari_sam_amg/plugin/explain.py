@@ -2,13 +2,14 @@
 
 import logging
 
+from napari_sam_amg.out_of_memory import is_out_of_memory
+
 LOGGER = logging.getLogger("napari_sam_amg")
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
 
 
 def explain(error: BaseException) -> str:
     """What went wrong and what to do. Everything unforeseen goes to the log with its traceback."""
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return (
             "There is not enough memory. Choose fewer points per batch, a smaller model, or the device 'cpu', "
             "and close other programs that use the graphics card."
@@ -21,11 +22,6 @@ def explain(error: BaseException) -> str:
     return (
         f"The segmentation stopped unexpectedly ({type(error).__name__}: {_first_line(error)}). Details are in the log."
     )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,92 +1,61 @@
-"""The form of parameters, made from the fields of ``AmgParameters``: it names none of them."""
+"""The form of parameters: magicgui widgets made from the fields of ``AmgParameters``. It names none of them."""
 
 import dataclasses
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, cast
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
+from magicgui.widgets import create_widget
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_sam_amg.params import (
-    AmgParameters,
-    Range,
-    check_value,
-    parameter_choices,
-    parameter_spec,
-    parameter_type,
-)
+from napari_sam_amg.params import AmgParameters, check_value, parameter_choices, parameter_spec, parameter_type
 from napari_sam_amg.plugin.problems import Problem
-from napari_sam_amg.plugin.rows import add_row, combo, form_layout
+from napari_sam_amg.plugin.rows import add_row, form_layout
 
 #: Far beyond every range: a box that clamps what is typed would hide the mistake instead of naming it.
-_TYPED_LIMIT = 1e9
+_TYPED_LIMIT = 10**9
 _ABBREVIATIONS = {"iou": "IoU", "nms": "NMS", "n": "number of", "pred": "predicted", "thresh": "threshold"}
 
 
-class NumberBox(QDoubleSpinBox):
-    """Takes any typed number; arrows and wheel stay in the allowed range."""
+class WheelGuard(QObject):
+    """Scrolling through the form must not change numbers on the way: the wheel acts on a focused control only."""
 
-    def __init__(self, allowed: Range, whole: bool) -> None:
-        super().__init__()
-        self._allowed = allowed
-        self.setRange(-_TYPED_LIMIT, _TYPED_LIMIT)
-        self.setDecimals(0 if whole else 3)
-        self.setSingleStep(allowed.step)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-
-    def textFromValue(self, value: float) -> str:
-        """Without the zeros at the end: 0.88, not 0.880."""
-        text = super().textFromValue(value)
-        point = self.locale().decimalPoint()
-        return text.rstrip("0").rstrip(point) if point in text else text.replace(self.locale().groupSeparator(), "")
-
-    def stepBy(self, steps: int) -> None:
-        target = self.value() + steps * self.singleStep()
-        self.setValue(min(max(target, self._allowed.low), self._allowed.high))
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Scrolling through the form must not change numbers on the way."""
-        if event is None or self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is None or not isinstance(watched, QWidget) or event.type() != QEvent.Type.Wheel or watched.hasFocus():
+            return False
+        event.ignore()
+        return True
 
 
 class ParameterField:
-    """One parameter and its control."""
+    """One parameter and its magicgui widget."""
 
     def __init__(self, name: str, default: Any) -> None:
         self.name = name
         self.kind = parameter_type(name)
-        self.choices = parameter_choices(name)
-        self.control: QComboBox | NumberBox = (
-            combo(list(self.choices)) if self.choices else NumberBox(parameter_spec(name).metadata["range"], self.whole)
-        )
+        self.widget: Any = create_widget(value=default, name=name, label=label_text(name), **_options(name))
         self.control.setObjectName(name)
+        self.control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._guard = WheelGuard()
+        self.control.installEventFilter(self._guard)
         self.set(default)
 
     @property
-    def whole(self) -> bool:
-        return self.kind is int
+    def control(self) -> QWidget:
+        """What the widget is in Qt."""
+        return cast(QWidget, self.widget.native)
 
     def set(self, value: Any) -> None:
         self._exact = value
-        if isinstance(self.control, QComboBox):
-            self.control.setCurrentText(value)
-        else:
-            self.control.setValue(value)
-        self._shown = self._read()
+        self.widget.value = value
+        self._shown = self.widget.value
 
     def value(self) -> Any:
         """What was set, with all its digits, until something else is typed."""
-        shown = self._read()
+        shown = self.widget.value
         return self._exact if shown == self._shown else shown
-
-    def _read(self) -> Any:
-        return self.control.currentText() if isinstance(self.control, QComboBox) else self.kind(self.control.value())
 
     def problem(self) -> Problem | None:
         try:
@@ -94,6 +63,17 @@ class ParameterField:
         except ValueError as error:
             return Problem(self.control, str(error).replace(f"{self.name}=", f"{label_text(self.name)}: "))
         return None
+
+
+def _options(name: str) -> dict[str, Any]:
+    """Arguments of ``magicgui.widgets.create_widget``: a combo box for words, a spin box for a number."""
+    if choices := parameter_choices(name):
+        return {"widget_type": "ComboBox", "options": {"choices": choices}}
+    step = parameter_spec(name).metadata["range"].step
+    limits = {"min": -_TYPED_LIMIT, "max": _TYPED_LIMIT}
+    if parameter_type(name) is int:
+        return {"widget_type": "SpinBox", "options": {**limits, "step": int(step)}}
+    return {"widget_type": "FloatSpinBox", "options": {**limits, "step": step}}
 
 
 class ParameterForm(QWidget):
@@ -120,7 +100,7 @@ class ParameterForm(QWidget):
         self.advanced.addWidget(self._group([name for name in names if not parameter_spec(name).metadata["basic"]]))
         layout.addWidget(self.advanced)
         for field in self.fields.values():
-            _signal(field.control).connect(lambda *_: self.changed.emit())
+            field.widget.changed.connect(lambda *_: self.changed.emit())
 
     def _group(self, names: list[str]) -> QWidget:
         group = QWidget()
@@ -159,10 +139,6 @@ def _tooltip(name: str) -> str:
     spec = parameter_spec(name)
     allowed = f"<br>Allowed: {spec.metadata['range']}." if spec.metadata["range"] else ""
     return f"<qt>{escape(spec.metadata['help'])}{allowed}<br><i>{name}</i></qt>"
-
-
-def _signal(control: QComboBox | NumberBox) -> Any:
-    return control.currentTextChanged if isinstance(control, QComboBox) else control.valueChanged
 
 
 def _is_allowed(name: str, value: Any) -> bool:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QSpinBox, QWidget
 
 from napari_sam_amg.plugin.layers import SourceImage, guess_channel_axis, shown_position, stack_of, take
 from napari_sam_amg.plugin.problems import Problem
-from napari_sam_amg.plugin.rows import add_row, combo, form_layout
+from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
 
 THIS_PLANE, ALL_PLANES = "This plane", "All planes"
 PERCENTILE, CONTRAST = "percentiles", "contrast limits"
@@ -118,9 +118,9 @@ class ImageBox(QWidget):
     def _show_rows(self) -> None:
         """Rows that say nothing for this image are hidden."""
         layer = self.layer
-        self.form.setRowVisible(self.channel_axis, layer is not None and layer.ndim > 2)
-        self.form.setRowVisible(self.channel, self.channel_axis.currentData() is not None)
-        self.form.setRowVisible(self.planes, self.is_stack)
+        show_row(self.form, self.channel_axis, layer is not None and layer.ndim > 2)
+        show_row(self.form, self.channel, self.channel_axis.currentData() is not None)
+        show_row(self.form, self.planes, self.is_stack)
 
     @property
     def chosen_channel(self) -> tuple[int, int] | None:

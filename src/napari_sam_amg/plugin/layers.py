@@ -96,15 +96,16 @@ def fixed_at(stack: PlaneStack, index: tuple[int, ...]) -> PlaneStack:
 
 
 def shown_position(layer: Layer, dims: Dims) -> tuple[int, ...]:
-    """Data index, along every axis of a layer, of what the viewer's sliders point at."""
+    """Data index, along every axis before the plane's, of what the viewer's sliders point at."""
     point = np.array(dims.point[-layer.ndim :], dtype=float)
+    point[-2:] = 0  # as napari slices: where stack and plane axes are sheared together, it leaves that out
     viewer_units = getattr(dims, "units", None)  # new in napari 0.9
     if viewer_units is not None and len(viewer_units) >= layer.ndim:
         pairs = zip(viewer_units[-layer.ndim :], layer.units, strict=True)
         point *= [_conversion(shown, own) for shown, own in pairs]
     shape = np.array((layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim])
-    nearest = np.round(layer.world_to_data(point))
-    return tuple(int(value) for value in np.clip(nearest, 0, shape - 1))
+    nearest = np.clip(np.round(layer.world_to_data(point)), 0, shape - 1)
+    return tuple(int(value) for value in nearest[:-2])
 
 
 def label_geometry(layer: Image, channel: tuple[int, int] | None, at: tuple[int, ...] | None) -> LabelGeometry:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWi
 
 from napari_sam_amg.plugin.checkpoint_defaults import missing_reason, model_defaults
 from napari_sam_amg.plugin.problems import Problem
-from napari_sam_amg.plugin.rows import add_row, combo, form_layout
+from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
 from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
 FROM_FILE = "checkpoint file..."
@@ -48,7 +48,7 @@ class ModelBox(QWidget):
         add_row(self.form, "Model", self.model, MODEL_HELP)
         add_row(self.form, "File", self._file, "A checkpoint of SAM, MobileSAM, micro-sam or this plugin.")
         add_row(self.form, "Device", self.device, "Where to compute; 'auto' takes a graphics card if there is one.")
-        self.form.setRowVisible(self._file, False)
+        show_row(self.form, self._file, False)
         self.model.currentTextChanged.connect(self._choose)
         self.path.textChanged.connect(self._choose)
         self.browse.clicked.connect(self._browse)
@@ -79,7 +79,7 @@ class ModelBox(QWidget):
             self.path.setText(path)
 
     def _choose(self, *_: Any) -> None:
-        self.form.setRowVisible(self._file, self.from_file)
+        show_row(self.form, self._file, self.from_file)
         self.changed.emit()
         self.find_defaults()
 

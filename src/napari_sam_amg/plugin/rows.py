@@ -4,8 +4,8 @@ from html import escape
 
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 
-LABEL_WIDTH = 118  # px; the same in every group, so that the controls stand in one column
-CONTROL_WIDTH = 120  # px, at least
+LABEL_WIDTH = 124  # px; the same in every group, so that the controls stand in one column
+CONTROL_WIDTH = 172  # px, at least
 COMBO_CHARACTERS = 10  # a combo box as wide as its longest layer name would widen the whole window
 
 
@@ -27,6 +27,14 @@ def add_row(layout: QFormLayout, text: str, control: QWidget, tooltip: str) -> N
     for part in (label, control):
         part.setToolTip(rich)
     layout.addRow(label, control)
+
+
+def show_row(layout: QFormLayout, control: QWidget, visible: bool) -> None:
+    """``QFormLayout.setRowVisible``, which Qt 5 has not."""
+    label = layout.labelForField(control)
+    for part in (label, control):
+        if part is not None:
+            part.setVisible(visible)
 
 
 def combo(items: list[str]) -> QComboBox:

@@ -1,5 +1,6 @@
 """One run, from the Run button to the last plane: the worker, the layer it fills, the progress."""
 
+import gc
 import time
 from collections import deque
 from typing import Any
@@ -26,11 +27,11 @@ class Runner(QObject):
 
     def __init__(self, viewer: Viewer, job: Job) -> None:
         super().__init__()
-        self._viewer, self._job = viewer, job
-        self._live: LiveLabels | None = None
+        self._job = job
+        self._live = LiveLabels(viewer, job.source)
         self._bar: Any = None
         self._failure = ""
-        self._cancelled = False
+        self._cancelled = self._removed = False
         self._planes = len(job.source.stack.indices)
         self._began = 0.0
         self._arrived: deque[Any] = deque()
@@ -41,6 +42,7 @@ class Runner(QObject):
 
     def start(self) -> None:
         _running.add(self)
+        gc.freeze()  # what is there already is not walked during the run: a full collection takes 0.1 s and more
         self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
         self._worker.start()
 
@@ -52,7 +54,7 @@ class Runner(QObject):
     @property
     def layer(self) -> Any:
         """The labels layer; None before the first plane is finished."""
-        return self._live.layer if self._live else None
+        return self._live.layer if self._live.planes else None
 
     def _take_end(self) -> None:
         """superqt emits ``finished`` in every case: returned, aborted or failed."""
@@ -83,17 +85,17 @@ class Runner(QObject):
             self._failure = item.message
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
-            self._live = LiveLabels(self._viewer, self._job.source, item.record)
+            self._live.describe(item.record)
             self.progressed.emit(0, 0, "Segmenting...")
         else:
             self._step(item)
 
     def _step(self, step: Any) -> None:
-        assert self._live is not None
         self._advance(step.done, step.total)
         if step.result is not None:
             self._live.add(step.result)
         if self._live.was_removed and not self._cancelled:
+            self._removed = True
             self.cancel()
         self.progressed.emit(step.done, step.total, self._words(step.done, step.total))
 
@@ -106,33 +108,28 @@ class Runner(QObject):
     def _words(self, done: int, total: int) -> str:
         if self._cancelled:
             return "Cancelling..."
-        planes = f"Plane {min(self._live_planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
+        planes = f"Plane {min(self._live.planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
         elapsed = time.perf_counter() - self._began
         return f"{planes}{100 * done // total} %, {duration(elapsed / done * (total - done))} left"
-
-    @property
-    def _live_planes(self) -> int:
-        return self._live.planes if self._live else 0
 
     def _end(self) -> None:
         """The worker is done, by whatever way."""
         _running.discard(self)
+        gc.unfreeze()
         self._bar.close()
-        if self._live is not None:
-            self._live.finish("failed" if self._failure else "cancelled" if self._cancelled else "finished")
+        self._live.finish("failed" if self._failure else "cancelled" if self._cancelled else "finished")
         if self._failure:
             show_error(self._failure)
         self.finished.emit(self._summary())
 
     def _summary(self) -> str:
-        done = f"{self._live_planes} of {self._planes} planes" if self._planes > 1 else f"{self._live_planes} plane"
+        done = f"{self._live.planes} of {self._planes} planes" if self._planes > 1 else f"{self._live.planes} plane"
         if self._failure:
-            return f"{self._failure} ({done} finished)" if self._live_planes else self._failure
-        if self._live is not None and self._live.was_removed:
+            return f"{self._failure} ({done} finished)" if self._live.planes else self._failure
+        if self._removed:
             return "Stopped: the layer of the results was removed."
         if self._cancelled:
-            return f"Cancelled: {done} finished, they stay in the layer." if self._live_planes else "Cancelled."
-        assert self._live is not None
+            return f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else "Cancelled."
         return _found(self._live.masks, time.perf_counter() - self._began)
 
 

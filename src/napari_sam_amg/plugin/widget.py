@@ -1,9 +1,24 @@
 """The dock widget: choices on top, Run and Cancel, progress, and what is wrong."""
 
-from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from typing import Any
 
+from magicgui.widgets import Container
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sam_amg.plugin.explain import explain
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
@@ -13,9 +28,27 @@ from napari_sam_amg.plugin.work import Job
 
 FEATURES_TABLE = ("napari", "Features table widget")
 LEAST_HEIGHT = 120  # px of the fields
+TABLE_HEIGHT = 220  # px
 
 
-class SegmentWidget(QWidget):
+class SegmentWidget(Container[Any]):
+    """The dock widget as magicgui has it: a container around the panel."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(labels=False)
+        self.panel = SegmentPanel(napari_viewer)
+        layout = self.native.layout()
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.panel)
+        self.native_parent_changed.connect(self._leave)
+
+    def _leave(self, parent: QWidget | None) -> None:
+        """A widget whose dock was closed has no Cancel button any more: stop the run."""
+        if parent is None:
+            self.panel.cancel()
+
+
+class SegmentPanel(QWidget):
     """Segment everything in an image layer."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -91,18 +124,24 @@ class SegmentWidget(QWidget):
 
     def run(self) -> None:
         """Segment what is chosen now; changes made while it runs are for the next run."""
-        job = Job(
+        try:
+            self.runner = Runner(self._viewer, self._job())
+        except (ValueError, MemoryError) as error:
+            show_error(explain(error))
+            return
+        self.runner.progressed.connect(self._show_progress)
+        self.runner.finished.connect(self._show_end)
+        self._check()
+        self.runner.start()
+
+    def _job(self) -> Job:
+        return Job(
             source=self.image_box.source(),
             params=self.form.parameters(),
             model=self.model_box.chosen,
             device=self.model_box.device.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
         )
-        self.runner = Runner(self._viewer, job)
-        self.runner.progressed.connect(self._show_progress)
-        self.runner.finished.connect(self._show_end)
-        self._check()
-        self.runner.start()
 
     def cancel(self) -> None:
         if self.runner is not None:
@@ -123,14 +162,13 @@ class SegmentWidget(QWidget):
         self._check()
 
     def show_table(self) -> None:
-        """Open napari's own features table."""
-        self._viewer.window.add_plugin_dock_widget(*FEATURES_TABLE)
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """A widget whose dock was closed has no Cancel button any more: stop the run."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
-            self.cancel()
+        """Open napari's own features table, below the image: it has a dozen columns."""
+        dock, _ = self._viewer.window.add_plugin_dock_widget(*FEATURES_TABLE)
+        window = dock.parent()
+        if isinstance(window, QMainWindow) and window.dockWidgetArea(dock) != Qt.DockWidgetArea.BottomDockWidgetArea:
+            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+            window.resizeDocks([dock], [TABLE_HEIGHT], Qt.Orientation.Vertical)
+        dock.show()
 
 
 class FieldScroll(QScrollArea):

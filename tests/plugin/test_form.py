@@ -1,0 +1,80 @@
+"""The form is made of the fields of AmgParameters, and says what is wrong with them."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from napari_sam_amg.params import AmgParameters, parameter_spec
+from napari_sam_amg.plugin.form import ParameterForm, label_text
+from tests.plugin.discs import disc_image
+
+
+@pytest.fixture
+def form(qtbot: Any) -> ParameterForm:
+    form = ParameterForm()
+    qtbot.addWidget(form)
+    return form
+
+
+def test_every_parameter_but_the_point_grids_has_a_field(form: ParameterForm) -> None:
+    assert list(form.fields) == [spec.name for spec in dataclasses.fields(AmgParameters) if spec.name != "point_grids"]
+
+
+def test_untouched_fields_give_exactly_the_defaults(form: ParameterForm) -> None:
+    """Also crop_overlap_ratio, which has more digits than its box shows."""
+    assert form.parameters() == AmgParameters()
+
+
+def test_basic_fields_are_in_sight_and_the_rest_is_folded(form: ParameterForm) -> None:
+    for name, field in form.fields.items():
+        assert form.advanced.isAncestorOf(field.control) != parameter_spec(name).metadata["basic"]
+    assert not form.advanced.isExpanded()
+
+
+def test_every_field_explains_itself(form: ParameterForm) -> None:
+    for name, field in form.fields.items():
+        assert parameter_spec(name).metadata["help"][:20] in field.control.toolTip()
+
+
+def test_labels_are_words() -> None:
+    assert label_text("crop_nms_thresh") == "Crop NMS threshold"
+    assert label_text("pred_iou_thresh") == "Predicted IoU threshold"
+
+
+def test_the_fields_are_magicgui_widgets(form: ParameterForm) -> None:
+    kinds = {name: type(field.widget).__name__ for name, field in form.fields.items()}
+    assert kinds["points_per_side"] == "SpinBox"
+    assert kinds["pred_iou_thresh"] == "FloatSpinBox"
+    assert kinds["overlap"] == "ComboBox"
+
+
+def test_what_belongs_to_a_model_goes_with_it(form: ParameterForm) -> None:
+    form.apply_model({"pred_iou_thresh": 0.6, "min_mask_region_area": 100.0, "no_such_parameter": 1})
+    assert form.parameters() == AmgParameters(pred_iou_thresh=0.6, min_mask_region_area=100)
+    form.fields["points_per_side"].widget.value = 20
+    form.apply_model({"pred_iou_thresh": 0.7})
+    assert form.parameters() == AmgParameters(pred_iou_thresh=0.7, points_per_side=20)
+
+
+def test_a_default_that_is_not_allowed_is_left_out(form: ParameterForm) -> None:
+    form.apply_model({"pred_iou_thresh": 88})
+    assert form.parameters() == AmgParameters()
+
+
+@pytest.mark.parametrize(("name", "value"), [("points_per_side", 0), ("crop_nms_thresh", 1.5)])
+def test_a_bad_field_is_marked_and_explained_and_stops_run(plugin: Any, name: str, value: float) -> None:
+    plugin.viewer.add_image(disc_image([(15, 15)]))
+    widget, field = plugin.widget, plugin.widget.form.fields[name]
+    control = field.control
+    good = field.widget.value
+    field.widget.value = value
+    assert not widget.run_button.isEnabled()
+    assert "border" in control.styleSheet()
+    assert label_text(name) in widget.message.text()
+    assert widget.message.isVisible()
+    assert widget.form.advanced.isExpanded() != parameter_spec(name).metadata["basic"]
+    field.widget.value = good
+    assert widget.run_button.isEnabled()
+    assert control.styleSheet() == ""
+    assert not widget.message.isVisible()
