@@ -1,5 +1,6 @@
 """Finished planes into a Labels layer, as they come. Main thread only."""
 
+import math
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 from napari.layers import Labels
 from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
 
 from napari_sam_amg.plugin.layers import SourceImage, add_labels, shown_position
 
@@ -44,6 +46,8 @@ class LiveLabels:
         self._tables: list[pd.DataFrame] = []
         self._started = time.perf_counter()
         self._next_update = 0.0
+        self._total = len(source.stack.indices)
+        self._finished = False
         started = datetime.now().astimezone().isoformat(timespec="seconds")
         self._record: dict[str, Any] = {"state": "running", "started": started}
         labels = np.zeros(source.labels_shape, np.int32)
@@ -77,20 +81,30 @@ class LiveLabels:
 
     def _refresh(self, place: tuple[int, ...]) -> None:
         """Draw again only what is shown: most planes of a stack are not."""
-        layer, flat = self.layer, self._viewer.dims.ndisplay == 2
-        if flat and shown_position(layer, self._viewer.dims) == place:
-            layer.refresh(extent=False)
-        began = time.perf_counter()
-        if began < self._next_update:
+        if self._flat and shown_position(self.layer, self._viewer.dims) == place:
+            self.layer.refresh(extent=False)
+        if time.perf_counter() >= self._next_update and self.planes < self._total:
+            self._next_update = math.inf
+            QTimer.singleShot(0, self._update)  # in a turn of the event loop of its own
+
+    @property
+    def _flat(self) -> bool:
+        return bool(self._viewer.dims.ndisplay == 2)
+
+    def _update(self) -> None:
+        """What takes long: the table, which is on screen perhaps, and the volume in 3D."""
+        if self._finished:
             return
-        if not flat:
-            layer.refresh(extent=False)
-        layer.features = table_of(self._tables)
+        began = time.perf_counter()
+        self.layer.features = table_of(self._tables)
+        if not self._flat:
+            self.layer.refresh(extent=False)
         now = time.perf_counter()
         self._next_update = now + RARELY * (now - began)
 
     def finish(self, state: str) -> None:
         """The whole table, and how the run ended. ``state``: "finished", "cancelled" or "failed"."""
+        self._finished = True
         if not self.planes:
             self._remove()
             return
@@ -98,11 +112,12 @@ class LiveLabels:
         self._record |= {
             "state": state,
             "planes_done": self.planes,
-            "planes": len(self._source.stack.indices),
+            "planes": self._total,
             "seconds": round(time.perf_counter() - self._started, 3),
         }
         self.layer.metadata[METADATA_KEY] = self._record
-        self.layer.refresh(extent=False)
+        if not self._flat:
+            self.layer.refresh(extent=False)
 
     def _remove(self) -> None:
         if not self.was_removed:

@@ -9,7 +9,7 @@ from napari.qt.threading import create_worker
 from napari.utils import progress
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.plugin.live import LiveLabels
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
@@ -114,10 +114,13 @@ class Runner(QObject):
 
     def _end(self) -> None:
         """The worker is done, by whatever way."""
-        _running.discard(self)
         gc.unfreeze()
         self._bar.close()
         self._live.finish("failed" if self._failure else "cancelled" if self._cancelled else "finished")
+        QTimer.singleShot(0, self._announce)  # the table may have taken its time
+
+    def _announce(self) -> None:
+        _running.discard(self)
         if self._failure:
             show_error(self._failure)
         self.finished.emit(self._summary())

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -40,6 +41,8 @@ class SegmentWidget(Container[Any]):
         layout = self.native.layout()
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
+        # napari puts empty space below a widget that does not ask for the whole height
+        self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.native_parent_changed.connect(self._leave)
 
     def _leave(self, parent: QWidget | None) -> None:

@@ -1,0 +1,113 @@
+"""Batches as a pure function of (seed, step), made ahead of time by a thread."""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_sam_amg.sam.unet_encoder import STRIDE
+from training.colour import colour_view, to_input
+from training.dataset import Example
+from training.recipe import Recipe
+from training.targets import MIN_AREA, background_points, dense_target, object_points
+from training.views import View, cut_view
+
+AHEAD = 3  # batches
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One crop with its questions and answers. The first points lie on instances, the rest on background."""
+
+    image: Tensor  # (3, S, S) normalised, 0 beyond the image's edge
+    masks: Tensor  # (F, S / 2, S / 2) in 0 .. 1: the instances of the first F points
+    points: Tensor  # (P, 2) (x, y) in px of the crop
+    dense: Tensor  # (4, S / 2, S / 2)
+    origin: Tensor  # (2,) cell (row, column) of the crop's corner in the model's frame
+    labelled: bool  # whether everything unlabelled is background
+
+
+def draw_example(rng: Generator, examples: Sequence[Example], chances: NDArray[np.float64]) -> Example:
+    return examples[rng.choice(len(examples), p=chances)]
+
+
+def example_chances(examples: Sequence[Example], recipe: Recipe) -> NDArray[np.float64]:
+    """How likely each example is: its data set's share, split evenly over its images."""
+    counts = Counter(example.dataset for example in examples)
+    weights = np.array([recipe.shares.get(e.dataset, 1.0) / counts[e.dataset] for e in examples])
+    return weights / weights.sum()
+
+
+def view_with_objects(
+    rng: Generator, examples: Sequence[Example], chances: NDArray[np.float64], side: int
+) -> tuple[Example, View]:
+    """A view that shows at least one instance."""
+    while True:
+        example = draw_example(rng, examples, chances)
+        view = cut_view(rng, example, side)
+        if np.bincount(view.labels.ravel())[1:].max(initial=0) >= MIN_AREA:
+            return example, view
+
+
+def draw_points(
+    rng: Generator, view: View, recipe: Recipe, labelled: bool
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Points (P, 2) and the label ids of those that lie on an instance (F,), which come first."""
+    wanted = recipe.background_points + int(rng.integers(-1, 2)) if labelled else 0
+    off = background_points(rng, view.labels, view.inside, min(wanted, recipe.points - 1))
+    on, ids = object_points(rng, view.labels, recipe.points - len(off))
+    points = np.concatenate([on, off]).astype(np.float32)
+    return points + rng.uniform(-0.5, 0.5, points.shape).astype(np.float32), ids
+
+
+def pool_by_2(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Mean of each 2 x 2 block: (F, S, S) -> (F, S / 2, S / 2).
+
+    Not by torch: a second thread with parallel torch operations makes OpenMP's threads sleep rather
+    than spin between operations, which slows the training.
+    """
+    count, rows, columns = masks.shape
+    return masks.reshape(count, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4), dtype=np.float32)
+
+
+def make_sample(rng: Generator, example: Example, view: View, recipe: Recipe, img_size: int) -> Sample:
+    labelled = example.dataset not in recipe.partly_labelled
+    points, ids = draw_points(rng, view, recipe, labelled)
+    image = to_input(colour_view(rng, view.image, example))
+    image[:, ~view.inside] = 0
+    return Sample(
+        image=torch.from_numpy(image),
+        masks=torch.from_numpy(pool_by_2(view.labels == ids[:, None, None])),
+        points=torch.from_numpy(points),
+        dense=torch.from_numpy(dense_target(view.labels)),
+        origin=torch.from_numpy(rng.integers(0, (img_size - recipe.crop) // STRIDE + 1, 2)),
+        labelled=labelled,
+    )
+
+
+def make_batch(examples: Sequence[Example], recipe: Recipe, img_size: int, step: int) -> list[Sample]:
+    """The batch of a step: the same whenever it is made."""
+    rng = np.random.default_rng((recipe.seed, step))
+    chances = example_chances(examples, recipe)
+    views = [view_with_objects(rng, examples, chances, recipe.crop) for _ in range(recipe.batch)]
+    return [make_sample(rng, example, view, recipe, img_size) for example, view in views]
+
+
+def stream_batches(examples: Sequence[Example], recipe: Recipe, img_size: int, start: int) -> Iterator[list[Sample]]:
+    """The batches of the steps ``start`` .. ``recipe.steps``, made a few ahead by a thread."""
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(1) as maker:
+        ahead: deque[Future[list[Sample]]] = deque()
+        for step in range(start, recipe.steps):
+            ahead.append(maker.submit(make_batch, examples, recipe, img_size, step))
+            if len(ahead) > AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

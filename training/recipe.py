@@ -1,0 +1,87 @@
+"""Every number of a training run, overridable from the command line."""
+
+import argparse
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What rebuilds the model; stored in its checkpoint."""
+
+    img_size: int = 512  # side of the square input, px
+    embed_dim: int = 128
+    channels: tuple[int, ...] = (32, 64, 128, 192, 256)  # encoder stages at stride 2, 4, 8, 16, 32
+    blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
+    depth: int = 2
+    num_heads: int = 4
+    mlp_dim: int = 512
+    iou_head_hidden_dim: int = 256
+    num_multimask_outputs: int = 3
+    mask_in_chans: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training run; the defaults are those of the shipped weights. Steps count optimizer steps."""
+
+    seed: int = 0
+    steps: int = 1100
+    warmup: int = 40
+    decay: int = 690  # the last steps, in which the learning rate falls to zero
+
+    batch: int = 8
+    crop: int = 256  # side of a training crop, px; a multiple of 32, at most img_size
+    points: int = 12  # a crop
+    background_points: int = 3  # of those, about
+
+    optimizer: str = "muon"  # for the matrices, with AdamW for the rest; or "adamw" for all
+    lr: float = 1e-3
+    muon_lr: float = 0.02
+    weight_decay: float = 0.03
+    clip: float = 2.0
+    ema: float = 0.995
+
+    mask_weight: float = 1.0
+    iou_weight: float = 2.0
+    dense_weight: float = 0.5
+
+    # share of the crops; a data set that is not named gets 1
+    shares: dict[str, float] = field(
+        default_factory=lambda: {
+            "dsb2018_fluo": 36.0,
+            "dsb2018_histology": 16.0,
+            "bbbc039": 10.0,
+            "usiigaci_phase": 8.0,
+            "axon_tem": 7.0,
+            "dsb2018_cytology_bf": 7.0,
+            "axon_sem": 6.0,
+            "fibsem_medulla": 5.0,
+            "coco_natural": 3.0,
+            "ecoli_fluo": 2.0,
+        }
+    )
+    # not every object is labelled, so nothing is known to be background
+    partly_labelled: tuple[str, ...] = ("coco_natural",)
+
+
+def recipe_from(overrides: dict[str, Any]) -> Recipe:
+    return Recipe(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """An option for every plain number or word of the recipe."""
+    for item in fields(Recipe):
+        if item.default is not MISSING and isinstance(item.default, int | float | str):
+            option = "--" + item.name.replace("_", "-")
+            parser.add_argument(option, type=type(item.default), help=f"default {item.default}")
+
+
+def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The recipe's options that were given."""
+    names = {item.name for item in fields(Recipe)}
+    return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+
+
+def describe(recipe: Recipe) -> str:
+    return " ".join(f"{name}={value}" for name, value in asdict(recipe).items())
