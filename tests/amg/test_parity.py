@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from segment_anything import SamAutomaticMaskGenerator
-from skimage import data
 
 from napari_sam_amg import AmgParameters, generate_masks, load_model
 from napari_sam_amg.amg.planes import PlaneStack
@@ -42,7 +41,8 @@ def slice_of_volume():
 
 
 def tall():
-    return np.ascontiguousarray(data.immunohistochemistry()[:400, 200:350])
+    image = sample("nuclei.tif")[:, 100:260]
+    return to_rgb(image, percentile_range(PlaneStack(image)))
 
 
 @dataclass(frozen=True)

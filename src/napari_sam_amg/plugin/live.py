@@ -92,11 +92,15 @@ class LiveLabels:
         return bool(self._viewer.dims.ndisplay == 2)
 
     def _update(self) -> None:
-        """What takes long: the table, which is on screen perhaps, and the volume in 3D."""
+        """The table for hovering, and the volume in 3D.
+
+        napari's table on the screen is left alone until the run is over: it takes 0.1 s and more.
+        """
         if self._finished:
             return
         began = time.perf_counter()
-        self.layer.features = table_of(self._tables)
+        with self.layer.events.features.blocker():
+            self.layer.features = table_of(self._tables)
         if not self._flat:
             self.layer.refresh(extent=False)
         now = time.perf_counter()
