@@ -69,9 +69,6 @@ class Gaps:
         return self.longest
 
 
-@pytest.mark.xfail(
-    strict=False, reason="adding the first labels layer may block longer; not yet measured on a quiet machine"
-)
 @pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
 def test_no_gap_over_100_ms_while_a_real_model_runs(make_napari_viewer: Any, qtbot: Any) -> None:
     viewer = make_napari_viewer(show=True)
