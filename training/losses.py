@@ -64,6 +64,7 @@ def combine_masks(losses: Tensor) -> Tensor:
 def dense_loss(maps: Tensor, target: Tensor) -> Tensor:
     """Of the maps (B, 4, H, W): cross entropy of the first two, smooth L1 of the offsets on instances."""
     weight = torch.tensor([1.0, BOUNDARY_WEIGHT]).view(2, 1, 1)
+    maps = maps.float()
     classes = F.binary_cross_entropy_with_logits(maps[:, :2], target[:, :2], pos_weight=weight)
     on = target[:, :1]
     offsets = F.smooth_l1_loss(maps[:, 2:], target[:, 2:], reduction="none")
@@ -98,9 +99,9 @@ def prompt_losses(model: EmbeddedSam, embedding: Tensor, sample: Sample) -> Loss
     """Masks of the points on instances, and the predicted IoU of all: 0 is right on background."""
     on = len(sample.masks)
     reading = read_prompts(model, embedding, sample)
-    logits = draw_all_masks(model, reading, on)
+    logits = draw_all_masks(model, reading, on).float()
     truth = true_ious(logits, sample.masks)
-    predicted = reading.predicted_iou
+    predicted = reading.predicted_iou.float()
     expected = torch.cat([truth, truth.new_zeros(len(predicted) - on, truth.shape[1])])
     chosen = predicted[:on, 1:].argmax(1, keepdim=True)
     return Losses(
@@ -116,6 +117,11 @@ def prompt_losses(model: EmbeddedSam, embedding: Tensor, sample: Sample) -> Loss
 
 def batch_loss(model: EmbeddedSam, samples: list[Sample], recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
     """The loss to minimise, and figures for the log."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        return _batch_loss(model, samples, recipe)
+
+
+def _batch_loss(model: EmbeddedSam, samples: list[Sample], recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
     origins = torch.stack([sample.origin for sample in samples])
     embeddings, maps = model.image_encoder.embed_with_maps(torch.stack([s.image for s in samples]), origins)
     parts = [prompt_losses(model, e, s) for e, s in zip(embeddings, samples, strict=True)]

@@ -13,14 +13,14 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 def schedule(recipe: Recipe, step: int) -> float:
-    """Warm up, stay constant, decay by 1 - sqrt: the factor on the learning rate of a step.
+    """Warm up, stay constant, decay linearly: the factor on the learning rate of a step.
 
     Only the last ``decay`` steps depend on ``steps``, so a run can be extended, or ended early, from
     any state of the constant phase.
     """
     warm = min(1.0, (step + 1) / recipe.warmup)
     gone = max(0, step - (recipe.steps - recipe.decay)) / recipe.decay
-    return warm * (1.0 - math.sqrt(min(1.0, gone)))
+    return warm * (1.0 - min(1.0, gone))
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:

@@ -26,21 +26,22 @@ class Recipe:
     """One training run; the defaults are those of the shipped weights. Steps count optimizer steps."""
 
     seed: int = 0
-    steps: int = 1100
-    warmup: int = 40
-    decay: int = 690  # the last steps, in which the learning rate falls to zero
+    steps: int = 2600
+    warmup: int = 30
+    decay: int = 2500  # the last steps, in which the learning rate falls to zero
 
-    batch: int = 8
+    batch: int = 16
     crop: int = 256  # side of a training crop, px; a multiple of 32, at most img_size
     points: int = 12  # a crop
     background_points: int = 3  # of those, about
 
     optimizer: str = "muon"  # for the matrices, with AdamW for the rest; or "adamw" for all
-    lr: float = 1e-3
-    muon_lr: float = 0.02
+    lr: float = 6e-4
+    muon_lr: float = 0.012
     weight_decay: float = 0.03
     clip: float = 2.0
     ema: float = 0.995
+    precision: str = "bfloat16"  # of matrix products and convolutions; "float32" where the CPU has no bfloat16
 
     mask_weight: float = 1.0
     iou_weight: float = 2.0
@@ -49,16 +50,16 @@ class Recipe:
     # share of the crops; a data set that is not named gets 1
     shares: dict[str, float] = field(
         default_factory=lambda: {
-            "dsb2018_fluo": 36.0,
-            "dsb2018_histology": 16.0,
-            "bbbc039": 10.0,
-            "usiigaci_phase": 8.0,
-            "axon_tem": 7.0,
-            "dsb2018_cytology_bf": 7.0,
-            "axon_sem": 6.0,
-            "fibsem_medulla": 5.0,
-            "coco_natural": 3.0,
-            "ecoli_fluo": 2.0,
+            "dsb2018_fluo": 30.0,
+            "dsb2018_histology": 15.0,
+            "usiigaci_phase": 10.0,
+            "bbbc039": 9.0,
+            "dsb2018_cytology_bf": 8.0,
+            "axon_tem": 8.0,
+            "fibsem_medulla": 7.0,
+            "axon_sem": 5.0,
+            "coco_natural": 4.0,
+            "ecoli_fluo": 4.0,
         }
     )
     # not every object is labelled, so nothing is known to be background

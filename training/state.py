@@ -60,6 +60,13 @@ def save_state(state: TrainingState, folder: Path, recipe: Recipe) -> None:
     save_atomically(content, folder / STATE_NAME)
 
 
+def start_from(state: TrainingState, checkpoint: Path) -> None:
+    """Take the weights of an exported checkpoint (``training.export``), at step 0 with fresh optimizers."""
+    weights = torch.load(checkpoint, weights_only=True)["model"]
+    for model in (state.model, state.average):
+        model.load_state_dict(weights)
+
+
 def load_state(state: TrainingState, folder: Path) -> None:
     """Put a saved run's values into a fresh state."""
     saved = torch.load(folder / STATE_NAME, weights_only=True)

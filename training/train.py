@@ -19,7 +19,7 @@ from training.dataset import Example, read_split
 from training.losses import batch_loss
 from training.optimizers import schedule, set_rate
 from training.recipe import ModelConfig, Recipe, add_recipe_options, describe, recipe_from, recipe_options
-from training.state import STATE_NAME, TrainingState, load_state, new_state, save_state, update_average
+from training.state import STATE_NAME, TrainingState, load_state, new_state, save_state, start_from, update_average
 
 RUNS = Path(__file__).parent / "runs"
 LOG_EVERY = 25  # steps
@@ -101,6 +101,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with <split>/<dataset>/NNN_image.png")
     parser.add_argument("--name", required=True, help="of the run: its folder under training/runs")
+    parser.add_argument("--init", type=Path, help="exported checkpoint to start from; default: fresh weights")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     add_recipe_options(parser)
@@ -118,6 +119,8 @@ def main() -> None:
     state = new_state(ModelConfig(), recipe)
     if arguments.resume and (folder / STATE_NAME).exists():
         load_state(state, folder)
+    elif arguments.init:
+        start_from(state, arguments.init)
     log.info("from step %d: %s", state.step, describe(recipe))
     train(state, read_split(arguments.data, "train"), recipe, folder, stop_on_signal())
 

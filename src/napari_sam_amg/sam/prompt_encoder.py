@@ -22,9 +22,10 @@ class PositionEmbeddingRandom(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, num_pos_feats))
 
     def encode(self, coords: Tensor) -> Tensor:
-        """(..., 2) positions (x, y) in [0, 1] -> (..., C), computed in float32."""
+        """(..., 2) positions (x, y) in [0, 1] -> (..., C), computed in float32, under autocast too."""
         matrix = self.positional_encoding_gaussian_matrix
-        angles = 2 * math.pi * ((2 * coords.float() - 1) @ matrix.float())
+        with torch.autocast(coords.device.type, enabled=False):
+            angles = 2 * math.pi * ((2 * coords.float() - 1) @ matrix.float())
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(matrix.dtype)
 
     def forward(self, size: tuple[int, int]) -> Tensor:

@@ -89,7 +89,7 @@ class UnetEncoder(nn.Module):
         """The embedding, and the dense maps (B, 4, H / 2, W / 2) that have a loss in training."""
         features = self.extract_features(x)
         maps = F.pixel_shuffle(self.dense_head(features), _MAP_SCALE)
-        centers, weight = self._pool_centers(maps, origin)
+        centers, weight = self._pool_centers(maps.float(), origin)
         encoding = self.pe_layer.encode(centers / self.img_size) * weight[..., None]
         return features + self.center_projection(encoding).permute(0, 3, 1, 2), maps
 
