@@ -5,7 +5,7 @@ import math
 import pytest
 from segment_anything import SamAutomaticMaskGenerator
 
-from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_spec, parameter_type
+from napari_sam_amg.params import AmgParameters, merged, parameter_choices, parameter_spec, parameter_type
 
 
 def test_names_and_defaults_are_the_reference_s():
@@ -57,3 +57,16 @@ def test_kinds_for_forms_and_flags():
     assert parameter_choices("overlap") == ("score", "small", "large")
     assert sum(spec.metadata["basic"] for spec in dataclasses.fields(AmgParameters)) == 4
     assert parameter_spec("crop_n_layers").default == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "auto"),
+        ({"crop_n_layers": 1}, "all"),
+        ({"point_grids": (((0.5, 0.5),),)}, "all"),
+        ({"crop_n_layers": 2, "crop_layers": "last"}, "last"),
+    ],
+)
+def test_asking_for_crop_layers_overrules_a_models_choice_of_one(given, expected):
+    assert merged({"crop_layers": "auto"}, given).crop_layers == expected

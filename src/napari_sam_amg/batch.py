@@ -61,6 +61,13 @@ class Outcome:
     masks: int  # before overlaps were resolved
     labels: int
     seconds: float
+    params: AmgParameters  # those that were used, see PlaneResult
+
+    @property
+    def layer_note(self) -> str:
+        """What ``crop_layers="auto"`` chose, where that is not the whole image."""
+        used = self.params
+        return f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +120,7 @@ class Batch:
         return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
 
     def _run(self, source: SourceImage, intensities: IntensityRange, job: Job, folder: Path) -> Outcome:
-        started, masks, labels = perf_counter(), 0, 0
+        started, masks, labels, params = perf_counter(), 0, 0, self.params
         exports = self._exports(source, intensities, dataclasses.replace(job, folder=folder))
         steps = segment_planes(
             source.stack, self.model, self.params,
@@ -125,12 +132,13 @@ class Batch:
                 bar.update(step.done - bar.n)
                 if step.result is None:
                     continue
+                params = step.result.params
                 masks, labels = masks + len(step.result.masks), labels + len(step.result.features)
                 for export in exports:
                     export.add(step.result)
         for export in exports:
             export.finish()
-        return Outcome(masks, labels, perf_counter() - started)
+        return Outcome(masks, labels, perf_counter() - started, params)
 
     def _bar(self, job: Job) -> "tqdm.tqdm[Any]":
         hidden = self.options.quiet or not sys.stderr.isatty()
@@ -154,6 +162,7 @@ class Batch:
             "pixel_size_um": self._pixel_size(source),
             "architecture": self.model.info.architecture,
             "device": str(getattr(self.model, "device", "unknown")),
+            "parameters_used": dataclasses.asdict(outcome.params),
             "masks": outcome.masks,
             "labels": outcome.labels,
             "seconds": round(outcome.seconds, 3),
@@ -181,7 +190,7 @@ def _summary(job: Job, source: SourceImage, outcome: Outcome, targets: list[Path
     found = f"{_count(outcome.masks, 'mask')}, {_count(outcome.labels, 'label')} in {outcome.seconds:.1f} s"
     written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
     hint = "" if outcome.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"
-    notes = "; ".join(note for note in (source.note, hint) if note)
+    notes = "; ".join(note for note in (source.note, outcome.layer_note, hint) if note)
     return f"{job.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
 
 

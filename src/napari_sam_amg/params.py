@@ -12,6 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+CropLayers = Literal["all", "last", "auto"]
 OverlapPolicy = Literal["score", "small", "large"]
 Grids = tuple[tuple[tuple[float, float], ...], ...]
 
@@ -94,7 +95,13 @@ class AmgParameters:
         Range(0, 100_000_000, 10),
         basic=True,
     )
-    # ours, not the reference's: they act when masks become labels
+    # ours, not the reference's
+    crop_layers: CropLayers = _parameter(
+        "all",
+        "'all': the image and every crop layer, as Segment Anything does. 'last': the crops of the last layer only. "
+        "'auto': the one layer that suits the size of the objects, found by trying a few points "
+        "(crop_n_layers is then not used).",
+    )
     overlap: OverlapPolicy = _parameter(
         "score",
         "Which mask owns a pixel that several claim: 'score' the best predicted IoU, 'small' the smallest, "
@@ -118,10 +125,17 @@ class AmgParameters:
 
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> AmgParameters:
-    """The reference's defaults, then those that belong to a model, then what was given."""
-    values = {**defaults, **(given or {})}
-    if values.get("point_grids") is not None and "points_per_side" not in (given or {}):
+    """The reference's defaults, then those that belong to a model, then what was given.
+
+    Who gives point grids or a number of crop layers means SAM's crop layers, not those that a model's
+    ``crop_layers="auto"`` would choose instead.
+    """
+    given = given or {}
+    values = {**defaults, **given}
+    if values.get("point_grids") is not None and "points_per_side" not in given:
         values["points_per_side"] = None
+    if {"point_grids", "crop_n_layers"} & given.keys() and "crop_layers" not in given:
+        values["crop_layers"] = "all"
     return AmgParameters(**values)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.generate import mask_steps
 from napari_sam_amg.amg.labels import paint
+from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range, to_rgb
@@ -30,6 +31,7 @@ class PlaneResult:
     labels: NDArray[np.int32]  # (H, W), ids unique over the stack
     features: pd.DataFrame  # one row per label, see amg.table
     masks: Masks  # before overlaps were resolved
+    params: AmgParameters  # those of the run, with crop_layers="auto" replaced by what it chose
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +56,14 @@ def segment_planes(
 
     ``intensities`` maps pixel values to what the model sees; by default percentiles of the whole
     stack. ``pixel_size`` (y, x) in physical units adds a column of that name to the features.
-    A plane is read when its turn comes and not before. Raises ``ValueError`` for images that
+    ``crop_layers="auto"`` chooses by the middle plane, for the whole stack. A plane is read when its
+    turn comes and not before. Raises ``ValueError`` for images that
     cannot be segmented.
     """
     intensities = intensities or percentile_range(stack)
+    middle = stack.indices[len(stack.indices) // 2]
+    if params.crop_layers == "auto":
+        params = magnified(to_rgb(stack.plane(middle), intensities), model, params)
     batches = count_batches(stack.plane_size, params)
     total, done, next_id = batches * len(stack.indices), 0, 1
     for index in stack.indices:
@@ -69,7 +75,7 @@ def segment_planes(
             painted = paint(masks, params, next_id)
             features = plane_table(masks, painted, index, pixel_size, area_column, next_id)
             next_id += len(features)
-            yield Step(done, total, PlaneResult(index, painted.labels, features, masks))
+            yield Step(done, total, PlaneResult(index, painted.labels, features, masks, params))
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:
@@ -79,7 +85,8 @@ def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | No
     one plane is mapped to that by percentiles. ``params``: by default those that suit the model.
     """
     params = params or merged(model.info.amg_defaults)
-    *_, masks = mask_steps(as_rgb(image), model, params)
+    rgb = as_rgb(image)
+    *_, masks = mask_steps(rgb, model, magnified(rgb, model, params))
     assert masks is not None
     return masks
 

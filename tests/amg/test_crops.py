@@ -31,3 +31,11 @@ def test_crops_of_a_layer_cover_the_image(layers):
 
 def test_size_is_height_then_width():
     assert CropBox(10, 20, 15, 50, 0).size == (30, 5)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 3])
+def test_last_layer_alone(layer):
+    every = crop_boxes((101, 257), AmgParameters(crop_n_layers=layer))
+    last = crop_boxes((101, 257), AmgParameters(crop_n_layers=layer, crop_layers="last"))
+    assert last == [crop for crop in every if crop.layer == layer]
+    assert len(last) == 4**layer

@@ -30,15 +30,20 @@ def crop_boxes(size: tuple[int, int], params: AmgParameters) -> list[CropBox]:
     """The whole image of (height, width) ``size``, then 4 ** n crops for every layer n.
 
     Source: ``segment_anything.utils.amg.generate_crop_boxes``, the same boxes in the same order.
+    With ``crop_layers="last"`` only those of the last layer.
     """
+    first = params.crop_n_layers if params.crop_layers == "last" else 0
+    layers = range(first, params.crop_n_layers + 1)
+    return [box for layer in layers for box in layer_boxes(size, layer, params.crop_overlap_ratio)]
+
+
+def layer_boxes(size: tuple[int, int], layer: int, overlap_ratio: float) -> list[CropBox]:
+    """The 4 ** layer crops of one layer; layer 0 is the image itself."""
     height, width = size
-    boxes = [CropBox(0, 0, width, height, 0)]
-    for layer in range(1, params.crop_n_layers + 1):
-        count = 2**layer
-        overlap = int(params.crop_overlap_ratio * min(size) * (2 / count))
-        columns, rows = _spans(width, count, overlap), _spans(height, count, overlap)
-        boxes += [CropBox(x0, y0, x1, y1, layer) for x0, x1 in columns for y0, y1 in rows]
-    return boxes
+    count = 2**layer
+    overlap = int(overlap_ratio * min(size) * (2 / count)) if layer else 0
+    columns, rows = _spans(width, count, overlap), _spans(height, count, overlap)
+    return [CropBox(x0, y0, x1, y1, layer) for x0, x1 in columns for y0, y1 in rows]
 
 
 def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.params import AmgParameters
 
 EDGE_TOLERANCE = 20  # px, the reference's
+EDGE_SHARE = 1 / 32  # of a crop's shorter side
 
 
 def confident(predicted_iou: Tensor, params: AmgParameters) -> Tensor:
@@ -36,10 +37,22 @@ def stability_score(logits: NDArray[np.float32], mask_threshold: float, offset: 
     return np.count_nonzero(logits > mask_threshold + offset) / union if union else float("nan")
 
 
-def cut_by_crop(boxes: NDArray[np.int64], crop: CropBox, size: tuple[int, int]) -> NDArray[np.bool_]:
+def edge_tolerance(crop: CropBox, params: AmgParameters) -> float:
+    """How close to an edge of its crop a box counts as cut, px.
+
+    The reference's 20 px are a third of a crop of 60 px: small crops would leave gaps between them. That
+    is harmless beside the layers above, but not with ``crop_layers="last"``, which has none: there it is
+    a share of the crop.
+    """
+    return min(EDGE_TOLERANCE, min(crop.size) * EDGE_SHARE) if params.crop_layers == "last" else EDGE_TOLERANCE
+
+
+def cut_by_crop(
+    boxes: NDArray[np.int64], crop: CropBox, size: tuple[int, int], tolerance: float = EDGE_TOLERANCE
+) -> NDArray[np.bool_]:
     """Which boxes touch an edge of their crop that is not an edge of the image of (height, width) ``size``."""
-    near_crop = np.abs(boxes - crop.xyxy) <= EDGE_TOLERANCE
-    near_image = np.abs(boxes - (0, 0, size[1], size[0])) <= EDGE_TOLERANCE
+    near_crop = np.abs(boxes - crop.xyxy) <= tolerance
+    near_image = np.abs(boxes - (0, 0, size[1], size[0])) <= tolerance
     return np.any(near_crop & ~near_image, axis=1)
 
 
@@ -58,7 +71,13 @@ def best_in_crop(candidates: Candidates, params: AmgParameters) -> Candidates:
 
 
 def best_between_crops(candidates: Candidates, params: AmgParameters) -> Candidates:
-    """Remove duplicates between crops: the mask from the smaller crop wins."""
+    """Remove duplicates between crops: the mask from the smaller crop wins.
+
+    If all crops are of one layer (``crop_layers="last"``) there is no smaller one: the higher predicted
+    IoU wins.
+    """
+    if params.crop_layers == "last":
+        return candidates.select(non_maximum(candidates.boxes, candidates.predicted_iou, params.crop_nms_thresh))
     crops = candidates.crop_boxes.astype(np.float32)
     areas = (crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1])
     return candidates.select(non_maximum(candidates.boxes, 1 / areas, params.crop_nms_thresh))

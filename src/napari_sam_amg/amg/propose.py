@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
-from napari_sam_amg.amg.filters import confident, cut_by_crop, stability_score, stable
+from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable
 from napari_sam_amg.amg.masks import Candidates, box_of
 from napari_sam_amg.amg.prompts import layer_grids, point_batches
 from napari_sam_amg.amg.upsample import Logits, Patch, Upsampler, upsampler
@@ -52,7 +52,8 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
             decoded = model.decode(embedding, points, lambda iou: confident(iou, params))
             upsample = upsample or _upsampler(decoded, embedding)
             candidates = _measure(decoded, points, crop, upsample, model.mask_threshold, params)
-            candidates = candidates.select(~cut_by_crop(candidates.boxes, crop, (image.shape[0], image.shape[1])))
+            cut = cut_by_crop(candidates.boxes, crop, (image.shape[0], image.shape[1]), edge_tolerance(crop, params))
+            candidates = candidates.select(~cut)
             yield crop, candidates
 
 

@@ -42,7 +42,7 @@ class _Reader(pickle.Unpickler):
         """The pixels of a tensor, which are left in the file."""
 
 
-def model_defaults(model: str) -> dict[str, float]:
+def model_defaults(model: str) -> dict[str, float | str]:
     """AMG parameters that suit a model, by name. ``model``: a known name or the path of a checkpoint.
 
     Known names are looked up at once; a foreign file may have to be hashed, which takes seconds.
@@ -67,7 +67,7 @@ def missing_reason(model: str) -> str | None:
     return None if path.is_file() else f"there is no file {path}"
 
 
-def _in_file(path: Path) -> dict[str, float]:
+def _in_file(path: Path) -> dict[str, float | str]:
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
@@ -78,7 +78,7 @@ def _in_file(path: Path) -> dict[str, float]:
     return dict(entry) if isinstance(entry, Mapping) else {}
 
 
-def _published(path: Path) -> dict[str, float]:
+def _published(path: Path) -> dict[str, float | str]:
     """A published checkpoint under whatever name."""
     try:
         known = find_sha256(hash_file(path))

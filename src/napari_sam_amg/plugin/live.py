@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ class LiveLabels:
     def add(self, result: "PlaneResult") -> None:
         """Show one plane."""
         self._tables.append(result.features)
+        self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
         self.layer.data[place] = result.labels
         self._refresh(place)

@@ -95,7 +95,7 @@ class ModelBox(QWidget):
         self._reading.returned.connect(lambda defaults: self._found(model, defaults))
         self._reading.start()
 
-    def _found(self, model: str, defaults: Mapping[str, float]) -> None:
+    def _found(self, model: str, defaults: Mapping[str, float | str]) -> None:
         """Ignore an answer that comes after another model was chosen."""
         if model == self.chosen:
             self.suited.emit(defaults)

@@ -35,7 +35,7 @@ class ModelInfo:
     architecture: str  # "vit_h", "vit_l", "vit_b", "vit_t" or "unet"
     path_name: str  # the checkpoint's file name
     sha256: str  # of the checkpoint file
-    amg_defaults: Mapping[str, float]  # AMG parameters by name; empty: the general defaults
+    amg_defaults: Mapping[str, float | str]  # AMG parameters by name; empty: the general defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class KnownModel:
     min_mask_region_area: int = 0
 
     @property
-    def amg_defaults(self) -> dict[str, float]:
+    def amg_defaults(self) -> dict[str, float | str]:
         names = ("pred_iou_thresh", "stability_score_thresh", "min_mask_region_area")
         return {name: getattr(self, name) for name in names}
 

@@ -38,7 +38,7 @@ class Contents:
 
     config: SamConfig
     state: Mapping[str, Tensor]
-    amg_defaults: Mapping[str, float] | None  # None: the file does not say
+    amg_defaults: Mapping[str, float | str] | None  # None: the file does not say
 
 
 def read_contents(path: Path) -> Contents:

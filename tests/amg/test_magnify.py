@@ -1,0 +1,89 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from napari_sam_amg.amg.magnify import best_layer, magnified, trial_spots
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.run import generate_masks
+from tests.disc_model import BLOB_IOU, EMPTY_IOU, BlobModel, blobs, keep_all
+
+AUTO = AmgParameters(crop_layers="auto", points_per_side=16)
+GOOD_DIAMETERS = (50, 75)  # px of the model's input
+
+
+class SizedModel(BlobModel):
+    """Sure of objects of some sizes only, as a trained model is."""
+
+    def decode(self, embedding, points, keep):
+        found = super().decode(embedding, points, keep_all)
+        column, row = np.floor(points).astype(int).T
+        regions = embedding.regions[row, column]
+        scale = embedding.input_size[0] / embedding.original_size[0]
+        widths = np.array([np.ptp(np.nonzero(embedding.regions == r)[1]) if r else 0 for r in regions]) * scale
+        good = (widths >= GOOD_DIAMETERS[0]) & (widths <= GOOD_DIAMETERS[1])
+        iou = torch.where(torch.as_tensor(good)[:, None], torch.tensor(BLOB_IOU), EMPTY_IOU).float()
+        keeps = keep(iou)
+        chosen = keeps[found.prompt_index, torch.arange(len(found.prompt_index)) % 3]
+        prompt, mask = torch.nonzero(keeps, as_tuple=True)
+        return type(found)(prompt, iou[prompt, mask], found.low_res_logits[chosen])
+
+
+def field_of_discs(diameter: int, spacing: int, side: int = 256) -> np.ndarray:
+    places = range(spacing // 2, side, spacing)
+    image = np.zeros((side, side), np.uint8)
+    for y in places:
+        for x in places:
+            cv2.circle(image, (x, y), diameter // 2, 200, -1)
+    return np.repeat(image[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(("diameter", "layer"), [(60, 0), (40, 1), (24, 2), (12, 3)])
+def test_the_layer_in_which_objects_have_the_size_that_the_model_knows(diameter, layer):
+    # crops of the layers 1, 2, 3 are .67, .38, .20 of the side, and all are seen at 256 px
+    assert best_layer(field_of_discs(diameter, 2 * diameter), SizedModel(), AUTO) == layer
+
+
+def test_small_objects_are_found_in_the_chosen_layer_and_lost_without():
+    image = field_of_discs(24, 48)
+    auto = replace(AUTO, stability_score_thresh=0.5)
+    assert len(generate_masks(image, SizedModel(), replace(auto, crop_layers="all"))) == 0
+    assert len(generate_masks(image, SizedModel(), auto)) == 5 * 5
+
+
+def test_an_image_that_shows_nothing_is_left_whole():
+    assert best_layer(np.zeros((256, 256, 3), np.uint8), SizedModel(), AUTO) == 0
+
+
+def test_layers_of_tiny_crops_are_not_tried():
+    model = SizedModel()
+    best_layer(np.repeat(blobs((48, 60))[..., None], 3, axis=2), model, AUTO)
+    assert {image.shape[:2] for image in model.embedded} == {(48, 60)}
+
+
+def test_the_chosen_layer_replaces_the_word_and_halves_the_points():
+    chosen = magnified(field_of_discs(40, 80), SizedModel(), AUTO)
+    assert (chosen.crop_layers, chosen.crop_n_layers, chosen.points_per_side) == ("last", 1, 8)
+
+
+def test_other_parameters_are_left_alone():
+    params = AmgParameters(crop_n_layers=1)
+    assert magnified(field_of_discs(40, 80), SizedModel(), params) is params
+
+
+def test_explicit_grids_cannot_be_given_to_a_layer_that_is_not_known_yet():
+    params = AmgParameters(points_per_side=None, point_grids=(((0.5, 0.5),),), crop_layers="auto")
+    with pytest.raises(ValueError, match="crop_layers='auto' needs points_per_side"):
+        magnified(field_of_discs(40, 80), SizedModel(), params)
+
+
+def test_trial_points_lie_inside_the_image():
+    points = np.concatenate(trial_spots(np.repeat(blobs((33, 90))[..., None], 3, axis=2)))
+    assert points.min() >= 0
+    assert np.all(points < (90, 33))
+
+
+def test_a_single_column_of_pixels_more_than_cells_is_no_error():
+    trial_spots(np.zeros((8, 200, 3), np.uint8))
