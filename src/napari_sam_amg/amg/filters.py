@@ -11,6 +11,7 @@ from torchvision.ops import batched_nms
 
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.masks import Candidates
+from napari_sam_amg.amg.upsample import Measure
 from napari_sam_amg.params import AmgParameters
 
 EDGE_TOLERANCE = 20  # px, the reference's
@@ -30,10 +31,9 @@ def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArr
     return stability_score >= params.stability_score_thresh
 
 
-def stability_score(logits: NDArray[np.float32], mask_threshold: float, offset: float) -> float:
+def stability_score(measure: Measure) -> float:
     """IoU of the masks that result from a higher and a lower threshold; NaN if both are empty."""
-    union = np.count_nonzero(logits > mask_threshold - offset)
-    return np.count_nonzero(logits > mask_threshold + offset) / union if union else float("nan")
+    return measure.smaller / measure.larger if measure.larger else float("nan")
 
 
 def cut_by_crop(boxes: NDArray[np.int64], crop: CropBox, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from napari_sam_amg.amg.filters import best_between_crops, best_in_crop
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
+from napari_sam_amg.amg.upsample import EMPTY
 from napari_sam_amg.params import AmgParameters
 
 
@@ -44,9 +45,9 @@ def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int
 
 def _pixels(candidates: Candidates, row: int, mask_threshold: float) -> NDArray[np.bool_]:
     patch = candidates.patches[row]
-    mask = candidates.upsamplers[row].full(patch) > mask_threshold
-    if not mask.any():
+    if patch is EMPTY:
         return np.zeros((1, 1), dtype=bool)
+    mask = candidates.upsamplers[row].pixels(patch, mask_threshold)
+    top, left = patch.corner
     x0, y0, x1, y1 = (int(v) for v in candidates.boxes[row] - np.tile(candidates.crop_boxes[row, :2], 2))
-    top, left = patch.rows.start, patch.columns.start
-    return mask[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left]
+    return mask[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left].copy()
