@@ -3,6 +3,8 @@
 Source of all: ``segment_anything.automatic_mask_generator`` and ``segment_anything.utils.amg``.
 """
 
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,14 +16,15 @@ from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.amg.upsample import Measure
 from napari_sam_amg.params import AmgParameters
 
+_Column = TypeVar("_Column", Tensor, NDArray[Any])
+
 EDGE_TOLERANCE = 20  # px, the reference's
 
 
-def confident(predicted_iou: Tensor, params: AmgParameters) -> Tensor:
+def confident(predicted_iou: _Column, params: AmgParameters) -> _Column:
     """Predicted IoU strictly above the threshold; a threshold of 0 keeps all."""
-    if params.pred_iou_thresh == 0:
-        return torch.ones_like(predicted_iou, dtype=torch.bool)
-    return predicted_iou > params.pred_iou_thresh
+    kept: _Column = (predicted_iou > params.pred_iou_thresh) | (params.pred_iou_thresh == 0)
+    return kept
 
 
 def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArray[np.bool_]:

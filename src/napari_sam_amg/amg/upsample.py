@@ -59,12 +59,12 @@ def axis(low: int, square: int, inside: int, full: int) -> Axis:
     tiles = -(-full // TILE)
     tiled = np.zeros((tiles * TILE, low), np.float32)
     tiled[:full] = weights
-    tiled = tiled.reshape(tiles, TILE, low)
-    seen = (tiled != 0).any(axis=1)
+    by_tile = tiled.reshape(tiles, TILE, low)
+    seen = (by_tile != 0).any(axis=1)
     first, last = seen.argmax(axis=1), low - 1 - seen[:, ::-1].argmax(axis=1)
     taps = int((last - first).max()) + 1
     windows = np.minimum(first, low - taps)[:, None] + np.arange(taps)
-    cut = np.take_along_axis(tiled, windows[:, None], axis=2)
+    cut = np.take_along_axis(by_tile, windows[:, None], axis=2)
     return Axis(cut, np.ascontiguousarray(cut.transpose(0, 2, 1)), windows, full)
 
 
