@@ -11,10 +11,12 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sam_amg.amg.generate import refilter
     from napari_sam_amg.amg.masks import Masks
     from napari_sam_amg.amg.planes import PlaneStack
+    from napari_sam_amg.amg.stored import StoredCandidates
     from napari_sam_amg.params import AmgParameters
-    from napari_sam_amg.run import PlaneResult, Step, generate_masks, segment_planes
+    from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
     from napari_sam_amg.sam.checkpoint import load_model
 
 __all__ = [
@@ -23,9 +25,12 @@ __all__ = [
     "PlaneResult",
     "PlaneStack",
     "Step",
+    "StoredCandidates",
     "__version__",
     "generate_masks",
     "load_model",
+    "propose_candidates",
+    "refilter",
     "segment_planes",
 ]
 __version__ = _version("napari-sam-amg")
@@ -36,8 +41,11 @@ _HOME = {
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
     "Step": "run",
+    "StoredCandidates": "amg.stored",
     "generate_masks": "run",
     "load_model": "sam.checkpoint",
+    "propose_candidates": "run",
+    "refilter": "amg.generate",
     "segment_planes": "run",
 }
 

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.generate import mask_steps
+from napari_sam_amg.amg.generate import candidate_steps, mask_steps
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range, to_rgb
 from napari_sam_amg.amg.propose import Model, count_batches
+from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import plane_table
 from napari_sam_amg.params import AmgParameters, merged
 
@@ -89,6 +90,18 @@ def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | No
     *_, masks = mask_steps(rgb, model, magnified(rgb, model, params))
     assert masks is not None
     return masks
+
+
+def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> StoredCandidates:
+    """The candidates for the masks of one image, as :func:`generate_masks` takes it, before duplicates are removed.
+
+    Run it with the weakest thresholds of interest; ``refilter`` then gives the masks for stricter
+    ones in a fraction of the time.
+    """
+    params = params or merged(model.info.amg_defaults)
+    *_, stored = candidate_steps(as_rgb(image), model, params)
+    assert stored is not None
+    return stored
 
 
 def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from napari_sam_amg.amg.masks import Masks, box_of
+from napari_sam_amg.amg.boxes import box_of
+from napari_sam_amg.amg.masks import Masks
 
 
 def masks_from_frames(frames, predicted_iou=None, size=None) -> Masks:

@@ -1,11 +1,12 @@
-"""The cut-out upsampling against the reference's two full-frame interpolations."""
+"""Measures and pixels by tiles against the reference's two full-frame interpolations."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_sam_amg.amg.upsample import upsampler
+from napari_sam_amg.amg.boxes import box_of
+from napari_sam_amg.amg.upsample import EMPTY, TILE, Upsampler, upsampler
 
 
 def full_frames(logits, img_size, input_size, original_size):
@@ -21,6 +22,9 @@ def blob(low, row, column, radius):
 
 
 SIZES = [
+    (16, 64, (64, 64), (1, 1)),
+    (16, 64, (3, 64), (2, 47)),
+    (16, 64, (64, 64), (16, 33)),
     (64, 256, (256, 256), (256, 256)),
     (64, 256, (192, 256), (300, 400)),
     (64, 256, (256, 100), (64, 25)),
@@ -29,35 +33,66 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize(("low", "square", "inside", "full"), SIZES)
-def test_a_patch_holds_every_pixel_above_the_threshold(low, square, inside, full):
-    logits = np.stack([
+def edges(low):
+    """Masks at every border, of one sample, of all samples, of none, and clutter around the thresholds."""
+    rng = np.random.default_rng(0)
+    corners = [blob(low, row, column, 3.2) for row in (0, low - 1) for column in (0, low - 1)]
+    borders = [blob(low, *place, 5) for place in ((0, low / 2), (low - 1, low / 3), (low / 3, 0), (low / 2, low - 1))]
+    return np.stack([
+        *corners, *borders,
         blob(low, 10, 12, 6.3),
-        blob(low, 0, 0, 3.2),
-        blob(low, low / 2, low / 4, 0.4),
-        blob(low, low - 1, low - 1, 5),
+        blob(low, low // 4, low // 4, 0.4),
         np.full((low, low), 2, np.float32),
+        np.full((low, low), 0.5, np.float32),
+        np.full((low, low), -0.5, np.float32),
         np.full((low, low), -2, np.float32),
-        np.random.default_rng(0).normal(0, 1, (low, low)).astype(np.float32),
+        rng.normal(0, 1, (low, low)).astype(np.float32),
+        rng.normal(-0.9, 0.1, (low, low)).astype(np.float32),
     ])  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "square", "inside", "full"), SIZES)
+@pytest.mark.parametrize("offset", [0.0, 1.0, 2.5])
+def test_measures_and_pixels_are_those_of_full_frames(low, square, inside, full, offset):
     upsample = upsampler(low, square, inside, full)
-    expected = full_frames(logits, square, inside, full)
-    for patch, frame in zip(upsample.patches(logits, -1.0), expected, strict=True):
-        ours = np.full(full, -np.inf, np.float32)
-        ours[patch.rows, patch.columns] = upsample.full(patch)
-        inside_patch = np.isfinite(ours)
-        assert not (frame[~inside_patch] > -1.0 + 1e-5).any()
-        np.testing.assert_allclose(ours[inside_patch], frame[inside_patch], atol=2e-5)
+    logits = edges(low)
+    for patch, frame in zip(upsample.patches(logits, -offset), full_frames(logits, square, inside, full), strict=True):
+        measure = upsample.measure(patch, 0.0, offset)
+        assert measure.larger == pytest.approx((frame > -offset).sum(), rel=1e-4, abs=1)
+        assert measure.smaller == pytest.approx((frame > offset).sum(), rel=1e-4, abs=1)
+        ours = np.zeros(full, bool)
+        if patch is not EMPTY:
+            top, left = patch.corner
+            mask = upsample.pixels(patch, 0.0)
+            ours[top : top + len(mask), left : left + mask.shape[1]] = mask
+        assert measure.box == box_of(ours)
+        assert not (ours != (frame > 0))[np.abs(frame) > 1e-5].any()
+
+
+def test_only_the_outline_is_multiplied_out(monkeypatch):
+    upsample = upsampler(256, 1024, (1024, 1024), (4096, 4096))
+    (patch,) = upsample.patches(blob(256, 128, 128, 90)[None], -1.0)
+    made = []
+    inner = Upsampler._logits
+
+    def note(self, patch, row, column):
+        made.append(len(row))
+        return inner(self, patch, row, column)
+
+    monkeypatch.setattr(Upsampler, "_logits", note)
+    measure = upsample.measure(patch, 0.0, 1.0)
+    assert measure.larger == pytest.approx(np.pi * (16 * 91) ** 2, rel=1e-3)
+    assert sum(made) * TILE**2 < 0.15 * measure.larger
 
 
 def test_a_small_mask_has_a_small_patch():
     upsample = upsampler(256, 1024, (1024, 1024), (2048, 2048))
     (patch,) = upsample.patches(blob(256, 100, 50, 4.0)[None], -1.0)
-    assert patch.logits.shape[0] <= 14
-    assert patch.rows.stop - patch.rows.start <= 8 * 14
+    assert max(patch.logits.shape) <= 20
 
 
 def test_a_mask_only_in_the_padding_is_empty():
     upsample = upsampler(64, 256, (64, 256), (50, 200))
     (patch,) = upsample.patches(blob(64, 60, 30, 3.0)[None], -1.0)
-    assert upsample.full(patch).size == 0
+    assert patch is EMPTY
+    assert upsample.measure(patch, 0.0, 1.0).box is None

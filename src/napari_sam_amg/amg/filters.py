@@ -3,6 +3,8 @@
 Source of all: ``segment_anything.automatic_mask_generator`` and ``segment_anything.utils.amg``.
 """
 
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,17 +13,19 @@ from torchvision.ops import batched_nms
 
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.masks import Candidates
+from napari_sam_amg.amg.upsample import Measure
 from napari_sam_amg.params import AmgParameters
+
+_Column = TypeVar("_Column", Tensor, NDArray[Any])
 
 EDGE_TOLERANCE = 20  # px, the reference's
 EDGE_SHARE = 1 / 32  # of a crop's shorter side
 
 
-def confident(predicted_iou: Tensor, params: AmgParameters) -> Tensor:
+def confident(predicted_iou: _Column, params: AmgParameters) -> _Column:
     """Predicted IoU strictly above the threshold; a threshold of 0 keeps all."""
-    if params.pred_iou_thresh == 0:
-        return torch.ones_like(predicted_iou, dtype=torch.bool)
-    return predicted_iou > params.pred_iou_thresh
+    kept: _Column = (predicted_iou > params.pred_iou_thresh) | (params.pred_iou_thresh == 0)
+    return kept
 
 
 def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArray[np.bool_]:
@@ -31,10 +35,9 @@ def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArr
     return stability_score >= params.stability_score_thresh
 
 
-def stability_score(logits: NDArray[np.float32], mask_threshold: float, offset: float) -> float:
+def stability_score(measure: Measure) -> float:
     """IoU of the masks that result from a higher and a lower threshold; NaN if both are empty."""
-    union = np.count_nonzero(logits > mask_threshold - offset)
-    return np.count_nonzero(logits > mask_threshold + offset) / union if union else float("nan")
+    return measure.smaller / measure.larger if measure.larger else float("nan")
 
 
 def edge_tolerance(crop: CropBox, params: AmgParameters) -> float:

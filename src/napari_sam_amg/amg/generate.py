@@ -6,10 +6,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.filters import best_between_crops, best_in_crop
+from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, stable
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
+from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.upsample import EMPTY
 from napari_sam_amg.params import AmgParameters
 
 
@@ -18,15 +20,37 @@ def mask_steps(image: NDArray[np.uint8], model: Model, params: AmgParameters) ->
 
     ``image``: (H, W, 3) uint8 RGB. Closing the generator cancels.
     """
+    for stored in candidate_steps(image, model, params):
+        yield None if stored is None else refilter(stored, params)
+
+
+def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[StoredCandidates | None]:
+    """As :func:`mask_steps`, but at last the candidates, from which :func:`refilter` makes masks."""
     batches = []
     for crop, candidates in propose(image, model, params):
         batches.append((crop, candidates))
         yield None
     per_crop = [concatenate([part for _, part in group]) for _, group in groupby(batches, key=lambda item: item[0])]
+    yield StoredCandidates(params, (image.shape[0], image.shape[1]), model.mask_threshold, tuple(per_crop))
+
+
+def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
+    """The masks that a run with ``params`` would give, without running the model.
+
+    Raises ``ValueError`` if ``params`` ask for something that was not stored, see
+    :meth:`StoredCandidates.check`.
+    """
+    stored.check(params)
+    per_crop = [_passing(candidates, params) for candidates in stored.crops]
     kept = concatenate([best_in_crop(candidates, params) for candidates in per_crop] or [no_candidates()])
     if len(per_crop) > 1:
         kept = best_between_crops(kept, params)
-    yield clean(_cut_out(kept, model.mask_threshold, (image.shape[0], image.shape[1])), params)
+    return clean(_cut_out(kept, stored.mask_threshold, stored.size), params)
+
+
+def _passing(candidates: Candidates, params: AmgParameters) -> Candidates:
+    """Those that pass the filters which look at one mask alone."""
+    return candidates.select(confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params))
 
 
 def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int]) -> Masks:
@@ -44,9 +68,9 @@ def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int
 
 def _pixels(candidates: Candidates, row: int, mask_threshold: float) -> NDArray[np.bool_]:
     patch = candidates.patches[row]
-    mask = candidates.upsamplers[row].full(patch) > mask_threshold
-    if not mask.any():
+    if patch is EMPTY:
         return np.zeros((1, 1), dtype=bool)
+    mask = candidates.upsamplers[row].pixels(patch, mask_threshold)
+    top, left = patch.corner
     x0, y0, x1, y1 = (int(v) for v in candidates.boxes[row] - np.tile(candidates.crop_boxes[row, :2], 2))
-    top, left = patch.rows.start, patch.columns.start
-    return mask[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left]
+    return mask[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left].copy()

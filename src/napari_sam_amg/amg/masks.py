@@ -102,11 +102,3 @@ def no_candidates() -> Candidates:
     empty = np.empty(0, np.float32)
     boxes = np.empty((0, 4), np.int64)
     return Candidates(boxes, empty, empty, np.empty((0, 2)), boxes, [], [])
-
-
-def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    """XYXY of the true pixels, last column and row included; None if there are none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable
-from napari_sam_amg.amg.masks import Candidates, box_of
+from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.amg.prompts import layer_grids, point_batches
-from napari_sam_amg.amg.upsample import Logits, Patch, Upsampler, upsampler
+from napari_sam_amg.amg.upsample import EMPTY, Upsampler, upsampler
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding
 from napari_sam_amg.sam.registry import ModelInfo
@@ -70,34 +70,26 @@ def _measure(
     mask_threshold: float,
     params: AmgParameters,
 ) -> Candidates:
-    """Stability score and box of every decoded mask; the unstable ones are dropped."""
-    lowest = mask_threshold - params.stability_score_offset
-    patches = upsample.patches(_to_numpy(decoded.low_res_logits), lowest)
-    measures = [_score_and_box(upsample.full(patch), patch, mask_threshold, params) for patch in patches]
+    """Stability score and box of every decoded mask; the unstable ones are dropped.
+
+    An empty mask has the reference's box of zeros.
+    """
+    offset = params.stability_score_offset
+    patches = upsample.patches(_to_numpy(decoded.low_res_logits), mask_threshold - offset)
+    measures = [upsample.measure(patch, mask_threshold, offset) for patch in patches]
     shift = np.array([crop.x0, crop.y0])
     rows = len(patches)
+    boxes = np.array([measure.box or (0, 0, 0, 0) for measure in measures], np.int64).reshape(-1, 4)
     candidates = Candidates(
-        boxes=np.array([box for _, box in measures], np.int64).reshape(-1, 4) + np.tile(shift, 2),
+        boxes=boxes + np.tile(shift, 2),
         predicted_iou=_to_numpy(decoded.predicted_iou),
-        stability_score=np.array([score for score, _ in measures], np.float32),
+        stability_score=np.array([stability_score(measure) for measure in measures], np.float32),
         points=points[decoded.prompt_index.cpu().numpy()] + shift,
         crop_boxes=np.tile(np.array(crop.xyxy, np.int64), (rows, 1)),
-        patches=patches,
+        patches=[patch if measure.box else EMPTY for patch, measure in zip(patches, measures, strict=True)],
         upsamplers=[upsample] * rows,
     )
     return candidates.select(stable(candidates.stability_score, params))
-
-
-def _score_and_box(
-    logits: Logits, patch: Patch, mask_threshold: float, params: AmgParameters
-) -> tuple[float, tuple[int, int, int, int]]:
-    """Stability score, and box in the crop's frame; an empty mask has the reference's box of zeros."""
-    score = stability_score(logits, mask_threshold, params.stability_score_offset)
-    box = box_of(logits > mask_threshold)
-    if box is None:
-        return score, (0, 0, 0, 0)
-    x, y = patch.columns.start, patch.rows.start
-    return score, (box[0] + x, box[1] + y, box[2] + x, box[3] + y)
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.boxes import box_of
 from napari_sam_amg.amg.filters import non_maximum
-from napari_sam_amg.amg.masks import Masks, box_of
+from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.params import AmgParameters
 
 BoolImage = NDArray[np.bool_]
