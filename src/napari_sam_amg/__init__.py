@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_sam_amg.amg.masks import Masks
     from napari_sam_amg.amg.planes import PlaneStack
+    from napari_sam_amg.evaluation.scores import Score, evaluate_labels
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, segment_planes
     from napari_sam_amg.sam.checkpoint import load_model
@@ -22,8 +23,10 @@ __all__ = [
     "Masks",
     "PlaneResult",
     "PlaneStack",
+    "Score",
     "Step",
     "__version__",
+    "evaluate_labels",
     "generate_masks",
     "load_model",
     "segment_planes",
@@ -35,7 +38,9 @@ _HOME = {
     "Masks": "amg.masks",
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
+    "Score": "evaluation.scores",
     "Step": "run",
+    "evaluate_labels": "evaluation.scores",
     "generate_masks": "run",
     "load_model": "sam.checkpoint",
     "segment_planes": "run",
