@@ -27,13 +27,15 @@ def count_overlaps(truth: Labels, found: Labels) -> Overlaps:
     """
     if truth.shape != found.shape:
         raise ValueError(f"the truth has shape {truth.shape} and the labels {found.shape}: they must be equal")
-    for labels in (truth, found):
-        check_type(labels.dtype)
     if truth.size == 0:
         raise ValueError(f"label images of shape {truth.shape} have no pixels")
+    for labels in (truth, found):
+        check_type(labels.dtype)
+        check_ids(labels)
     starts = _run_starts(truth.ravel(), found.ravel())
     lengths = np.diff(starts, append=truth.size)
-    return _grouped(_ids(truth.ravel()[starts]), _ids(found.ravel()[starts]), lengths)
+    true_ids, found_ids = (labels.ravel()[starts].astype(np.int64) for labels in (truth, found))
+    return _grouped(true_ids, found_ids, lengths)
 
 
 def merge_overlaps(parts: Sequence[Overlaps]) -> Overlaps:
@@ -51,17 +53,17 @@ def check_type(dtype: np.dtype[Any]) -> None:
         raise ValueError(f"labels of type {dtype} are not allowed: label ids are integers (int8 to uint64)")
 
 
+def check_ids(labels: Labels) -> None:
+    """Raise ``ValueError`` for negative ids, and those above what int64 holds."""
+    for value in (int(labels.min()), int(labels.max())):
+        if not 0 <= value <= _HIGHEST:
+            raise ValueError(f"label {value} is not allowed: 0 is background, objects are 1 to {_HIGHEST}")
+
+
 def _run_starts(truth: Labels, found: Labels) -> NDArray[np.int64]:
     """Where a run of pixels with one pair of ids begins; far fewer than pixels, which makes counting fast."""
     changes = (truth[1:] != truth[:-1]) | (found[1:] != found[:-1])
     return np.concatenate([[0], np.flatnonzero(changes) + 1])
-
-
-def _ids(values: Labels) -> NDArray[np.int64]:
-    for value in (int(values.min()), int(values.max())):
-        if not 0 <= value <= _HIGHEST:
-            raise ValueError(f"label {value} is not allowed: 0 is background, objects are 1 to {_HIGHEST}")
-    return values.astype(np.int64)
 
 
 def _grouped(truth: NDArray[np.int64], found: NDArray[np.int64], pixels: NDArray[np.int64]) -> Overlaps:
