@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.evaluation.scores import Score, evaluate_labels, pool_scores
 from napari_sam_amg.params import AmgParameters, parameter_type
-from napari_sam_amg.run import segment_planes
+from napari_sam_amg.run import PlaneResult, segment_planes
 from napari_sam_amg.sam.checkpoint import load_model
 from training.baseline import otsu_watershed
 from training.dataset import Example, find_datasets, find_pairs, read_example
-from training.scores import Score, pool_scores, score_labels
 
-HEADER = "| data set (images, objects) | AP.5 | AP.75 | F1 | matched IoU | Otsu AP.5 | Otsu AP.75 | s/image |"
-RULE = "| --- " * 8 + "|"
+COLUMNS = (
+    "data set (images, objects)", "AP.5", "AP.75", "mean AP", "F1", "matched IoU", "r(IoU)", "IoU error",
+    "Otsu AP.5", "Otsu AP.75", "s/image",
+)  # fmt: skip
+HEADER = f"| {' | '.join(COLUMNS)} |"
+RULE = "| --- " * len(COLUMNS) + "|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +44,36 @@ def read_some(data: Path, split: str, dataset: str, limit: int | None) -> Iterat
             yield example
 
 
-def segment(example: Example, model: Model, params: AmgParameters) -> NDArray[np.int32]:
-    """The product's labels: (H, W)."""
+def segment(example: Example, model: Model, params: AmgParameters) -> PlaneResult:
+    """What the product makes of an image."""
     *_, last = segment_planes(PlaneStack(example.image, rgb=example.image.ndim == 3), model, params)
     assert last.result is not None
-    return last.result.labels
+    return last.result
+
+
+def score_result(example: Example, result: PlaneResult) -> Score:
+    """With the calibration of the predicted IoU, which the result's features hold for each label."""
+    features = result.features
+    predicted_iou = dict(zip(features["index"], features["predicted_iou"], strict=True))
+    return evaluate_labels(example.labels, result.labels, predicted_iou)
 
 
 def evaluate_example(example: Example, model: Model, params: AmgParameters) -> Outcome:
     started = time.monotonic()
-    labels = segment(example, model, params)
+    result = segment(example, model, params)
     seconds = time.monotonic() - started
-    otsu = score_labels(example.labels, otsu_watershed(example.image))
-    return Outcome(example.name, score_labels(example.labels, labels), otsu, seconds)
+    otsu = evaluate_labels(example.labels, otsu_watershed(example.image))
+    return Outcome(example.name, score_result(example, result), otsu, seconds)
 
 
 def table_row(dataset: str, outcomes: list[Outcome]) -> str:
+    """Pooled over the objects of all images; "nan" where a figure is undefined."""
     ours, otsu = pool_scores(o.ours for o in outcomes), pool_scores(o.otsu for o in outcomes)
-    figures = (ours.ap50, ours.ap75, ours.f1, ours.mean_matched_iou, otsu.ap50, otsu.ap75)
+    assert ours.calibration is not None
+    figures = (
+        ours.ap(0.5), ours.ap(0.75), ours.mean_ap(), ours.f1(), ours.mean_matched_iou,
+        ours.calibration.correlation, ours.calibration.mean_error, otsu.ap(0.5), otsu.ap(0.75),
+    )  # fmt: skip
     seconds = sum(o.seconds for o in outcomes) / len(outcomes)
     cells = " | ".join(f"{figure:.3f}" for figure in figures)
     return f"| {dataset} ({len(outcomes)}, {ours.true_objects}) | {cells} | {seconds:.1f} |"
@@ -95,7 +109,7 @@ def main() -> None:
         outcomes = [evaluate_example(example, model, params) for example in examples]
         print(table_row(dataset, outcomes), flush=True)
         for outcome in outcomes if arguments.each else ():
-            print(f"  {outcome.name} ours {outcome.ours.ap50:.3f} Otsu {outcome.otsu.ap50:.3f}", flush=True)
+            print(f"  {outcome.name} ours {outcome.ours.ap():.3f} Otsu {outcome.otsu.ap():.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ from napari_sam_amg.amg.generate import mask_steps
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.evaluation.scores import Score, evaluate_labels, pool_scores
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import as_rgb
 from napari_sam_amg.sam.checkpoint import load_model
 from training.dataset import Example, find_datasets
 from training.evaluate import read_some
-from training.scores import Score, pool_scores, score_labels
 
 LOWEST_IOU = 0.35  # predicted; masks below it are not drawn
 IOU_THRESHOLDS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
@@ -54,7 +54,7 @@ def filter_masks(masks: Masks, combination: Combination) -> Masks:
 def score_combinations(example: Example, masks: Masks, params: AmgParameters) -> Iterator[tuple[Combination, Score]]:
     for combination in itertools.product(IOU_THRESHOLDS, STABILITY_THRESHOLDS, NMS_THRESHOLDS):
         labels: NDArray[np.int32] = paint(filter_masks(masks, combination), params).labels
-        yield combination, score_labels(example.labels, labels)
+        yield combination, evaluate_labels(example.labels, labels)
 
 
 def score_dataset(data: Path, dataset: str, limit: int, model: Model) -> Scores:
@@ -90,7 +90,7 @@ def main() -> None:
     datasets = arguments.dataset or find_datasets(arguments.data / "train")
     for dataset in datasets:
         scores = score_dataset(arguments.data, dataset, arguments.limit, model)
-        figures = {combination: pool_scores(several).ap50 for combination, several in scores.items()}
+        figures = {combination: pool_scores(several).ap() for combination, several in scores.items()}
         print_best(dataset, figures)
         for combination, figure in figures.items():
             mean[combination] += figure / len(datasets)

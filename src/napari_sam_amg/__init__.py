@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.masks import Masks
     from napari_sam_amg.amg.planes import PlaneStack
     from napari_sam_amg.amg.stored import StoredCandidates
+    from napari_sam_amg.evaluation.scores import Score, evaluate_labels
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
     from napari_sam_amg.sam.checkpoint import load_model
@@ -24,9 +25,11 @@ __all__ = [
     "Masks",
     "PlaneResult",
     "PlaneStack",
+    "Score",
     "Step",
     "StoredCandidates",
     "__version__",
+    "evaluate_labels",
     "generate_masks",
     "load_model",
     "propose_candidates",
@@ -40,8 +43,10 @@ _HOME = {
     "Masks": "amg.masks",
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
+    "Score": "evaluation.scores",
     "Step": "run",
     "StoredCandidates": "amg.stored",
+    "evaluate_labels": "evaluation.scores",
     "generate_masks": "run",
     "load_model": "sam.checkpoint",
     "propose_candidates": "run",

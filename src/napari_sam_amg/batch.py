@@ -13,7 +13,14 @@ import tqdm
 
 from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.io.discover import LABELS_ENDING, MASKS_ENDING, OVERLAY_ENDING, RECORD_ENDING, Job
+from napari_sam_amg.io.discover import (
+    FEATURES_ENDING,
+    LABELS_ENDING,
+    MASKS_ENDING,
+    OVERLAY_ENDING,
+    RECORD_ENDING,
+    Job,
+)
 from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
 from napari_sam_amg.io.images import open_image
 from napari_sam_amg.io.raw_image import SourceImage
@@ -22,7 +29,6 @@ from napari_sam_amg.io.staging import staged
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import segment_planes
 
-FEATURES_ENDING = "_features.csv"
 COCO_ENDING = "_masks.json"
 AREA_COLUMN = "area_um2"
 

@@ -4,7 +4,6 @@ import argparse
 import signal
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,12 @@ from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.commands import evaluate
 from napari_sam_amg.flags import given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
-from napari_sam_amg.out_of_memory import is_out_of_memory
+from napari_sam_amg.messages import DONE, FAILED, INTERRUPTED, print_error, report
 from napari_sam_amg.params import merged
 from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models
 
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from napari_sam_amg.batch import Batch, Options
     from napari_sam_amg.sam.model import Sam
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 DEMO_IMAGE = "nuclei.tif"
-_LONGEST_MESSAGE = 600  # characters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    command = {"segment": _segment, "demo": _demo}[arguments.command]
+    command = {"segment": _segment, "demo": _demo, "evaluate": evaluate.run}[arguments.command]
     with _quiet_libraries(), _terminated_as_interrupted():
         try:
             return command(arguments)
@@ -42,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("napari-sam-amg: interrupted; images that were finished are kept", file=sys.stderr)
             return INTERRUPTED
         except Exception as error:
-            return _report("napari-sam-amg", error, arguments.debug)
+            return report("napari-sam-amg", error, arguments.debug)
 
 
 def _segment(arguments: argparse.Namespace) -> int:
@@ -52,7 +50,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     merged({}, given)  # what is not allowed is said before anything is loaded
     jobs, failures = find_jobs(arguments.inputs, arguments.output, arguments.recursive)
     for failure in failures:
-        _print_error(failure.path, failure.reason)
+        print_error(failure.path, failure.reason)
     if not jobs:
         return FAILED
     made = make_folder(arguments.output)
@@ -136,35 +134,11 @@ def _run(batch: "Batch", jobs: Sequence[Job], debug: bool) -> int:
             summary = batch.segment(job)
         except Exception as error:
             failed += 1
-            _report(job.path, error, debug)
+            report(job.path, error, debug)
             continue
         if not batch.options.quiet:
             print(summary, flush=True)
     return failed
-
-
-def _report(name: object, error: Exception, debug: bool) -> int:
-    if debug:
-        traceback.print_exception(error)
-    _print_error(name, _explain(error))
-    return FAILED
-
-
-def _print_error(name: object, reason: str) -> None:
-    line = " ".join(reason.split())
-    print(f"{name}: error: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
-
-
-def _explain(error: Exception) -> str:
-    """What went wrong, in a line for people who look at cells, not at code."""
-    text = str(error)
-    if is_out_of_memory(error):
-        return f"not enough memory: try a smaller --points-per-batch, or --device cpu ({text or 'no more is known'})"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror + (f": {error.filename}" if error.filename else "")
-    if isinstance(error, ValueError):  # ours are written for users
-        return text
-    return f"{type(error).__name__}: {text} (--debug shows where)"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg import __version__
+from napari_sam_amg.commands import evaluate
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_demo(commands)
+    evaluate.add_arguments(commands.add_parser("evaluate", **evaluate.DESCRIPTION))
     return parser
 
 

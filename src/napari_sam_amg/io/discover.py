@@ -2,12 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LABELS_ENDING = "_labels.tif"
+FEATURES_ENDING = "_features.csv"
 OVERLAY_ENDING = "_overlay.png"
 RECORD_ENDING = "_run.json"
 MASKS_ENDING = "_masks"
@@ -44,27 +45,36 @@ def find_jobs(inputs: Sequence[Path], output: Path, recursive: bool = False) -> 
     failures = []
     for path in inputs:
         try:
-            found = list(_files(path, recursive))
+            found = list(_inputs(path, recursive))
         except OSError as error:
             failures.append(Failure(path, f"cannot be searched: {error.strerror}"))
             continue
         if not found:
             failures.append(Failure(path, _nothing_found(path)))
         for file, subfolder in found:
-            jobs.setdefault(file.resolve(), Job(file, output / subfolder, _stem(file)))
+            jobs.setdefault(file.resolve(), Job(file, output / subfolder, file_stem(file)))
     return _distinct(list(jobs.values())), failures
 
 
-def _files(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
-    """Image files, each with the subfolder of ``path`` that it is in."""
-    if not path.is_dir():
-        if path.exists():
-            yield path, Path()
-        return
+def _inputs(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
+    """Image files to segment, each with the subfolder of ``path`` that it is in."""
+    if path.is_dir():
+        yield from walk(path, recursive, _is_foreign)
+    elif path.exists():
+        yield path, Path()
+
+
+def walk(
+    path: Path, recursive: bool, is_wanted: Callable[[Path, str], bool], suffixes: tuple[str, ...] = SUFFIXES
+) -> Iterator[tuple[Path, Path]]:
+    """Files in a folder in order of name, each with the subfolder of ``path`` that it is in.
+
+    ``is_wanted(folder, name)`` decides about files with one of the suffixes, and about subfolders.
+    """
     for folder, subfolders, names in os.walk(path, onerror=_raise):
-        subfolders[:] = sorted(name for name in subfolders if recursive and _is_foreign(Path(folder), name))
+        subfolders[:] = sorted(name for name in subfolders if recursive and is_wanted(Path(folder), name))
         for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and _is_foreign(Path(folder), name):
+            if name.lower().endswith(suffixes) and is_wanted(Path(folder), name):
                 yield Path(folder) / name, Path(folder).relative_to(path)
 
 
@@ -74,7 +84,12 @@ def _raise(error: OSError) -> None:
 
 def _is_foreign(folder: Path, name: str) -> bool:
     """Whether a file or folder is neither hidden nor an output of ours."""
-    if name.startswith(".") or name.endswith(LABELS_ENDING):
+    return not name.endswith(LABELS_ENDING) and is_foreign_or_labels(folder, name)
+
+
+def is_foreign_or_labels(folder: Path, name: str) -> bool:
+    """Whether a file or folder is not hidden, nor an output of ours other than label images."""
+    if name.startswith("."):
         return False
     endings = (ending for ending in (OVERLAY_ENDING, MASKS_ENDING) if name.endswith(ending))
     return not any((folder / (name.removesuffix(ending) + RECORD_ENDING)).exists() for ending in endings)
@@ -86,7 +101,8 @@ def _nothing_found(path: Path) -> str:
     return "no such file or folder"
 
 
-def _stem(path: Path) -> str:
+def file_stem(path: Path) -> str:
+    """The name without its suffix, ".ome.tif" being one."""
     stem = path.stem
     return stem[: -len(".ome")] if stem.lower().endswith(".ome") and len(stem) > len(".ome") else stem
 

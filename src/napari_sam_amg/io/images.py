@@ -9,6 +9,7 @@ from napari_sam_amg.io.raster import read_raster
 from napari_sam_amg.io.raw_image import SourceImage, choose_channel
 from napari_sam_amg.io.tiff import open_tiff
 
+KINDS = ("PNG", "JPEG", "TIFF")
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -36,16 +37,17 @@ def open_image(path: Path, channel: int | None = None) -> Iterator[SourceImage]:
         yield source
 
 
-def image_kind(path: Path) -> str:
-    """Of a file, whatever it is called: "PNG", "JPEG" or "TIFF"."""
+def image_kind(path: Path, allowed: tuple[str, ...] = KINDS) -> str:
+    """Of a file, whatever it is called: "PNG", "JPEG" or "TIFF". ``ValueError`` unless it is allowed."""
     with path.open("rb") as file:
         start = file.read(8)
     if not start:
         raise ValueError("the file is empty")
-    for signature, kind in _SIGNATURES.items():
-        if start.startswith(signature):
-            return kind
-    raise ValueError("not an image that can be read: allowed are PNG, JPEG and TIFF")
+    kinds = [kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)]
+    if not kinds or kinds[0] not in allowed:
+        what = f"a {kinds[0]} image" if kinds else "not an image that can be read"
+        raise ValueError(f"{what}: allowed are {', '.join(allowed[:-1])} and {allowed[-1]}")
+    return kinds[0]
 
 
 def _check_memory(plane_size: tuple[int, int]) -> None:

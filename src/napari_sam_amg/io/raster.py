@@ -22,8 +22,8 @@ _PNG_ALPHA = 4
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I", "F")
 
 
-def read_raster(path: Path) -> RawImage:
-    """A PNG or JPEG file: (Y, X) or (Y, X, 3 or 4), as stored, palettes as their colours.
+def read_raster(path: Path, palette: bool = True) -> RawImage:
+    """A PNG or JPEG file: (Y, X) or (Y, X, 3 or 4), as stored; palettes as their colours, or else as indices.
 
     Pillow reads all but 16-bit colour, which it would reduce to 8 bit; that is read by OpenCV.
     """
@@ -32,7 +32,7 @@ def read_raster(path: Path) -> RawImage:
         if _is_deep_colour_png(path):
             pixels = _bgr_to_rgb(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED))
         else:
-            pixels = _pixels(image)
+            pixels = _pixels(image, palette)
     return RawImage(pixels, "YX" if pixels.ndim == 2 else "YXS")
 
 
@@ -64,8 +64,8 @@ def _load(image: Image.Image) -> None:
         raise ValueError(f"the file is damaged or cut short: {error}") from error
 
 
-def _pixels(image: Image.Image) -> NDArray[Any]:
-    if image.mode in _GREY_MODES:
+def _pixels(image: Image.Image, palette: bool) -> NDArray[Any]:
+    if image.mode in _GREY_MODES or (image.mode == "P" and not palette):
         return np.asarray(image)
     if image.mode == "LA":
         return np.asarray(image.getchannel("L"))

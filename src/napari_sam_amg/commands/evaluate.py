@@ -1,0 +1,129 @@
+"""``napari-sam-amg evaluate PRED GT``: label images against the truth. Free of torch, and light until it runs."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam_amg import __version__
+from napari_sam_amg.messages import DONE, FAILED, explain, print_error, report
+
+if TYPE_CHECKING:
+    from napari_sam_amg.evaluation.pairs import Pair
+    from napari_sam_amg.evaluation.report import DatasetScore, ImageScore
+    from napari_sam_amg.io.discover import Failure
+
+_EPILOG = """\
+PRED and GT are two label images (PNG or TIFF of integers, 2D or stacks; 0 is background), or two folders of them.
+In folders, files belong together whose names without suffix, and without _labels, _label, _masks, _mask, _cp_masks
+or _gt at the end, are the same; where some files of a folder have such an ending, the others are taken for images
+and left out. Every subfolder is a data set with a row of its own, and the last row is the pool of all.
+
+All figures are counted over the objects of a data set:
+  AP@.5, AP@.75  TP / (TP + FP + FN), a match being an IoU of at least .5 or .75
+  mean AP .5:.9  mean over the thresholds .5, .55, ..., .9
+  precision, recall, F1, matched IoU  at .5
+  SEG            as in the Cell Tracking Challenge
+  r(IoU)         correlation of predicted and true IoU, where NAME_features.csv is beside NAME_labels.tif
+  IoU error      mean of predicted minus true IoU, with it
+A dash is a figure that is undefined, such as the precision if nothing was found.
+
+exit status: 0 all done, 1 some file failed (the others are still done), 2 wrong usage, 130 interrupted
+"""
+#: Keyword arguments of ``add_parser``.
+DESCRIPTION: dict[str, Any] = {
+    "help": "measure label images against the truth",
+    "description": "Measure label images against the truth: AP, precision, recall, F1, SEG.",
+    "epilog": _EPILOG,
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "allow_abbrev": False,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prediction", type=Path, metavar="PRED", help="label image to measure, or folder of them")
+    parser.add_argument("truth", type=Path, metavar="GT", help="true label image, or folder of them")
+    parser.add_argument(
+        "--planes", action="store_true",
+        help="match the objects of each plane of a stack by themselves (default: a stack is one volume)",
+    )  # fmt: skip
+    parser.add_argument("--per-image", action="store_true", help="print a row for every image too")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all figures: rows of images, data sets and all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, and what failed")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table, write the files; returns the exit status."""
+    from napari_sam_amg.evaluation.pairs import find_pairs
+    from napari_sam_amg.evaluation.report import by_dataset
+    from napari_sam_amg.evaluation.tables import markdown
+    from napari_sam_amg.io.staging import make_folder, remove_empty
+
+    outputs = _outputs(arguments)
+    pairs, failures = find_pairs(arguments.prediction, arguments.truth)
+    for failure in failures:
+        print_error(failure.path, failure.reason)
+    made = [folder for output in outputs for folder in make_folder(output.parent)]
+    try:
+        images = _score_all(pairs, failures, arguments)
+        if not images:
+            return FAILED
+        datasets = by_dataset(images)
+        print(markdown(datasets, arguments.per_image), flush=True)
+        _write(arguments, datasets, failures)
+    finally:
+        remove_empty(made)
+    return FAILED if failures else DONE
+
+
+def _outputs(arguments: argparse.Namespace) -> list[Path]:
+    """The files to write. ``ValueError`` if they are in the way of something, or of each other."""
+    outputs: list[Path] = [path for path in (arguments.csv, arguments.json) if path is not None]
+    for path in outputs:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: give the name of a file")
+        if path.exists() and not arguments.overwrite:
+            raise ValueError(f"{path} exists already: give --overwrite to replace it")
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise ValueError(f"--csv and --json are both {outputs[0]}: give two files")
+    return outputs
+
+
+def _write(arguments: argparse.Namespace, datasets: "list[DatasetScore]", failures: "list[Failure]") -> None:
+    from napari_sam_amg.evaluation.tables import write_csv, write_json
+    from napari_sam_amg.io.staging import staged
+
+    if arguments.csv is not None:
+        with staged([arguments.csv]) as folder:
+            write_csv(folder / arguments.csv.name, datasets)
+    if arguments.json is not None:
+        settings = {
+            "version": __version__,
+            "prediction": str(arguments.prediction),
+            "truth": str(arguments.truth),
+            "planes": arguments.planes,
+        }
+        with staged([arguments.json]) as folder:
+            write_json(folder / arguments.json.name, datasets, failures, settings)
+
+
+def _score_all(pairs: "list[Pair]", failures: "list[Failure]", arguments: argparse.Namespace) -> "list[ImageScore]":
+    """Score one pair after another; those that fail are said, and added to the failures."""
+    import tqdm
+
+    from napari_sam_amg.evaluation.files import FileError, score_pair
+    from napari_sam_amg.io.discover import Failure
+
+    images: list[ImageScore] = []
+    bar = tqdm.tqdm(pairs, unit=" images", leave=False, disable=not sys.stderr.isatty())
+    for pair in bar:
+        try:
+            images += score_pair(pair, arguments.planes)
+        except Exception as error:
+            path = error.path if isinstance(error, FileError) else pair.found
+            with bar.external_write_mode(sys.stderr):
+                report(path, error, arguments.debug)
+            failures.append(Failure(path, explain(error)))
+    return images

@@ -1,0 +1,1 @@
+"""How well label images match the truth."""

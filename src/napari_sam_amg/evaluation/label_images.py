@@ -1,0 +1,71 @@
+"""Label images as they are stored, plane by plane: integers, never colours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam_amg.evaluation.overlaps import Labels, check_ids, check_type
+from napari_sam_amg.io.images import image_kind
+from napari_sam_amg.io.raster import read_raster
+from napari_sam_amg.io.raw_image import RawImage
+from napari_sam_amg.io.tiff import TiffPlanes, open_tiff
+
+KINDS = ("PNG", "TIFF")  # JPEG changes pixels, and so ids
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelImage:
+    """An open file; ``shape`` is (..., Y, X)."""
+
+    data: Any  # array-like, indexed by all axes before Y
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape)
+
+    @property
+    def indices(self) -> list[tuple[int, ...]]:
+        """Of the planes; that of the only plane of a 2D image is empty."""
+        return list(np.ndindex(self.shape[:-2]))
+
+    def plane(self, index: tuple[int, ...]) -> Labels:
+        """(Y, X) ids. ``ValueError`` if they are negative, or cannot be read."""
+        labels: NDArray[Any] = np.asarray(self.data[index])
+        check_ids(labels)
+        return labels
+
+
+@contextmanager
+def open_labels(path: Path) -> Iterator[LabelImage]:
+    """A PNG or TIFF file; of paletted ones the indices. Planes can be read as long as the context lasts.
+
+    Raises ``ValueError`` or ``OSError`` for a file that holds no labels: colours, floats, several images.
+    """
+    is_tiff = image_kind(path, KINDS) == "TIFF"
+    with open_tiff(path) if is_tiff else nullcontext(read_raster(path, palette=False)) as raw:
+        yield _checked(_without_colours(raw))
+
+
+def _without_colours(raw: RawImage) -> RawImage:
+    """The indices into a palette in place of its colours."""
+    data = raw.data
+    if not isinstance(data, TiffPlanes) or data.colours is None:
+        return raw
+    indices = replace(data, colours=None, shape=data.shape[:-1], dtype=data.series.dtype)
+    return replace(raw, data=indices, axes=raw.axes.removesuffix("S"))
+
+
+def _checked(raw: RawImage) -> LabelImage:
+    if "S" in raw.axes:
+        raise ValueError(
+            f"an image in colour, of shape {tuple(raw.data.shape)}, is not allowed: labels are one integer a pixel"
+        )
+    if raw.note:
+        raise ValueError(f"only the {raw.note} can be read: allowed is one image or one stack")
+    check_type(np.dtype(raw.data.dtype))
+    return LabelImage(raw.data)

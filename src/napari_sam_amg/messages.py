@@ -1,0 +1,33 @@
+"""What the commands say when something fails, one line each, and their exit statuses."""
+
+import sys
+import traceback
+
+from napari_sam_amg.out_of_memory import is_out_of_memory
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+_LONGEST_MESSAGE = 600  # characters
+
+
+def report(name: object, error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print_error(name, explain(error))
+    return FAILED
+
+
+def print_error(name: object, reason: str) -> None:
+    line = " ".join(reason.split())
+    print(f"{name}: error: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, in a line for people who look at cells, not at code."""
+    text = str(error)
+    if is_out_of_memory(error):
+        return f"not enough memory: try a smaller --points-per-batch, or --device cpu ({text or 'no more is known'})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    if isinstance(error, ValueError):  # ours are written for users
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"

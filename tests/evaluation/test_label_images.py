@@ -1,0 +1,95 @@
+"""Label images as the programs that make them store them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_sam_amg.evaluation.label_images import open_labels
+
+LABELS = np.array([[0, 1, 1, 300], [0, 7, 7, 300]])
+
+
+def read(path: Path) -> np.ndarray:
+    with open_labels(path) as labels:
+        return np.array([labels.plane(index) for index in labels.indices]).reshape(labels.shape)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", ">u2", "int16", "uint32", "int32", "uint64", "int64"])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"bigtiff": True}])
+def test_tiff(dtype: str, options: dict[str, Any], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", LABELS.astype(dtype), **options)
+    assert (read(tmp_path / "a.tif") == LABELS).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"imagej": True}, {"ome": True}])
+@pytest.mark.parametrize("shape", [(3, 2, 4), (5, 2, 4), (2, 3, 2, 4)])
+def test_stacks(shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path) -> None:
+    labels = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="minisblack", **options)
+    assert read(tmp_path / "a.tif").shape == shape
+    assert (read(tmp_path / "a.tif") == labels).all()
+
+
+def test_png_of_8_and_16_bit(tmp_path: Path) -> None:
+    for dtype in (np.uint8, np.uint16):
+        Image.fromarray(LABELS.astype(dtype)).save(tmp_path / "a.png")
+        assert (read(tmp_path / "a.png") == LABELS.astype(dtype)).all()
+
+
+def test_of_paletted_images_the_indices_are_labels(tmp_path: Path) -> None:
+    indices = np.array([[0, 1, 2], [3, 3, 200]], np.uint8)
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette(np.random.default_rng(0).integers(0, 256, 768, np.uint8).tolist())
+    image.putdata(indices.ravel().tolist())
+    image.save(tmp_path / "a.png")
+    colours = np.random.default_rng(0).integers(0, 2**16, (3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", indices, photometric="palette", colormap=colours)
+    for name in ("a.png", "a.tif"):
+        assert (read(tmp_path / name) == indices).all()
+
+
+def write_jpeg(path: Path) -> None:
+    Image.fromarray(LABELS.astype(np.uint8)).save(path, "JPEG")
+
+
+def write_two(path: Path) -> None:
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(LABELS.astype(np.uint16))
+        writer.write(LABELS[:1].astype(np.uint16))
+
+
+def write_tiff(pixels: Any, **options: Any) -> Callable[[Path], None]:
+    return lambda path: tifffile.imwrite(path, pixels, **options)
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "floats": (write_tiff(LABELS.astype(np.float32)), "labels of type float32 are not allowed: label ids are integers"),
+    "booleans": (write_tiff(LABELS > 0), "labels of type bool are not allowed"),
+    "colour": (
+        write_tiff(np.zeros((8, 9, 3), np.uint8), photometric="rgb"),
+        r"an image in colour, of shape \(8, 9, 3\), is not allowed: labels are one integer a pixel",
+    ),
+    "negative": (write_tiff(np.array([[0, -3]], np.int16)), "label -3 is not allowed: 0 is background"),
+    "JPEG": (write_jpeg, "a JPEG image: allowed are PNG and TIFF"),
+    "text": (lambda path: path.write_text("hello"), "not an image that can be read: allowed are PNG and TIFF"),
+    "empty": (lambda path: path.touch(), "the file is empty"),
+    "several": (write_two, "only the first of 2 images in the file can be read: allowed is one image or one stack"),
+}
+
+
+@pytest.mark.parametrize(("write", "message"), BAD.values(), ids=BAD)
+def test_what_holds_no_labels_is_refused(write: Callable[[Path], Any], message: str, tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "a")
+
+
+def test_a_png_in_colour_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="an image in colour"):
+        read(tmp_path / "a.png")

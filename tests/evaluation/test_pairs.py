@@ -1,0 +1,97 @@
+"""Which files are compared with which."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_sam_amg.evaluation.pairs import base_name, find_pairs
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def found_in(pred: Path, gt: Path) -> tuple[list[tuple[str, str, str, str]], list[tuple[str, str]]]:
+    """Pairs as (data set, name, found, truth), failures as (file, reason)."""
+    pairs, failures = find_pairs(pred, gt)
+    texts = [
+        (p.dataset, p.name, p.found.relative_to(pred).as_posix(), p.truth.relative_to(gt).as_posix()) for p in pairs
+    ]
+    return texts, [(failure.path.name, failure.reason) for failure in failures]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a_1.tif",
+        "a_1.ome.tif",
+        *(f"a_1{end}.png" for end in ("_labels", "_label", "_mask", "_masks", "_gt", "_cp_masks")),
+    ],
+)
+def test_usual_endings_are_removed(name: str) -> None:
+    assert base_name(Path(name)) == "a_1"
+
+
+def test_one_ending_is_removed_and_never_the_whole_name() -> None:
+    assert [base_name(Path(name)) for name in ("a_mask_labels.tif", "_gt.png", "a_masked.png")] == [
+        "a_mask", "_gt", "a_masked",
+    ]  # fmt: skip
+
+
+def test_files_of_a_folder_are_matched_by_name(tmp_path: Path) -> None:
+    pred = touch(tmp_path / "pred", "b_labels.tif", "a_labels.tif")
+    gt = touch(tmp_path / "truth", "a.png", "b.TIFF", ".c.png", "notes.txt")
+    pairs, failures = found_in(pred, gt)
+    assert pairs == [("truth", "a", "a_labels.tif", "a.png"), ("truth", "b", "b_labels.tif", "b.TIFF")]
+    assert failures == []
+
+
+def test_images_beside_their_labels_are_left_out(tmp_path: Path) -> None:
+    pred = touch(tmp_path / "pred", "0_labels.tif", "0_overlay.png", "0_run.json", "0_features.csv", "0_masks/0.png")
+    gt = touch(tmp_path / "gt", "0.png", "0_mask.png", "1_image.png")
+    assert found_in(pred, gt) == ([("gt", "0", "0_labels.tif", "0_mask.png")], [])
+
+
+def test_every_subfolder_is_a_data_set(tmp_path: Path) -> None:
+    names = ("a.png", "x/a.png", "x/y/a.png")
+    pred, gt = touch(tmp_path / "pred", *names), touch(tmp_path / "gt", *names)
+    pairs, failures = found_in(pred, gt)
+    assert [(dataset, found) for dataset, _, found, _ in pairs] == [
+        (".", "a.png"),
+        ("x", "x/a.png"),
+        ("x/y", "x/y/a.png"),
+    ]
+    assert failures == []
+
+
+def test_files_without_a_partner_are_named(tmp_path: Path) -> None:
+    pred, gt = touch(tmp_path / "pred", "a.png", "x/b.png"), touch(tmp_path / "gt", "a.tif", "x/c_gt.png")
+    pairs, failures = found_in(pred, gt)
+    assert [name for _, name, _, _ in pairs] == ["a"]
+    assert failures == [
+        ("b.png", f"no partner: there is no label image of 'b' in {gt / 'x'}"),
+        ("c_gt.png", f"no partner: there is no label image of 'c' in {pred / 'x'}"),
+    ]
+
+
+def test_files_that_share_a_name_are_named(tmp_path: Path) -> None:
+    pred, gt = touch(tmp_path / "pred", "a.png", "a.tif"), touch(tmp_path / "gt", "a.png")
+    assert found_in(pred, gt) == ([], [("pred", "a.png, a.tif are all label images of 'a': keep one of them")])
+
+
+def test_two_files_belong_together_whatever_their_names_are(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "first.png", "other_gt.tif", "first_features.csv")
+    ((pair,), failures) = find_pairs(folder / "first.png", folder / "other_gt.tif")
+    assert (pair.dataset, pair.name, pair.features, failures) == ("other", "other", folder / "first_features.csv", [])
+
+
+def test_a_folder_and_a_file_are_no_pair(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    with pytest.raises(ValueError, match=r"is a folder and .*a\.png a file: give two folders, or two files"):
+        find_pairs(tmp_path / "a.png", tmp_path)
+    with pytest.raises(ValueError, match=r"gone\.png: no such file or folder"):
+        find_pairs(tmp_path / "a.png", tmp_path / "gone.png")

@@ -1,0 +1,51 @@
+"""The table of the model card, with a model that finds blobs."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage import io
+
+from napari_sam_amg.params import AmgParameters
+from tests.disc_model import BLOB_IOU, BlobModel, blobs
+from training.dataset import Example
+from training.evaluate import HEADER, RULE, evaluate_example, read_some, table_row
+
+PARAMS = AmgParameters(points_per_side=16, pred_iou_thresh=0.9, stability_score_thresh=0.5)
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Example:
+    """Three blobs, of which the truth cuts one in two: its best partner has half of it."""
+    image = blobs()
+    labels = cv2.connectedComponents(image)[1].astype(np.uint16)
+    first = labels == labels[20, 20]
+    columns = np.flatnonzero(first.any(axis=0))
+    labels[first & (np.arange(image.shape[1]) > columns.mean())] = 9
+    folder = tmp_path / "val" / "blobs"
+    folder.mkdir(parents=True)
+    io.imsave(folder / "000_image.png", image, check_contrast=False)
+    io.imsave(folder / "000_labels.png", labels, check_contrast=False)
+    (read,) = read_some(tmp_path, "val", "blobs", None)
+    return read
+
+
+def test_labels_are_scored_with_their_predicted_iou(example: Example) -> None:
+    score = evaluate_example(example, BlobModel(), PARAMS).ours
+    assert (score.true_objects, score.found_objects, score.matched[5]) == (4, 3, 2)
+    assert score.calibration is not None
+    assert score.calibration.predicted == pytest.approx((BLOB_IOU[1],) * 3)
+    assert sorted(score.calibration.true)[0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_row_has_a_cell_for_every_column(example: Example) -> None:
+    outcome = evaluate_example(example, BlobModel(), PARAMS)
+    cells = [cell.strip() for cell in table_row("blobs", [outcome, outcome]).strip("| ").split("|")]
+    assert len(cells) == HEADER.count("|") - 1 == RULE.count("|") - 1
+    assert cells[0] == "blobs (2, 8)"
+    named = dict(zip((name.strip() for name in HEADER.strip("| ").split("|")), cells, strict=True))
+    assert named["AP.75"] == f"{2 / (4 + 3 - 2):.3f}"
+    assert named["r(IoU)"] == "nan"  # the model predicts the same for all
+    assert outcome.ours.calibration is not None
+    assert named["IoU error"] == f"{outcome.ours.calibration.mean_error:.3f}"
