@@ -1,7 +1,52 @@
-"""Settings for all tests."""
+"""Settings for all tests, and a server for those that download."""
 
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from napari_sam_amg.sam import registry
+from napari_sam_amg.sam.registry import FOLDER_VARIABLE, OFFLINE_VARIABLE, KnownModel, find_known
+from tests.loopback import Loopback
 
 # The machines that run tests are slow and busy: a deadline would test them, not us.
 settings.register_profile("napari-sam-amg", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("napari-sam-amg")
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks anything of the internet."""
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Loopback]:
+    """The only server that this test can reach; the models folder is ``tmp_path / "models"``."""
+    monkeypatch.delenv(OFFLINE_VARIABLE)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in registry._DOWNLOADABLE:
+        unreachable = dataclasses.replace(registry._DOWNLOADABLE[name], url="http://127.0.0.1:9/none")
+        monkeypatch.setitem(registry._DOWNLOADABLE, name, unreachable)
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def publish(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Callable[..., KnownModel]:
+    """Put a file on the server as the checkpoint of a known model: ``publish(name, content, digest=right one)``."""
+
+    def put(name: str, content: bytes, digest: str | None = None) -> KnownModel:
+        known = find_known(name)
+        assert known is not None
+        server.content = content
+        digest = digest or f"sha256:{hashlib.sha256(content).hexdigest()}"
+        model = dataclasses.replace(known, url=f"{server.url}/{name}.pt", digest=digest, size=len(content))
+        monkeypatch.setitem(registry._DOWNLOADABLE, name, model)
+        return model
+
+    return put

@@ -13,7 +13,7 @@ from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.commands import evaluate
+from napari_sam_amg.commands import evaluate, models
 from napari_sam_amg.flags import given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
 from napari_sam_amg.io.point_grids import read_point_grids
@@ -32,7 +32,8 @@ DEMO_IMAGE = "nuclei.tif"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    command = {"segment": _segment, "demo": _demo, "evaluate": evaluate.run}[arguments.command]
+    commands = {"segment": _segment, "demo": _demo, "evaluate": evaluate.run, "models": models.run}
+    command = commands[arguments.command]
     with _quiet_libraries(), _terminated_as_interrupted():
         try:
             return command(arguments)
@@ -100,7 +101,7 @@ def _load_model(arguments: argparse.Namespace) -> "Sam":
     if name is not None and name not in known_models():
         raise CheckpointError(f"model={name!r} is unknown: choose one of {', '.join(known_models())}")
     if checkpoint is None:
-        return load_model(name or EMBEDDED, arguments.device)
+        return load_model(name or EMBEDDED, arguments.device, offline=arguments.offline, quiet=arguments.quiet)
     model = load_model(checkpoint, arguments.device)
     architecture = model.info.architecture
     if name is not None and not f"{name}_".startswith(f"{architecture}_"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.commands import evaluate
+from napari_sam_amg.commands import evaluate, models
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_demo(commands)
     evaluate.add_arguments(commands.add_parser("evaluate", **evaluate.DESCRIPTION))
+    _add_models(commands)
     return parser
 
 
@@ -93,12 +94,22 @@ def _add_demo(commands: Any) -> None:
     _add_messages(parser)
 
 
+def _add_models(commands: Any) -> None:
+    parser = commands.add_parser("models", help=models.HELP, description=models.DESCRIPTION, allow_abbrev=False)
+    models.add_arguments(parser)
+    _add_messages(parser)
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="NAME", help=f"one of {', '.join(known_models())} (default: {EMBEDDED})")
     group.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="checkpoint file; its architecture is found out by itself"
     )
+    group.add_argument(
+        "--offline", action="store_true",
+        help="never download a model; one that is not there is an error that says where to put it",
+    )  # fmt: skip
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto, the fastest)")
 
 

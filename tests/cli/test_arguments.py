@@ -72,6 +72,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("napari-sam-amg ")
 
 
-def test_importing_the_command_imports_neither_napari_nor_torch() -> None:
-    code = "import sys, napari_sam_amg.cli; print([m for m in ('torch', 'napari', 'qtpy', 'cv2') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+@pytest.mark.parametrize("words", [[], ["models"]])
+def test_neither_napari_nor_torch_is_imported_before_it_is_needed(words: list[str]) -> None:
+    code = (
+        f"import sys; from napari_sam_amg.cli import main; {words} and main({words});"
+        "print([m for m in ('torch', 'napari', 'qtpy', 'cv2', 'pooch', 'requests', 'filelock') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -91,16 +91,19 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
         lambda s, p: save(s | {"mask_decoder.hf_token.weight": torch.zeros(1)}, p),
         "looks like vit_t but has the foreign mask_decoder.hf_token.weight",
     ),
-    "foreign part": (lambda s, p: save(s | {"decoder.w": torch.zeros(1)}, p), "but has the foreign decoder.w"),
-    "foreign beside prefix": (
-        lambda s, p: save({f"sam.{k}": v for k, v in s.items()} | {"head.w": torch.zeros(1)}, p),
-        r"holds foreign keys beside sam.image_encoder.\*: head.w",
+    "adapters in a part": (
+        lambda s, p: save({"model_state": s | {"image_encoder.lora.w": torch.zeros(1)}}, p),
+        "looks like vit_t but has the foreign image_encoder.lora.w",
+    ),
+    "teacher and student": (
+        lambda s, p: save({f"{who}.{k}": v for who in ("student", "teacher") for k, v in s.items()}, p),
+        r"holds several image encoders \(student.image_encoder.\*, teacher.image_encoder.\*\)",
     ),
     "wrong shape": (
         lambda s, p: save(s | {IOU: torch.zeros(1, 8)}, p),
         rf"has wrong shapes: {IOU} \(1, 8\) instead of \(1, 256\)",
     ),
-    "not a tensor": (lambda s, p: save(s | {"epoch": 3}, p), r"holds entries that are not tensors: epoch \(int\)"),
+    "not a tensor": (lambda s, p: save(s | {IOU: 3}, p), rf"holds entries that are not tensors: {IOU} \(int\)"),
     "two state dicts": (
         lambda s, p: save({"model": dict(s), "model_state": dict(s)}, p),
         r"holds several state dicts \(model_state, model\)",
@@ -150,16 +153,23 @@ def test_unknown_name_or_absent_file_lists_the_known(name: str | Path, monkeypat
     assert repr(str(name)) in str(caught.value)
 
 
+#: Keys of micro-sam's segmentation decoder, a UNETR, as its training names them.
+UNETR = ("base.block.1.weight", "decoder.blocks.0.conv.weight", "deconv1.block.0.weight", "out_conv.bias", "encoder.w")
+HEADS = {key: torch.zeros(1) for key in UNETR}
 ACCEPTED: dict[str, Callable[[State], object]] = {
     "plain": lambda s: s,
     "half precision": lambda s: {k: v.half() if v.is_floating_point() else v for k, v in s.items()},
     "bfloat16": lambda s: {k: v.bfloat16() if v.is_floating_point() else v for k, v in s.items()},
     "micro-sam training": lambda s: {
         "model_state": {f"sam.{k}": v for k, v in s.items()},
-        "decoder_state": {"out.weight": torch.zeros(1)},
+        "decoder_state": HEADS,
+        "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-5}]},
         "epoch": 3,
     },
-    "plain beside a decoder": lambda s: s | {"decoder_state": {"out.weight": torch.zeros(1)}},
+    "micro-sam export with its decoder": lambda s: {"model_state": s, "decoder_state": HEADS},
+    "micro-sam's two networks in one": lambda s: {"model_state": {f"sam.{k}": v for k, v in s.items()} | HEADS},
+    "plain beside a decoder": lambda s: s | {"decoder_state": HEADS, "epoch": 3},
+    "plain among a decoder's keys": lambda s: HEADS | s | {"unetr.out_conv.weight": torch.zeros(1)},
     "data parallel": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
     "MedSAM training": lambda s: {"model": s, "optimizer": {"state": {}}, "epoch": 3},
 }

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.download import ensure
 from napari_sam_amg.sam.image_encoder import ImageEncoderViT
 from napari_sam_amg.sam.model import Sam
 from napari_sam_amg.sam.registry import (
@@ -28,15 +29,21 @@ from napari_sam_amg.sam.unet_encoder import UnetEncoder
 __all__ = ["CheckpointError", "available_devices", "build_sam", "known_models", "load_model", "select_device"]
 
 
-def load_model(name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto") -> Sam:
+def load_model(
+    name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto", *, offline: bool = False, quiet: bool = False
+) -> Sam:
     """A model in eval mode on ``device``, its ``info`` filled in.
 
     ``name_or_path``: one of ``known_models()``, or the path of a checkpoint; a name wins over a file
-    of the same name. Raises ``CheckpointError`` (a ``ValueError``) if there is no such model, or its
-    file is damaged or of another kind.
+    of the same name. A known model that is not there is downloaded, with its progress on stderr unless
+    ``quiet``; ``offline`` or the environment variable ``NAPARI_SAM_AMG_OFFLINE=1`` forbids that. Raises
+    ``CheckpointError`` (a ``ValueError``) if there is no such model, it cannot be downloaded, or its file
+    is damaged or of another kind.
     """
     target = select_device(device)
     known = find_known(name_or_path) if isinstance(name_or_path, str) else None
+    if known is not None:
+        ensure(known, offline=offline, quiet=quiet)
     path = known_path(known) if known is not None else _local_path(name_or_path)
     model, contents = _read_model(path)
     model.info = _describe(path, contents, known)

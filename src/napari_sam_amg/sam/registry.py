@@ -17,6 +17,7 @@ from typing import Any
 
 EMBEDDED = "embedded"
 FOLDER_VARIABLE = "NAPARI_SAM_AMG_MODELS"
+OFFLINE_VARIABLE = "NAPARI_SAM_AMG_OFFLINE"
 _APP = "napari-sam-amg"
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything"
 _MOBILE_SAM = "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2"
@@ -46,9 +47,26 @@ class KnownModel:
     file_name: str  # in the models folder
     url: str
     digest: str  # "sha256:..." or "xxh128:..."
+    purpose: str  # what it was trained for, in a few words
+    size: int | None = None  # bytes of the file, where they are known
     pred_iou_thresh: float = 0.88
     stability_score_thresh: float = 0.95
     min_mask_region_area: int = 0
+
+    @property
+    def architecture(self) -> str:
+        """With which its name begins: "vit_h", "vit_l", "vit_b" or "vit_t"."""
+        return self.name[:5]
+
+    @property
+    def path(self) -> Path:
+        """Where its file is, or will be."""
+        return models_folder() / self.file_name
+
+    @property
+    def by_hand(self) -> str:
+        """How to get it without this program."""
+        return f"download {self.url} and save it as {self.path}"
 
     @property
     def amg_defaults(self) -> dict[str, float | str]:
@@ -57,7 +75,9 @@ class KnownModel:
 
 
 def _micro_sam(name: str, path: str, xxh128: str, thresholds: tuple[float, float]) -> KnownModel:
-    return KnownModel(name, f"{name}.pt", f"{_MICRO_SAM}/{path}", f"xxh128:{xxh128}", *thresholds, 100)
+    purpose = "light microscopy" if name.endswith("_lm") else "organelles in electron microscopy"
+    url, digest = f"{_MICRO_SAM}/{path}", f"xxh128:{xxh128}"
+    return KnownModel(name, f"{name}.pt", url, digest, f"{purpose} (micro-sam)", None, *thresholds, 100)
 
 
 _DOWNLOADABLE = {
@@ -68,24 +88,31 @@ _DOWNLOADABLE = {
             "mobile_sam.pt",
             f"{_MOBILE_SAM}/weights/mobile_sam.pt",
             "sha256:6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            "photographs, small and fast (MobileSAM)",
+            40_728_226,
         ),
         KnownModel(
             "vit_b",
             "sam_vit_b_01ec64.pth",
             f"{_SAM}/sam_vit_b_01ec64.pth",
             "sha256:ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            "photographs, base size (Segment Anything)",
+            375_042_383,
         ),
         KnownModel(
             "vit_l",
             "sam_vit_l_0b3195.pth",
             f"{_SAM}/sam_vit_l_0b3195.pth",
             "sha256:3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            "photographs, large (Segment Anything)",
         ),
         KnownModel(
             "vit_h",
             "sam_vit_h_4b8939.pth",
             f"{_SAM}/sam_vit_h_4b8939.pth",
             "sha256:a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            "photographs, largest and best (Segment Anything)",
+            2_564_550_879,
         ),
         _micro_sam("vit_t_lm", "faithful-chicken/1.1/files/vit_t.pt", "72ec5074774761a6e5c05a08942f981e", (0.6, 0.65)),
         _micro_sam("vit_b_lm", "diplomatic-bug/1.2/files/vit_b.pt", "fe9252a29f3f4ea53c15a06de471e186", (0.65, 0.7)),
@@ -133,20 +160,32 @@ def models_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _APP
 
 
+def is_offline() -> bool:
+    """Whether ``NAPARI_SAM_AMG_OFFLINE`` forbids downloads: set to anything but 0."""
+    return os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0")
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as "13 kB", "375 MB" or "2.6 GB", powers of 1000."""
+    if size < 1_000_000:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:.0f} MB" if size < 1_000_000_000 else f"{size / 1e9:.1f} GB"
+
+
 def known_path(model: KnownModel) -> Path:
     """The local, verified file of a published checkpoint; ``CheckpointError`` says how to get it."""
-    path = models_folder() / model.file_name
+    path = model.path
     if not path.is_file():
         raise CheckpointError(
-            f"model {model.name!r} is not on this machine: download {model.url} and save it as {path} "
-            f"(another folder: set {FOLDER_VARIABLE})"
+            f"model {model.name!r} is not on this machine: {model.by_hand} (another folder: set {FOLDER_VARIABLE}; "
+            f"downloads are switched off by --offline or {OFFLINE_VARIABLE})"
         )
     algorithm, expected = model.digest.split(":")
     found = hash_file(path, algorithm)
     if found != expected:
         raise CheckpointError(
             f"{path} is damaged or not {model.name!r}: its {algorithm} is {found}, expected {expected}; "
-            f"download it again from {model.url}"
+            f"download it again from {model.url}, or delete it and choose the model again"
         )
     return path
 

@@ -23,6 +23,7 @@ _ZIP = b"PK\x03\x04"  # what torch.save writes
 _PICKLE = b"\x80"  # what torch.save wrote before torch 1.6
 _WRAPPERS = ("model_state", "state_dict", "model")  # entries under which training programs keep a state dict
 _MARK = "image_encoder."
+_PARTS = (_MARK, "prompt_encoder.", "mask_decoder.")  # of a SAM; what else is in a state dict is not SAM's
 _WINDOW = 14
 #: Arguments of the encoder by its width. Source: ``segment_anything.build_sam``.
 _VITS: dict[int, tuple[str, dict[str, Any]]] = {
@@ -121,17 +122,31 @@ def _our_config(entries: Mapping[str, Any]) -> SamConfig:
 
 
 def _find_state(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The SAM state dict: the content itself, or its one entry that is one; prefixes removed.
+    """The SAM state dict: in the content itself, or in its one entry that is one.
 
     Entries beside it ("decoder_state", "optimizer_state", ...) are other things' and are left alone.
     """
     wrapped = [name for name in _WRAPPERS if isinstance(content.get(name), Mapping)]
     if len(wrapped) > 1:
         raise CheckpointError(f"holds several state dicts ({_some(wrapped)})")
-    if wrapped:
-        return _without_prefix(_tensors(content[wrapped[0]]))
-    own = {key: value for key, value in content.items() if not isinstance(value, Mapping)}
-    return _without_prefix(_tensors(own))
+    return _tensors(_sam_of(content[wrapped[0]] if wrapped else content))
+
+
+def _sam_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The three parts of a SAM, without what stands before their names ("sam.", "module.").
+
+    The rule for other heads: what is beside the three parts (micro-sam's "decoder.*", a step counter)
+    belongs to another network and is ignored; what is in them must be SAM's, see :func:`check_state`.
+    """
+    entries = {str(key): value for key, value in state.items()}
+    prefixes = sorted({key.split(_MARK)[0] for key in entries if _MARK in key})
+    if not prefixes:
+        raise CheckpointError(f"holds no SAM image encoder, but the keys {_some(entries)}")
+    if len(prefixes) > 1:
+        raise CheckpointError(f"holds several image encoders ({_some(prefix + _MARK + '*' for prefix in prefixes)})")
+    (prefix,) = prefixes
+    named = {key.removeprefix(prefix): value for key, value in entries.items() if key.startswith(prefix)}
+    return {key: value for key, value in named.items() if key.startswith(_PARTS)}
 
 
 def _tensors(entries: Any) -> dict[str, Tensor]:
@@ -141,17 +156,6 @@ def _tensors(entries: Any) -> dict[str, Tensor]:
     if foreign:
         raise CheckpointError(f"holds entries that are not tensors: {_some(foreign)}")
     return {str(key): value for key, value in entries.items()}
-
-
-def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove what stands before ``image_encoder.`` ("sam.", "module.") from every key."""
-    prefix = next((key.split(_MARK)[0] for key in state if _MARK in key), None)
-    if prefix is None:
-        raise CheckpointError(f"holds no SAM image encoder, but the keys {_some(state)}")
-    foreign = [key for key in state if not key.startswith(prefix)]
-    if foreign:
-        raise CheckpointError(f"holds foreign keys beside {prefix}{_MARK}*: {_some(foreign)}")
-    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def _config_of(state: Mapping[str, Tensor]) -> SamConfig:

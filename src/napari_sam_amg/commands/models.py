@@ -1,0 +1,112 @@
+"""``napari-sam-amg models``: list, download and delete published checkpoints. Free of torch."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from napari_sam_amg.sam.download import arrived, download_with_bar, remove
+from napari_sam_amg.sam.registry import (
+    EMBEDDED,
+    FOLDER_VARIABLE,
+    OFFLINE_VARIABLE,
+    KnownModel,
+    embedded_path,
+    find_known,
+    known_models,
+    models_folder,
+    size_in_words,
+)
+
+HELP = "list, download and delete models"
+DESCRIPTION = (
+    f"List the models that can be asked for by name, download them, delete them. {EMBEDDED!r} comes with the program. "
+    f"The environment variable {FOLDER_VARIABLE} sets their folder, {OFFLINE_VARIABLE}=1 forbids downloads."
+)
+DONE = 0
+_HEADER = ("NAME", "ARCHITECTURE", "SIZE", "HERE", "FOR", "FILE")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--download",
+        nargs="+",
+        type=_downloadable,
+        metavar="NAME",
+        help="download these; what was cut off goes on where it ended",
+    )
+    what.add_argument("--folder", action="store_true", help="print the folder in which they are kept")
+    what.add_argument(
+        "--clear", nargs="*", type=_downloadable, metavar="NAME",
+        help="delete the files of these models, unfinished downloads too (no name: of all); nothing else is deleted",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the flags say; returns the exit status. Raises ``DownloadError`` at the first that fails."""
+    if arguments.folder:
+        print(models_folder())
+    elif arguments.download is not None:
+        _download(arguments.download, arguments.quiet)
+    elif arguments.clear is not None:
+        _clear(arguments.clear or _all_downloadable())
+    else:
+        print(_listing())
+    return DONE
+
+
+def _downloadable(name: str) -> KnownModel:
+    model = find_known(name)
+    if model is None:
+        allowed = ", ".join(model.name for model in _all_downloadable())
+        raise argparse.ArgumentTypeError(f"{name!r} is not allowed: choose from {allowed}")
+    return model
+
+
+def _all_downloadable() -> list[KnownModel]:
+    return [model for name in known_models() if (model := find_known(name)) is not None]
+
+
+def _download(models: Iterable[KnownModel], quiet: bool) -> None:
+    for model in models:
+        download_with_bar(model, quiet=quiet)
+        if not quiet:
+            print(f"{model.name}: {model.path}", flush=True)
+
+
+def _clear(models: Iterable[KnownModel]) -> None:
+    total = 0
+    for model in models:
+        for path, size in remove(model):
+            total += size
+            print(f"deleted {path} ({size_in_words(size)})", flush=True)
+    print(f"{size_in_words(total)} freed" if total else f"nothing to delete in {models_folder()}")
+
+
+def _listing() -> str:
+    """A table, and below it the folder."""
+    rows = [_HEADER, _embedded_row(), *map(_row, _all_downloadable())]
+    return "\n".join([*_aligned(rows), "", f"folder: {models_folder()} (another one: set {FOLDER_VARIABLE})"])
+
+
+def _embedded_row() -> Sequence[str]:
+    path = embedded_path()
+    size = size_in_words(path.stat().st_size) if path.is_file() else ""
+    return EMBEDDED, "unet", size, _yes(path), "nuclei, cells and electron microscopy, built in", str(path)
+
+
+def _row(model: KnownModel) -> Sequence[str]:
+    size = model.path.stat().st_size if model.path.is_file() else model.size
+    words = "" if size is None else size_in_words(size)
+    here = "partly" if arrived(model) and not model.path.is_file() else _yes(model.path)
+    return model.name, model.architecture, words, here, model.purpose, str(model.path)
+
+
+def _yes(path: Path) -> str:
+    return "yes" if path.is_file() else "no"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their longest text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
