@@ -295,6 +295,36 @@ print(sorted(stages))
 """
 
 
+WITH_A_BAR = """
+import sys
+from napari_sam_amg.sam.download import download_with_bar
+from napari_sam_amg.sam.registry import KnownModel
+download_with_bar(KnownModel("vit_t", "mobile_sam.pt", *sys.argv[1:], "test", 400_000))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pseudo-terminals")
+def test_bar_on_a_terminal_begins_where_the_last_attempt_ended(cut_off: KnownModel, server: Loopback) -> None:
+    import pty
+    import termios
+
+    server.pause = 0.02
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    command = [sys.executable, "-c", WITH_A_BAR, cut_off.url, cut_off.digest]
+    done = subprocess.run(command, stderr=theirs, check=True, stdout=subprocess.PIPE)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.stdout == b""
+    first, *bars = shown.replace("\n", "\r").split("\r")
+    assert first.startswith("downloading vit_t (400 kB) from ")
+    shares = [int(bar.partition("%")[0].rpartition(" ")[2]) for bar in bars if "Downloading" in bar]
+    assert len(shares) > 1
+    assert shares[0] >= 100 * CUT // len(CONTENT)
+    assert cut_off.path.read_bytes() == CONTENT
+
+
 def test_two_processes_download_it_once(model: KnownModel, server: Loopback) -> None:
     server.pause = 0.05
     command = [sys.executable, "-c", ONE_OF_TWO, model.url, model.digest]
