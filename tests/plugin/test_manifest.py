@@ -30,7 +30,7 @@ widget = SegmentWidget(viewer).panel
 widget.show()
 application.processEvents()
 assert widget.form.parameters().points_per_side
-print([name for name in ("torch", "torchvision") if name in sys.modules])
+print([name for name in ("torch", "torchvision", "pooch", "requests", "filelock") if name in sys.modules])
 """
 
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -295,6 +296,36 @@ print(sorted(stages))
 """
 
 
+WITH_A_BAR = """
+import sys
+from napari_sam_amg.sam.download import download_with_bar
+from napari_sam_amg.sam.registry import KnownModel
+download_with_bar(KnownModel("vit_t", "mobile_sam.pt", *sys.argv[1:], "test", 400_000))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pseudo-terminals")
+def test_bar_on_a_terminal_begins_where_the_last_attempt_ended(cut_off: KnownModel, server: Loopback) -> None:
+    import pty
+    import termios
+
+    server.pause = 0.02
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    command = [sys.executable, "-c", WITH_A_BAR, cut_off.url, cut_off.digest]
+    done = subprocess.run(command, stderr=theirs, check=True, stdout=subprocess.PIPE)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.stdout == b""
+    first, *bars = shown.replace("\n", "\r").split("\r")
+    assert first.startswith("downloading vit_t (400 kB) from ")
+    shares = [int(bar.partition("%")[0].rpartition(" ")[2]) for bar in bars if "Downloading" in bar]
+    assert len(shares) > 1
+    assert shares[0] >= 100 * CUT // len(CONTENT)
+    assert cut_off.path.read_bytes() == CONTENT
+
+
 def test_two_processes_download_it_once(model: KnownModel, server: Loopback) -> None:
     server.pause = 0.05
     command = [sys.executable, "-c", ONE_OF_TWO, model.url, model.digest]
@@ -303,7 +334,27 @@ def test_two_processes_download_it_once(model: KnownModel, server: Loopback) -> 
     assert [process.returncode for process in processes] == [0, 0]
     assert model.path.read_bytes() == CONTENT
     assert len(server.requests) == 1
-    assert sorted(printed) == ["['Checking', 'Downloading']", "['Waiting for another download of it']"]
+    assert printed.count("['Checking', 'Downloading']") == 1
+
+
+def test_second_download_waits_for_the_first(model: KnownModel, server: Loopback) -> None:
+    begun, waited = threading.Event(), threading.Event()
+
+    def first(_: Progress) -> None:
+        begun.set()
+        assert waited.wait(30)
+
+    def second(progress: Progress) -> None:
+        assert progress.stage == "Waiting for another download of it"
+        waited.set()
+
+    thread = threading.Thread(target=download, args=(model, first))
+    thread.start()
+    assert begun.wait(30)
+    download(model, second)
+    thread.join()
+    assert model.path.read_bytes() == CONTENT
+    assert len(server.requests) == 1
 
 
 def test_what_is_being_downloaded_is_not_deleted(model: KnownModel, server: Loopback) -> None:

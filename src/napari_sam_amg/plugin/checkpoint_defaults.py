@@ -20,7 +20,7 @@ from napari_sam_amg.sam.registry import (
     find_known,
     find_sha256,
     hash_file,
-    models_folder,
+    is_offline,
 )
 
 _ENTRY = "amg"  # of a checkpoint of ours, see sam.state_dict
@@ -60,9 +60,8 @@ def missing_reason(model: str) -> str | None:
         return "choose a checkpoint file"
     known = find_known(model)
     if known is not None:
-        path = models_folder() / known.file_name
-        hint = f"download {known.url} and save it as {path}"
-        return None if path.is_file() else f"model {model!r} is not on this computer: {hint}"
+        hint = known.by_hand if is_offline() else "press Download"
+        return None if known.path.is_file() else f"{model!r} is not on this computer: {hint}"
     path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
     return None if path.is_file() else f"there is no file {path}"
 

@@ -4,21 +4,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, create_worker
-from qtpy.QtCore import Signal
-from qtpy.QtGui import QEnterEvent
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QUrl, Signal
+from qtpy.QtGui import QDesktopServices, QEnterEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam_amg.plugin.checkpoint_defaults import missing_reason, model_defaults
+from napari_sam_amg.plugin.download import DownloadBox
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
-from napari_sam_amg.sam.registry import EMBEDDED, known_models
+from napari_sam_amg.sam.registry import EMBEDDED, FOLDER_VARIABLE, find_known, is_offline, known_models, models_folder
 
 FROM_FILE = "checkpoint file..."
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MODEL_HELP = (
-    f"'{EMBEDDED}' comes with the plugin. The others are files that you download once. "
+    f"'{EMBEDDED}' comes with the plugin. The others are downloaded once, when you press the button that appears. "
     "Choosing a model sets the thresholds that suit it."
 )
+DOWNLOAD_HELP = "Nothing is downloaded before you press this. What was cancelled or cut off goes on where it ended."
 FILE_FILTER = "Checkpoints (*.pt *.pth *.ckpt);;All files (*)"
 
 
@@ -35,6 +38,8 @@ class ModelBox(QWidget):
         self.path = QLineEdit()
         self.path.setPlaceholderText("SAM checkpoint")
         self.browse = QPushButton("Browse...")
+        self.download_box = DownloadBox()
+        self.folder_button = QPushButton("Models folder")
         self.device = combo(list(DEVICES))
         self._arrange()
 
@@ -46,18 +51,24 @@ class ModelBox(QWidget):
         column.addWidget(self.browse)
         self.form = form_layout(self)
         add_row(self.form, "Model", self.model, MODEL_HELP)
+        add_row(self.form, "Download", self.download_box, DOWNLOAD_HELP)
         add_row(self.form, "File", self._file, "A checkpoint of SAM, MobileSAM, micro-sam or this plugin.")
+        folder_help = f"Open {models_folder()}, where downloaded models are (another folder: set {FOLDER_VARIABLE})."
+        add_row(self.form, "", self.folder_button, folder_help)
         add_row(self.form, "Device", self.device, "Where to compute; 'auto' takes a graphics card if there is one.")
         show_row(self.form, self._file, False)
+        show_row(self.form, self.download_box, False)
         self.model.currentTextChanged.connect(self._choose)
         self.path.textChanged.connect(self._choose)
         self.browse.clicked.connect(self._browse)
+        self.download_box.changed.connect(self._look)
+        self.folder_button.clicked.connect(self._open_folder)
         self.device.currentTextChanged.connect(lambda *_: self.changed.emit())
 
     def enterEvent(self, event: QEnterEvent | None) -> None:
         """A file that was missing may be there by now."""
         super().enterEvent(event)
-        self.changed.emit()
+        self._look()
 
     @property
     def from_file(self) -> bool:
@@ -69,6 +80,8 @@ class ModelBox(QWidget):
         return self.path.text().strip() if self.from_file else self.model.currentText()
 
     def problems(self) -> list[Problem]:
+        if self.download_box.is_downloading(self.chosen):
+            return [Problem(self.download_box, f"Model: {self.chosen!r} is being downloaded")]
         reason = missing_reason(self.chosen)
         control = self.path if self.from_file else self.model
         return [Problem(control, f"Model: {reason}")] if reason else []
@@ -78,10 +91,28 @@ class ModelBox(QWidget):
         if path:
             self.path.setText(path)
 
+    def _open_folder(self) -> None:
+        folder = models_folder()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            show_error(f"The folder {folder} cannot be made: {error.strerror}")
+            return
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))):
+            show_error(f"There is no program here that shows folders; the models are in {folder}")
+
     def _choose(self, *_: Any) -> None:
         show_row(self.form, self._file, self.from_file)
-        self.changed.emit()
+        self._look()
         self.find_defaults()
+
+    def _look(self) -> None:
+        """See whether the file of the chosen model is there, and offer to download it if not."""
+        known = find_known(self.chosen)
+        is_missing = missing_reason(self.chosen) is not None and not is_offline()
+        self.download_box.offer(known if is_missing else None)
+        show_row(self.form, self.download_box, self.download_box.is_wanted)
+        self.changed.emit()
 
     def find_defaults(self) -> None:
         """Find what suits the chosen model; a file is read in the background, it may have to be hashed."""

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 
 LABEL_WIDTH = 124  # px; the same in every group, so that the controls stand in one column
@@ -43,3 +44,11 @@ def combo(items: list[str]) -> QComboBox:
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(COMBO_CHARACTERS)
     return box
+
+
+def wrapped_label() -> QLabel:
+    """For sentences, which can be copied."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

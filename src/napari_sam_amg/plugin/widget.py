@@ -9,7 +9,6 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QMainWindow,
     QProgressBar,
     QPushButton,
@@ -24,6 +23,7 @@ from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
 from napari_sam_amg.plugin.problems import RED, Problem, mark
+from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.work import Job
 
@@ -46,9 +46,10 @@ class SegmentWidget(Container[Any]):
         self.native_parent_changed.connect(self._leave)
 
     def _leave(self, parent: QWidget | None) -> None:
-        """A widget whose dock was closed has no Cancel button any more: stop the run."""
+        """A widget whose dock was closed has no Cancel buttons any more: stop the run and the download."""
         if parent is None:
             self.panel.cancel()
+            self.panel.model_box.download_box.cancel()
 
 
 class SegmentPanel(QWidget):
@@ -65,8 +66,8 @@ class SegmentPanel(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
         self.bar = QProgressBar()
-        self.status = _wrapped_label()
-        self.message = _wrapped_label()
+        self.status = wrapped_label()
+        self.message = wrapped_label()
         self.message.setStyleSheet(f"color: {RED};")
         self._marked: list[QWidget] = []
         self._arrange()
@@ -188,10 +189,3 @@ class FieldScroll(QScrollArea):
         if inner is None or bar is None:
             return super().minimumSizeHint()
         return QSize(inner.minimumSizeHint().width() + bar.sizeHint().width() + 2, LEAST_HEIGHT)
-
-
-def _wrapped_label() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label

@@ -99,7 +99,7 @@ def loaded_model(name: str, device: str) -> "Model":
     with _lock:
         if key not in _loaded:
             _loaded.clear()
-            _loaded[key] = checkpoint.load_model(name, device)
+            _loaded[key] = checkpoint.load_model(name, device, offline=True)
         return _loaded[key]
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from napari_sam_amg.sam.registry import size_in_words
 
-if TYPE_CHECKING:  # imported where they are used: they take 0.1 s, and most sessions download nothing
+if TYPE_CHECKING:  # imported where they are used: they take 0.3 s, and most sessions download nothing
     import requests
 
 TIMEOUT = (15.0, 30.0)  # s, to connect and between two pieces
