@@ -59,11 +59,19 @@ def cut_by_crop(
     return np.any(near_crop & ~near_image, axis=1)
 
 
-def non_maximum(boxes: NDArray[np.int64], scores: NDArray[np.floating], iou_threshold: float) -> NDArray[np.int64]:
-    """Indices of the boxes that greedy non-maximum suppression keeps, best score first."""
+def non_maximum(
+    boxes: NDArray[np.int64],
+    scores: NDArray[np.floating],
+    iou_threshold: float,
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Indices of the boxes that greedy non-maximum suppression keeps, best score first.
+
+    ``groups``: boxes of different ones never suppress each other; default: one for all.
+    """
     box_tensor = torch.as_tensor(boxes, dtype=torch.float32)
-    one_class = torch.zeros(len(boxes), dtype=torch.int64)
-    kept = batched_nms(box_tensor, torch.as_tensor(np.ascontiguousarray(scores)).float(), one_class, iou_threshold)
+    group = torch.zeros(len(boxes), dtype=torch.int64) if groups is None else torch.as_tensor(groups)
+    kept = batched_nms(box_tensor, torch.as_tensor(np.ascontiguousarray(scores)).float(), group, iou_threshold)
     return kept.numpy()
 
 

@@ -20,7 +20,7 @@ from napari_sam_amg.amg.masks import concatenate
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.params import AmgParameters
 
-LAST_LAYER = 3  # the deepest that is tried: 64 crops
+DIVISORS = (1, 2, 2, 4)  # of the points per side of each crop, for the layers that are tried
 SMALLEST_CROP = 40  # px; layers whose crops are smaller are not tried
 GRID = 8  # the field is divided into GRID x GRID cells
 SPOTS = 6  # cells that are tried
@@ -33,25 +33,26 @@ Points = NDArray[np.float64]
 def magnified(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> AmgParameters:
     """The parameters with ``crop_layers="auto"`` replaced by the layer that suits the image; others as they are.
 
-    ``image``: (H, W, 3) uint8 RGB. Every crop of a layer above 0 gets half of the points per side.
+    ``image``: (H, W, 3) uint8 RGB. The points per side are divided by ``DIVISORS``, so that 32 make 1024,
+    1024, 4096 or 4096 points in all.
     """
     if params.crop_layers != "auto":
         return params
     if params.points_per_side is None:
         raise ValueError("crop_layers='auto' needs points_per_side: with point_grids choose 'all' or 'last'")
     layer = best_layer(image, model, params)
-    side = params.points_per_side if layer == 0 else -(-params.points_per_side // 2)
+    side = -(-params.points_per_side // DIVISORS[layer])
     return replace(
         params, crop_layers="last", crop_n_layers=layer, points_per_side=side, crop_n_points_downscale_factor=1
     )
 
 
 def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> int:
-    """The crop layer, 0 .. LAST_LAYER, whose masks of the points on objects are surest on average."""
+    """The crop layer, 0 .. 3, whose masks of the points on objects are surest on average."""
     size = (image.shape[0], image.shape[1])
     spots = trial_spots(image)
     sureness: list[NDArray[np.float32]] = []
-    for layer in range(LAST_LAYER + 1):
+    for layer in range(len(DIVISORS)):
         crops = layer_boxes(size, layer, params.crop_overlap_ratio)
         if layer and min(crops[0].size) < SMALLEST_CROP:
             break
