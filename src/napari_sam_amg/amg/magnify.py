@@ -23,9 +23,10 @@ from napari_sam_amg.params import AmgParameters
 DIVISORS = (1, 2, 2, 4)  # of the points per side of each crop, for the layers that are tried
 SMALLEST_CROP = 40  # px; layers whose crops are smaller are not tried
 GRID = 8  # the field is divided into GRID x GRID cells
-SPOTS = 6  # cells that are tried
-POINTS = 4  # along each side of a tried cell
-ENOUGH = 0.4  # points of which no layer makes a mask surer than this are on background, and do not vote
+SPOTS = 8  # cells that are tried
+POINTS = 3  # along each side of a tried cell
+ENOUGH = 0.4  # a point of which no layer makes a mask surer than this is on background, and does not vote
+QUORUM = 0.25  # of the points must vote before a worse layer ends the search
 
 Points = NDArray[np.float64]
 
@@ -48,18 +49,24 @@ def magnified(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> 
 
 
 def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> int:
-    """The crop layer, 0 .. 3, whose masks of the points on objects are surest on average."""
+    """The crop layer, 0 .. 3, whose masks of the points on objects are surest on average.
+
+    The search goes from layer to layer and ends after the first that is worse than one before.
+    """
     size = (image.shape[0], image.shape[1])
     spots = trial_spots(image)
-    sureness: list[NDArray[np.float32]] = []
+    table = np.empty((0, SPOTS * POINTS**2), np.float32)  # (layers, points)
+    best = 0
     for layer in range(len(DIVISORS)):
         crops = layer_boxes(size, layer, params.crop_overlap_ratio)
         if layer and min(crops[0].size) < SMALLEST_CROP:
             break
-        sureness.append(_layer_sureness(image, model, params, crops, spots))
-    table = np.stack(sureness)  # (layers, points)
-    votes = table.max(axis=0) > ENOUGH
-    return int(table[:, votes].mean(axis=1).argmax()) if votes.any() else 0
+        table = np.vstack([table, _layer_sureness(image, model, params, crops, spots)])
+        votes = table.max(axis=0) > ENOUGH
+        best = int(table[:, votes].mean(axis=1).argmax()) if votes.any() else 0
+        if best < layer and votes.mean() >= QUORUM:
+            break
+    return best
 
 
 def trial_spots(image: NDArray[np.uint8]) -> list[Points]:
@@ -109,16 +116,22 @@ def _nearest(crops: list[CropBox], point: Points) -> CropBox:
 def _sureness(
     image: NDArray[np.uint8], model: Model, params: AmgParameters, crop: CropBox, points: Points
 ) -> NDArray[np.float32]:
-    """The highest predicted IoU of the masks of each point (P, 2) that lie whole in the crop: (P,)."""
+    """The highest predicted IoU, above ENOUGH, of the masks of each point (P, 2) that lie whole in the crop: (P,).
+
+    0 for a point without any.
+    """
     corner = (crop.x0, crop.y0)
     grid = tuple((float(x), float(y)) for x, y in (points - corner) / crop.size[::-1])
-    all_masks = replace(
+    sure = replace(
         params, points_per_side=None, point_grids=(grid,), crop_layers="all", crop_n_layers=0,
-        pred_iou_thresh=0.0, stability_score_thresh=0.0,
+        pred_iou_thresh=ENOUGH, stability_score_thresh=0.0,
     )  # fmt: skip
     view = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
-    candidates = concatenate([found for _, found in propose(view, model, all_masks)])
+    candidates = concatenate([found for _, found in propose(view, model, sure)])
     boxes = candidates.boxes + np.tile(corner, 2)
     tolerance = edge_tolerance(crop, replace(params, crop_layers="last"))
     whole = ~cut_by_crop(boxes, crop, (image.shape[0], image.shape[1]), tolerance)
-    return (candidates.predicted_iou * whole).reshape(len(points), -1).max(axis=1)
+    best = np.zeros(len(points), np.float32)
+    distances = np.linalg.norm((candidates.points + corner)[:, None] - points, axis=2)
+    np.maximum.at(best, distances.argmin(axis=1), candidates.predicted_iou * whole)
+    return best
