@@ -4,14 +4,13 @@ Their class, with their prompt encoder and mask decoder holding our weights, dri
 runs the same embedded model on the same image.
 """
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
 from segment_anything import SamAutomaticMaskGenerator
 
+from benchmarks.agreement import agreement
 from napari_sam_amg import AmgParameters, generate_masks, load_model
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import percentile_range, to_rgb
@@ -45,28 +44,6 @@ def tall():
     return to_rgb(image, percentile_range(PlaneStack(image)))
 
 
-@dataclass(frozen=True)
-class Agreement:
-    matched: float  # share of the reference's masks with one of ours at IoU >= 0.999
-    box_error: float  # px
-    score_error: float
-
-
-def agreement(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> Agreement:
-    """Each of the reference's masks with the closest of ours: of equal masks, that with the closest scores."""
-    a, b = (np.array([r["segmentation"].ravel() for r in records], np.float32) for records in (theirs, ours))
-    inter = a @ b.T
-    union = a.sum(1)[:, None] + b.sum(1) - inter
-    iou = np.where(union > 0, inter / np.maximum(union, 1), 1.0)
-    scores = [np.array([[r["predicted_iou"], r["stability_score"]] for r in records]) for records in (theirs, ours)]
-    error = np.abs(scores[0][:, None] - scores[1]).max(axis=2)
-    best = np.where(iou >= 0.999, 2 - error, iou).argmax(axis=1)
-    rows = np.arange(len(a))
-    same = iou[rows, best] >= 0.999
-    boxes = [np.array([r["bbox"] for r in records]) for records in (theirs, ours)]
-    return Agreement(same.mean(), np.abs(boxes[0] - boxes[1][best])[same].max(), error[rows, best][same].max())
-
-
 CASES = [
     ("grey, dense grid", fluorescence, {**BASE, "points_per_side": 14}),
     ("small regions", tissue, {**BASE, "min_mask_region_area": 50}),
@@ -84,9 +61,11 @@ CASES = [
 def both(image, **parameters):
     params = AmgParameters(**parameters)
     generator = SamAutomaticMaskGenerator(
-        reference_sam(embedded()), **{name: getattr(params, name) for name in REFERENCE_PARAMETERS}
+        reference_sam(embedded()),
+        **{name: getattr(params, name) for name in REFERENCE_PARAMETERS},
+        output_mode="coco_rle",
     )
-    return generator.generate(image), generate_masks(image, embedded(), params).to_coco("binary_mask")
+    return generator.generate(image), generate_masks(image, embedded(), params).to_coco()
 
 
 @pytest.mark.parametrize(("image", "parameters"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])

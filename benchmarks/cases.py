@@ -1,0 +1,99 @@
+"""What is measured: the cases, and the sets of them that the command line names."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+OURS, REFERENCE, MICRO_SAM = "ours", "reference", "micro-sam"
+PEERS = (REFERENCE, MICRO_SAM)
+ENGINES = (OURS, *PEERS)
+
+#: "small" is the widened embedded model (see widen.py): SAM's decoder behind a small encoder. The
+#: vit models are the same with the vision transformer's work done before it, on random weights.
+VITS = ("vit_t", "vit_b", "vit_h")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing to measure; ``engines`` can do it."""
+
+    kind: str = "amg"  # or "planes", "encoder", "matmul"
+    model: str = "embedded"
+    image: str = "nuclei"  # a sample image
+    size: int = 512  # px a side; of a matmul: rows
+    points: int = 32  # a side
+    crops: int = 0  # layers
+    planes: int = 1
+    pred_iou_thresh: float | None = None  # None: the model's own
+    engines: tuple[str, ...] = (OURS, REFERENCE)
+
+    @property
+    def name(self) -> str:
+        """What ``--case`` selects and the results are filed under."""
+        if self.kind == "matmul":
+            return f"matmul-{self.size}"
+        if self.kind == "encoder":
+            return f"encoder-{self.model}"
+        parts = [self.model, f"{self.size}px", f"{self.points}x{self.points}", f"{self.crops}crops"]
+        if self.kind == "planes":
+            parts.append(f"{self.planes}planes")
+        elif self.image != "nuclei":
+            parts.append(self.image)
+        if self.pred_iou_thresh is not None:
+            parts.append(f"iou{self.pred_iou_thresh:g}")
+        return "-".join(parts)
+
+
+MATMUL = Case(kind="matmul", model="none", size=4096, engines=(OURS,))
+#: Decoding and post-processing a prompt in SAM's dimensions: its time without the encoder's.
+DECODE = Case(model="small", size=1024, points=16)
+
+
+def _ours(**values: Any) -> Case:
+    return Case(**values, engines=(OURS,))
+
+
+_FULL = [
+    Case(model=model, size=size, points=points, crops=crops)
+    for crops, points, size, model in product((0, 1), (16, 32), (512, 1024, 2048), ("embedded", "vit_t", "vit_b"))
+]
+_FULL.append(Case(image="tissue"))
+
+#: Time and memory of this engine against one thing at a time.
+CURVES: dict[str, tuple[Case, ...]] = {
+    "points": tuple(_ours(points=points) for points in (8, 16, 32, 64)),
+    "crop layers": tuple(_ours(points=16, crops=crops) for crops in (0, 1, 2)),
+    "image size": tuple(_ours(points=16, size=size) for size in (512, 1024, 2048, 4096)),
+    "image size, SAM's decoder": tuple(_ours(model="small", points=16, size=size) for size in (512, 1024, 2048, 4096)),
+    "masks, by threshold": tuple(_ours(points=32, pred_iou_thresh=value) for value in (0.2, 0.4, 0.6, 0.8)),
+    "planes": tuple(_ours(kind="planes", points=16, planes=planes) for planes in (1, 2, 4, 8)),
+}
+_ENCODERS = [Case(kind="encoder", model=model, size=1024) for model in VITS]
+#: What decides whether the engine is as fast as it should be.
+_MARKS = [
+    MATMUL,
+    DECODE,
+    Case(model="embedded", size=512),
+    _ours(size=1024, points=16),
+    _ours(size=4096, points=16),
+    Case(model="vit_b", size=1024),
+]
+
+SETS: dict[str, tuple[Case, ...]] = {
+    "quick": (Case(size=256, points=8),),
+    "marks": tuple(_MARKS),
+    "large": (Case(model="vit_b", size=2048), Case(model="vit_h", size=1024)),
+    "encoders": tuple(_ENCODERS),
+    "scaling": tuple(case for curve in CURVES.values() for case in curve),
+    "full": (MATMUL, DECODE, *_ENCODERS, *_FULL),
+}
+
+
+def unique(cases: list[Case]) -> list[Case]:
+    """Cases by name, in order; one that several sets share has the engines of all."""
+    merged: dict[str, Case] = {}
+    for case in cases:
+        before = merged.get(case.name)
+        if before is None or len(case.engines) > len(before.engines):
+            merged[case.name] = case
+    return list(merged.values())
