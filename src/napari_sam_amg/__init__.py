@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_sam_amg.amg.masks import Masks
     from napari_sam_amg.amg.planes import PlaneStack
+    from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, segment_planes
     from napari_sam_amg.sam.checkpoint import load_model
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AmgParameters",
     "Masks",
+    "OnnxFiles",
     "PlaneResult",
     "PlaneStack",
     "Step",
     "__version__",
+    "export_onnx",
     "generate_masks",
     "load_model",
     "segment_planes",
@@ -33,9 +36,11 @@ __version__ = _version("napari-sam-amg")
 _HOME = {
     "AmgParameters": "params",
     "Masks": "amg.masks",
+    "OnnxFiles": "interchange.onnx",
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
     "Step": "run",
+    "export_onnx": "interchange.onnx",
     "generate_masks": "run",
     "load_model": "sam.checkpoint",
     "segment_planes": "run",

@@ -14,6 +14,7 @@ from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.commands import export_onnx
 from napari_sam_amg.flags import given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
 from napari_sam_amg.io.point_grids import read_point_grids
@@ -34,7 +35,7 @@ _LONGEST_MESSAGE = 600  # characters
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    command = {"segment": _segment, "demo": _demo}[arguments.command]
+    command = {"segment": _segment, "demo": _demo, "export-onnx": export_onnx.run}[arguments.command]
     with _quiet_libraries(), _terminated_as_interrupted():
         try:
             return command(arguments)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg import __version__
+from napari_sam_amg.commands import export_onnx
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_demo(commands)
+    _add_export_onnx(commands)
     return parser
 
 
@@ -88,6 +90,13 @@ def _add_demo(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--output", type=Path, default=Path(DEMO_FOLDER), metavar="DIR", help=f"default: {DEMO_FOLDER}")
+    _add_messages(parser)
+
+
+def _add_export_onnx(commands: Any) -> None:
+    description = export_onnx.DESCRIPTION
+    parser = commands.add_parser("export-onnx", help=export_onnx.HELP, description=description, allow_abbrev=False)
+    export_onnx.add_arguments(parser)
     _add_messages(parser)
 
 
