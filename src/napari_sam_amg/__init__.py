@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.planes import PlaneStack
     from napari_sam_amg.amg.stored import StoredCandidates
     from napari_sam_amg.evaluation.scores import Score, evaluate_labels
+    from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
     from napari_sam_amg.sam.checkpoint import load_model
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AmgParameters",
     "Masks",
+    "OnnxFiles",
     "PlaneResult",
     "PlaneStack",
     "Score",
@@ -30,6 +32,7 @@ __all__ = [
     "StoredCandidates",
     "__version__",
     "evaluate_labels",
+    "export_onnx",
     "generate_masks",
     "load_model",
     "propose_candidates",
@@ -41,12 +44,14 @@ __version__ = _version("napari-sam-amg")
 _HOME = {
     "AmgParameters": "params",
     "Masks": "amg.masks",
+    "OnnxFiles": "interchange.onnx",
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
     "Score": "evaluation.scores",
     "Step": "run",
     "StoredCandidates": "amg.stored",
     "evaluate_labels": "evaluation.scores",
+    "export_onnx": "interchange.onnx",
     "generate_masks": "run",
     "load_model": "sam.checkpoint",
     "propose_candidates": "run",

@@ -13,8 +13,7 @@ from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.commands import evaluate, models
-from napari_sam_amg.flags import given_parameters, parse
+from napari_sam_amg.flags import COMMANDS, given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
@@ -32,7 +31,7 @@ DEMO_IMAGE = "nuclei.tif"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    commands = {"segment": _segment, "demo": _demo, "evaluate": evaluate.run, "models": models.run}
+    commands = {"segment": _segment, "demo": _demo} | {name: module.run for name, module in COMMANDS.items()}
     command = commands[arguments.command]
     with _quiet_libraries(), _terminated_as_interrupted():
         try:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.commands import evaluate, models
+from napari_sam_amg.commands import evaluate, export_onnx, models
+from napari_sam_amg.messages import add_message_flags
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
 FORMATS = ("labels", "coco-rle", "masks")
 DEMO_FOLDER = "napari-sam-amg-demo"
+COMMANDS = {"evaluate": evaluate, "models": models, "export-onnx": export_onnx}  # besides segment and demo
 
 _DESCRIPTION = "Segment everything in microscopy images with Segment Anything's automatic mask generation."
 _OUTPUTS = """\
@@ -59,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_demo(commands)
-    evaluate.add_arguments(commands.add_parser("evaluate", **evaluate.DESCRIPTION))
-    _add_models(commands)
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, allow_abbrev=False, **command.OPTIONS))
     return parser
 
 
@@ -91,13 +93,7 @@ def _add_demo(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--output", type=Path, default=Path(DEMO_FOLDER), metavar="DIR", help=f"default: {DEMO_FOLDER}")
-    _add_messages(parser)
-
-
-def _add_models(commands: Any) -> None:
-    parser = commands.add_parser("models", help=models.HELP, description=models.DESCRIPTION, allow_abbrev=False)
-    models.add_arguments(parser)
-    _add_messages(parser)
+    add_message_flags(parser)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -143,12 +139,7 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "--skip-existing", action="store_true",
         help="skip images whose outputs are there already, from the same image and settings; resumes a batch",
     )  # fmt: skip
-    _add_messages(group)
-
-
-def _add_messages(parser: Any) -> None:
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summaries, errors only")
-    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+    add_message_flags(group)
 
 
 def _formats(text: str) -> tuple[str, ...]:

@@ -1,12 +1,19 @@
-"""What the commands say when something fails, one line each, and their exit statuses."""
+"""What the commands say, when something fails in one line each, the flags for it, and their exit statuses."""
 
 import sys
 import traceback
+from typing import Any
 
 from napari_sam_amg.out_of_memory import is_out_of_memory
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 _LONGEST_MESSAGE = 600  # characters
+
+
+def add_message_flags(parser: Any) -> None:
+    """To a parser of argparse, or a group of one."""
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summaries, errors only")
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
 
 
 def report(name: object, error: Exception, debug: bool) -> int:

@@ -62,3 +62,10 @@ def test_relative_positions_matter(randomize: Any) -> None:
         if "rel_pos" in name:
             value.zero_()
     assert (ours(image) - before).abs().max() > 0.01
+
+
+def test_an_exported_graph_has_few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_encoder, "CPU_BIAS_VALUES", 1)
+    attention = image_encoder.Attention(8, 2, 4).eval().requires_grad_(False)
+    graph = torch.export.export(attention, (torch.randn(1, 4, 4, 8),), strict=False).graph
+    assert len([node for node in graph.nodes if "scaled_dot_product" in node.name]) == 1

@@ -48,6 +48,7 @@ def test_draws_only_what_is_asked(randomize: Any) -> None:
     every = ours.draw(reading, torch.arange(PROMPTS).repeat_interleave(4), torch.arange(4).repeat(PROMPTS))
     some = ours.draw(reading, torch.tensor([0, 2, 2]), torch.tensor([3, 0, 2]))
     torch.testing.assert_close(some, every[[3, 8, 10]])
+    torch.testing.assert_close(ours.draw_all(reading), every.unflatten(0, (PROMPTS, 4)))
 
 
 def test_draws_nothing_for_no_masks(randomize: Any) -> None:

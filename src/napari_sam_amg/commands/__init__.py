@@ -1,1 +1,1 @@
-"""Commands besides segmenting: each module has ``DESCRIPTION``, ``add_arguments(parser)`` and ``run(arguments)``."""
+"""Commands besides segmenting: each module has ``OPTIONS``, ``add_arguments(parser)`` and ``run(arguments)``."""

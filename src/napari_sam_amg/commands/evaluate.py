@@ -30,13 +30,12 @@ A dash is a figure that is undefined, such as the precision if nothing was found
 
 exit status: 0 all done, 1 some file failed (the others are still done), 2 wrong usage, 130 interrupted
 """
-#: Keyword arguments of ``add_parser``.
-DESCRIPTION: dict[str, Any] = {
+#: Keyword arguments of ``add_parser``, as in all commands.
+OPTIONS: dict[str, Any] = {
     "help": "measure label images against the truth",
     "description": "Measure label images against the truth: AP, precision, recall, F1, SEG.",
     "epilog": _EPILOG,
     "formatter_class": argparse.RawDescriptionHelpFormatter,
-    "allow_abbrev": False,
 }
 
 

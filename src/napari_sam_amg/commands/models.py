@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from napari_sam_amg.messages import DONE, add_message_flags
 from napari_sam_amg.sam.download import arrived, download_with_bar, remove
 from napari_sam_amg.sam.registry import (
     EMBEDDED,
@@ -17,12 +18,13 @@ from napari_sam_amg.sam.registry import (
     size_in_words,
 )
 
-HELP = "list, download and delete models"
-DESCRIPTION = (
-    f"List the models that can be asked for by name, download them, delete them. {EMBEDDED!r} comes with the program. "
-    f"The environment variable {FOLDER_VARIABLE} sets their folder, {OFFLINE_VARIABLE}=1 forbids downloads."
-)
-DONE = 0
+OPTIONS = {
+    "help": "list, download and delete models",
+    "description": (
+        f"List the models that can be asked for by name, download them, delete them. "
+        f"{EMBEDDED!r} comes with the program. The environment variable {FOLDER_VARIABLE} sets their folder, {OFFLINE_VARIABLE}=1 forbids downloads."
+    ),
+}
 _HEADER = ("NAME", "ARCHITECTURE", "SIZE", "HERE", "FOR", "FILE")
 
 
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clear", nargs="*", type=_downloadable, metavar="NAME",
         help="delete the files of these models, unfinished downloads too (no name: of all); nothing else is deleted",
     )  # fmt: skip
+    add_message_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

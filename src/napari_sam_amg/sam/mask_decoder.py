@@ -66,7 +66,7 @@ class MaskDecoder(nn.Module):
     def read(self, side: ImageSide, sparse_prompts: Tensor) -> Reading:
         """Run the transformer for (P, n, C) sparse prompt embeddings."""
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(len(sparse_prompts), -1, -1), sparse_prompts], dim=1)
+        tokens = torch.cat([output_tokens.expand(sparse_prompts.shape[0], -1, -1), sparse_prompts], dim=1)
         queries, keys = self.transformer(side, tokens)
         mask_tokens = queries[:, 1 : 1 + self.num_mask_tokens]
         return Reading(mask_tokens, keys, self.iou_prediction_head(queries[:, 0]), side.grid_size)
@@ -78,16 +78,20 @@ class MaskDecoder(nn.Module):
         not upscaled.
         """
         prompts, position = torch.unique_consecutive(prompt_index, return_inverse=True)
+        products = self._products(reading.mask_tokens[prompts], reading.keys[prompts])
+        return _as_images(products[position, mask_index], reading.grid_size)
+
+    def draw_all(self, reading: Reading) -> Tensor:
+        """Low-resolution logits of every mask of every prompt: (P, masks, 4 * rows, 4 * columns)."""
+        products = self._products(reading.mask_tokens, reading.keys)
+        return _as_images(products.flatten(0, 1), reading.grid_size).unflatten(0, (-1, self.num_mask_tokens))
+
+    def _products(self, mask_tokens: Tensor, keys: Tensor) -> Tensor:
+        """Logits in the order of the upscaler: (P, masks, C) and (P, N, C) -> (P, masks, N * 16)."""
         weights = torch.stack(
-            [mlp(reading.mask_tokens[prompts, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)],
-            dim=1,
-        )  # (P', masks, C / 8)
-        pixels = self._upscale(reading.keys[prompts])  # (P', N * 16, C / 8)
-        logits = (weights @ pixels.transpose(1, 2))[position, mask_index]  # (M, N * 16)
-        # N * 16 is (rows, columns, then the two kernels' (2, 2) offsets): interleave them into pixels
-        rows, columns = reading.grid_size
-        blocks = logits.view(len(logits), rows, columns, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-        return blocks.reshape(len(logits), 4 * rows, 4 * columns)
+            [mlp(mask_tokens[:, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
+        )  # (P, masks, C / 8)
+        return weights @ self._upscale(keys).transpose(1, 2)
 
     def _upscale(self, keys: Tensor) -> Tensor:
         """(P, N, C) -> (P, N * 16, C / 8).
@@ -100,6 +104,13 @@ class MaskDecoder(nn.Module):
         x = gelu(norm_last(_as_linear(keys, first), norm))
         out: Tensor = gelu(_as_linear(x, second))
         return out
+
+
+def _as_images(logits: Tensor, grid_size: tuple[int, int]) -> Tensor:
+    """(M, N * 16), which is (rows, columns, then the two kernels' (2, 2) offsets) -> (M, 4 * rows, 4 * columns)."""
+    rows, columns = grid_size
+    blocks = logits.view(-1, rows, columns, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+    return blocks.reshape(-1, 4 * rows, 4 * columns)
 
 
 def norm_last(x: Tensor, norm: LayerNorm2d) -> Tensor:

@@ -86,7 +86,7 @@ class PromptEncoder(nn.Module):
         return cast(nn.Embedding, self.point_embeddings[kind]).weight
 
     def embed_points(self, points: Tensor, labels: Tensor, pad: bool) -> Tensor:
-        """(P, n, 2) points (x, y) and (P, n) labels (1 object, 0 background, -1 none).
+        """(P, n, 2) points (x, y) and (P, n) labels (1 object, 0 background, 2 and 3 a box's corners, -1 none).
 
         ``pad`` appends the "not a point" that the reference adds when there is no box.
         Returns (P, n + pad, C).
@@ -97,7 +97,7 @@ class PromptEncoder(nn.Module):
         none, kind = (labels == -1)[..., None], labels[..., None]
         embedding = self._positions(points)
         embedding = torch.where(none, self.not_a_point_embed.weight, embedding)
-        for index in (0, 1):
+        for index in range(len(self.point_embeddings)):
             embedding = torch.where(kind == index, embedding + self._point_embedding(index), embedding)
         return embedding
 

@@ -168,7 +168,7 @@ class TwoWayAttentionBlock(nn.Module):
         """
         attention = scores.softmax(2).flatten(1, 2).transpose(1, 2)  # (P, N, h*T)
         updates = self.cross_attn_image_to_token.token_updates(queries)
-        out: Tensor = self.norm4(torch.baddbmm(keys.expand(len(queries), -1, -1), attention, updates))
+        out: Tensor = self.norm4(torch.baddbmm(keys.expand(queries.shape[0], -1, -1), attention, updates))
         return out
 
 
