@@ -22,7 +22,8 @@ OPTIONS = {
     "help": "list, download and delete models",
     "description": (
         f"List the models that can be asked for by name, download them, delete them. "
-        f"{EMBEDDED!r} comes with the program. The environment variable {FOLDER_VARIABLE} sets their folder, {OFFLINE_VARIABLE}=1 forbids downloads."
+        f"{EMBEDDED!r} comes with the program. "
+        f"The environment variable {FOLDER_VARIABLE} sets their folder, {OFFLINE_VARIABLE}=1 forbids downloads."
     ),
 }
 _HEADER = ("NAME", "ARCHITECTURE", "SIZE", "HERE", "FOR", "FILE")
