@@ -21,7 +21,7 @@ from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
 from napari_sam_amg.out_of_memory import is_out_of_memory
 from napari_sam_amg.params import merged
-from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models
+from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models, own_models
 
 if TYPE_CHECKING:
     from napari_sam_amg.batch import Batch, Options
@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     command = {"segment": _segment, "demo": _demo, "export-onnx": export_onnx.run}[arguments.command]
+    for problem in own_models().problems:  # the other models are not concerned
+        _print_error("napari-sam-amg", problem, "warning")
     with _quiet_libraries(), _terminated_as_interrupted():
         try:
             return command(arguments)
@@ -151,9 +153,9 @@ def _report(name: object, error: Exception, debug: bool) -> int:
     return FAILED
 
 
-def _print_error(name: object, reason: str) -> None:
+def _print_error(name: object, reason: str, kind: str = "error") -> None:
     line = " ".join(reason.split())
-    print(f"{name}: error: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
+    print(f"{name}: {kind}: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
 
 
 def _explain(error: Exception) -> str:

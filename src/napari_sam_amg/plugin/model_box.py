@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, create_worker
-from qtpy.QtCore import Signal
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QEnterEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam_amg.plugin.checkpoint_defaults import missing_reason, model_defaults
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
-from napari_sam_amg.sam.registry import EMBEDDED, known_models
+from napari_sam_amg.sam.registry import EMBEDDED, find_own, known_models, own_models
 
 FROM_FILE = "checkpoint file..."
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -36,7 +37,16 @@ class ModelBox(QWidget):
         self.path.setPlaceholderText("SAM checkpoint")
         self.browse = QPushButton("Browse...")
         self.device = combo(list(DEVICES))
+        self._add_own_models()
         self._arrange()
+
+    def _add_own_models(self) -> None:
+        """Say what the user's own models are for, and what is wrong with their file."""
+        for row in range(self.model.count()):
+            if own := find_own(self.model.itemText(row)):
+                self.model.setItemData(row, own.description, Qt.ItemDataRole.ToolTipRole)
+        for problem in own_models().problems:
+            show_warning(problem)
 
     def _arrange(self) -> None:
         self._file = QWidget()
