@@ -19,7 +19,7 @@ from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
 from napari_sam_amg.messages import DONE, FAILED, INTERRUPTED, print_error, report
 from napari_sam_amg.params import merged
-from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models
+from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models, own_models
 
 if TYPE_CHECKING:
     from napari_sam_amg.batch import Batch, Options
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(sys.argv[1:] if argv is None else argv)
     commands = {"segment": _segment, "demo": _demo} | {name: module.run for name, module in COMMANDS.items()}
     command = commands[arguments.command]
+    for problem in own_models().problems:  # the other models are not concerned
+        print_error("napari-sam-amg", problem, "warning")
     with _quiet_libraries(), _terminated_as_interrupted():
         try:
             return command(arguments)

@@ -23,9 +23,9 @@ def report(name: object, error: Exception, debug: bool) -> int:
     return FAILED
 
 
-def print_error(name: object, reason: str) -> None:
+def print_error(name: object, reason: str, kind: str = "error") -> None:
     line = " ".join(reason.split())
-    print(f"{name}: error: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
+    print(f"{name}: {kind}: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
 
 
 def explain(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Exported models in onnxruntime against torch, and against the reference's own ONNX decoder."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -13,6 +14,7 @@ import pytest
 import segment_anything.utils.onnx as reference
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 import napari_sam_amg
 from napari_sam_amg.interchange import onnx as interchange
@@ -228,3 +230,21 @@ def test_missing_packages_are_named(small: Sam, tmp_path: Path, monkeypatch: pyt
 
 def test_it_is_a_name_of_the_package() -> None:
     assert napari_sam_amg.export_onnx is export_onnx
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text("utf-8")
+    code = text.split("<!-- this example is run by the tests -->\n```python\n")[1].split("```")[0]
+    model = random_model(TINY_VIT)
+    model.info = dataclasses.replace(model.info, name="embedded")
+    export_onnx(model, tmp_path / "onnx")
+    Image.fromarray(tissue()).save(tmp_path / "image.png")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    wanted = model.decode(model.embed(tissue()), np.array([[120.0, 80.0], [40.0, 200.0]]), keep_all)
+    logits = wanted.low_res_logits.unflatten(0, (2, 3))
+    best = logits[torch.arange(2), wanted.predicted_iou.view(2, 3).argmax(1)]
+    clear = np.abs(best.numpy()) > CLOSE["atol"]
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(found["best"][clear], best.numpy()[clear] > 0)

@@ -18,6 +18,7 @@ from napari_sam_amg.sam.registry import (
     CheckpointError,
     embedded_path,
     find_known,
+    find_own,
     find_sha256,
     hash_file,
     is_offline,
@@ -47,7 +48,9 @@ def model_defaults(model: str) -> dict[str, float | str]:
 
     Known names are looked up at once; a foreign file may have to be hashed, which takes seconds.
     """
-    known = find_known(model)
+    known, own = find_known(model), find_own(model)
+    if own is not None:
+        return {**_in_file(own.file), **own.thresholds}
     if known is not None:
         return known.amg_defaults
     path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
@@ -62,6 +65,8 @@ def missing_reason(model: str) -> str | None:
     if known is not None:
         hint = known.by_hand if is_offline() else "press Download"
         return None if known.path.is_file() else f"{model!r} is not on this computer: {hint}"
+    if own := find_own(model):
+        return None if own.file.is_file() else f"there is no file {own.file}, which models.toml names"
     path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
     return None if path.is_file() else f"there is no file {path}"
 

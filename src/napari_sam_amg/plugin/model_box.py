@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, create_worker
-from napari.utils.notifications import show_error
-from qtpy.QtCore import QUrl, Signal
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices, QEnterEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
@@ -13,7 +13,16 @@ from napari_sam_amg.plugin.checkpoint_defaults import missing_reason, model_defa
 from napari_sam_amg.plugin.download import DownloadBox
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
-from napari_sam_amg.sam.registry import EMBEDDED, FOLDER_VARIABLE, find_known, is_offline, known_models, models_folder
+from napari_sam_amg.sam.registry import (
+    EMBEDDED,
+    FOLDER_VARIABLE,
+    find_known,
+    find_own,
+    is_offline,
+    known_models,
+    models_folder,
+    own_models,
+)
 
 FROM_FILE = "checkpoint file..."
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -41,7 +50,16 @@ class ModelBox(QWidget):
         self.download_box = DownloadBox()
         self.folder_button = QPushButton("Models folder")
         self.device = combo(list(DEVICES))
+        self._add_own_models()
         self._arrange()
+
+    def _add_own_models(self) -> None:
+        """Say what the user's own models are for, and what is wrong with their file."""
+        for row in range(self.model.count()):
+            if own := find_own(self.model.itemText(row)):
+                self.model.setItemData(row, own.description, Qt.ItemDataRole.ToolTipRole)
+        for problem in own_models().problems:
+            show_warning(problem)
 
     def _arrange(self) -> None:
         self._file = QWidget()

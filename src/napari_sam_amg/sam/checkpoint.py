@@ -1,6 +1,7 @@
 """From a model's name or a checkpoint file to a model that is ready to run."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from napari_sam_amg.sam.config import SamConfig
 from napari_sam_amg.sam.download import ensure
 from napari_sam_amg.sam.image_encoder import ImageEncoderViT
 from napari_sam_amg.sam.model import Sam
+from napari_sam_amg.sam.own_models import OwnModel
 from napari_sam_amg.sam.registry import (
     EMBEDDED,
     CheckpointError,
@@ -17,10 +19,13 @@ from napari_sam_amg.sam.registry import (
     ModelInfo,
     embedded_path,
     find_known,
+    find_own,
     find_sha256,
     hash_file,
     known_models,
     known_path,
+    own_models,
+    own_path,
 )
 from napari_sam_amg.sam.state_dict import EXPECTED, Contents, check_state, read_contents
 from napari_sam_amg.sam.tiny_vit import TinyViT
@@ -42,12 +47,21 @@ def load_model(
     """
     target = select_device(device)
     known = find_known(name_or_path) if isinstance(name_or_path, str) else None
+    own = find_own(name_or_path) if isinstance(name_or_path, str) else None
     if known is not None:
         ensure(known, offline=offline, quiet=quiet)
-    path = known_path(known) if known is not None else _local_path(name_or_path)
+    path = _find_path(name_or_path, known, own)
     model, contents = _read_model(path)
     model.info = _describe(path, contents, known)
+    if own is not None:
+        model.info = replace(model.info, name=own.name, amg_defaults={**model.info.amg_defaults, **own.thresholds})
     return model.requires_grad_(False).eval().to(target)
+
+
+def _find_path(name_or_path: str | os.PathLike[str], known: KnownModel | None, own: OwnModel | None) -> Path:
+    if known is not None:
+        return known_path(known)
+    return _local_path(name_or_path) if own is None else own_path(own)
 
 
 def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
@@ -55,6 +69,7 @@ def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
     if name_or_path == "" or not path.exists():
         raise CheckpointError(
             f"{os.fspath(name_or_path)!r} is neither a known model ({', '.join(known_models())}) nor an existing file"
+            + "".join(f"; {problem}" for problem in own_models().problems)
         )
     return path
 

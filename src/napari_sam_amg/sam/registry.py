@@ -15,6 +15,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from napari_sam_amg.sam.own_models import OwnModel, OwnModels, read_own_models
+
 EMBEDDED = "embedded"
 FOLDER_VARIABLE = "NAPARI_SAM_AMG_MODELS"
 OFFLINE_VARIABLE = "NAPARI_SAM_AMG_OFFLINE"
@@ -132,12 +134,36 @@ _DOWNLOADABLE = {
 
 def known_models() -> tuple[str, ...]:
     """The names that ``load_model`` accepts, the one that is always there first."""
-    return (EMBEDDED, *_DOWNLOADABLE)
+    return (EMBEDDED, *_DOWNLOADABLE, *own_models().models)
 
 
 def find_known(name: str) -> KnownModel | None:
-    """The published checkpoint of this name."""
+    """The published checkpoint of this name, which may be an own model with an address."""
+    own = find_own(name)
+    if own is not None and own.url:
+        return KnownModel(name, str(own.file), own.url, f"sha256:{own.sha256}")
     return _DOWNLOADABLE.get(name)
+
+
+def own_models() -> OwnModels:
+    """What ``models.toml`` in the models folder holds now."""
+    return read_own_models(models_folder(), (EMBEDDED, *_DOWNLOADABLE))
+
+
+def find_own(name: str) -> OwnModel | None:
+    """The own model of this name."""
+    return own_models().models.get(name)
+
+
+def own_path(model: OwnModel) -> Path:
+    """The file of an own model, verified if it has a hash; ``CheckpointError`` if it is not there or another."""
+    if not model.file.is_file():
+        raise CheckpointError(f"model {model.name!r}: there is no file {model.file}, which models.toml names")
+    if model.sha256 and (found := hash_file(model.file)) != model.sha256:
+        raise CheckpointError(
+            f"{model.file} is damaged or not {model.name!r}: its sha256 is {found}, models.toml says {model.sha256}"
+        )
+    return model.file
 
 
 def find_sha256(sha256: str) -> KnownModel | None:
