@@ -80,5 +80,10 @@ def blobs(shape=(96, 128), discs=((20, 20, 8), (60, 30, 12), (100, 70, 15))) -> 
     return image
 
 
+def disc_image(centres, radius: int = 7, shape=(64, 80)) -> np.ndarray:
+    """Discs of one radius at (y, x)."""
+    return blobs(shape, [(x, y, radius) for y, x in centres])
+
+
 def keep_all(iou: Tensor) -> Tensor:
     return torch.ones_like(iou, dtype=torch.bool)

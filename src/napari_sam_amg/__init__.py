@@ -10,6 +10,8 @@ from importlib import import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.triton_guard import guard_triton
+
 if TYPE_CHECKING:
     from napari_sam_amg.amg.generate import refilter
     from napari_sam_amg.amg.masks import Masks
@@ -40,6 +42,8 @@ __all__ = [
     "segment_planes",
 ]
 __version__ = _version("napari-sam-amg")
+
+guard_triton()
 
 _HOME = {
     "AmgParameters": "params",

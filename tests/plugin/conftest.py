@@ -9,15 +9,15 @@ from napari.utils.notifications import Notification, notification_manager
 
 from napari_sam_amg.plugin import work
 from napari_sam_amg.plugin.widget import SegmentPanel, SegmentWidget
-from tests.plugin.discs import DiscModel
+from tests.plugin.held_model import HeldModel
 
 TIMEOUT = 30_000  # ms, to wait for a run at most
 
 
 @pytest.fixture
-def disc_model(monkeypatch: pytest.MonkeyPatch) -> DiscModel:
+def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
     """Whatever model is chosen, this one is loaded."""
-    model = DiscModel()
+    model = HeldModel()
     monkeypatch.setattr(work, "loaded_model", lambda name, device: model)
     monkeypatch.setattr("napari_sam_amg.plugin.model_box.missing_reason", lambda model: None)
     return model
@@ -55,7 +55,7 @@ class Plugin:
 
 
 @pytest.fixture
-def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, disc_model: DiscModel) -> Iterator[Plugin]:
+def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, model: HeldModel) -> Iterator[Plugin]:
     """With a coarse grid and thresholds that the discs pass."""
     viewer = make_napari_viewer(show=True)
     docked = SegmentWidget(viewer)
@@ -64,10 +64,10 @@ def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, disc_model: DiscM
     messages: list[Notification] = []
     notification_manager.notification_ready.connect(messages.append)
     plugin = Plugin(viewer, widget, qtbot, messages, docked)
-    plugin.choose(points_per_side=16, points_per_batch=64, pred_iou_thresh=0.5, stability_score_thresh=0.5)
+    plugin.choose(points_per_side=16, points_per_batch=64, pred_iou_thresh=0.9, stability_score_thresh=0.5)
     yield plugin
     notification_manager.notification_ready.disconnect(messages.append)
-    disc_model.release.set()
+    model.release.set()
     if widget.runner is not None:
         widget.cancel()
         plugin.wait()

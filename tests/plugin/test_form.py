@@ -7,7 +7,7 @@ import pytest
 
 from napari_sam_amg.params import AmgParameters, parameter_spec
 from napari_sam_amg.plugin.form import ParameterForm, label_text
-from tests.plugin.discs import disc_image
+from tests.disc_model import disc_image
 
 
 @pytest.fixture

@@ -1,34 +1,49 @@
-"""The window stays alive while a real network computes in the worker thread."""
+"""The window stays alive from the click on Run to the end, while a real network computes in the worker thread.
 
+No turn of the main thread's event loop takes over 100 ms but one: that in which napari adds the
+labels layer, which is compared with napari adding an equal empty one. What the main thread computes
+is held to that always; what the clock says, which other programs lengthen, where none are running.
+"""
+
+import json
 import os
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from qtpy.QtCore import QTimer
 
 from napari_sam_amg.plugin import sample_data
-from napari_sam_amg.plugin.widget import SegmentPanel, SegmentWidget
+from napari_sam_amg.plugin.widget import SegmentWidget
 from napari_sam_amg.sam.registry import embedded_path
+from tests.plugin.turns import Turn, Turns
 
-LONGEST_GAP = 0.100  # s
-ATTEMPTS = 4  # other programs on the machine can only lengthen a gap, so the best attempt counts
-BUSY = 1.5  # load average per core, above which nothing can be concluded from a long gap
+pytestmark = pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
 
+LONGEST = 0.100  # s
+TOLERANCE = 1.5  # of napari's own time to add a layer, which varies
+ATTEMPTS = 3  # whatever else happens can only lengthen a turn, so the best attempt counts
+BUSY = 1.5  # load average per core, above which nothing can be concluded from the clock
 
-LONGEST_FIRST_GAP = 0.200  # s, of a run that has to import torch first
+Attempt = tuple[Turn, Turn, Turn]  # the worst without a new layer, the one with it, napari's own
 
 FIRST_RUN = """
-import sys, time
+import json, sys, time
 sys.path.insert(0, ".")
-import napari
+import napari, numpy as np
 from qtpy.QtWidgets import QApplication
 from napari_sam_amg.plugin import sample_data
 from napari_sam_amg.plugin.widget import SegmentWidget
-from tests.plugin.test_responsive import Gaps
+from tests.plugin.turns import Turns
+
+def spin(seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        QApplication.processEvents()
+        time.sleep(0.001)
 
 viewer = napari.Viewer(show=True)
 for data, options, _ in sample_data.nuclei():
@@ -37,74 +52,86 @@ docked = SegmentWidget(viewer)
 viewer.window.add_dock_widget(docked)
 widget = docked.panel
 widget.form.fields["points_per_side"].control.setValue(2)
-until = time.monotonic() + 1
-while time.monotonic() < until:  # the canvas is drawn: Mesa is loaded
-    QApplication.processEvents()
+spin(1)  # the canvas is drawn: Mesa is loaded
+turns = Turns(viewer)
 widget.run_button.click()
-gaps, after = Gaps(), 0
-while after < 100:  # turns of the event loop
-    after += widget.runner is None
-    QApplication.processEvents()
-    time.sleep(0.001)
-print(gaps.stop(), widget.status.text())
+while widget.runner is not None:
+    spin(0.01)
+spin(0.3)
+run = turns.stop()
+turns = Turns(viewer)
+viewer.add_labels(np.zeros(data.shape, np.int32))
+spin(0.3)
+bare = turns.stop()[1]
+print(json.dumps([(turn.wall, turn.cpu) for turn in (*run, bare)]))
+print(widget.status.text())
 viewer.close()
 """
 
 
-class Gaps:
-    """The longest time for which the main thread did not run its event loop."""
-
-    def __init__(self) -> None:
-        self.longest, self._last = 0.0, time.perf_counter()
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._tick)
-        self._timer.start(10)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self.longest, self._last = max(self.longest, now - self._last), now
-
-    def stop(self) -> float:
-        self._timer.stop()
-        return self.longest
-
-
-@pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
-def test_no_gap_over_100_ms_while_a_real_model_runs(make_napari_viewer: Any, qtbot: Any) -> None:
+def test_a_stack_with_the_table_open(make_napari_viewer: Any, qtbot: Any) -> None:
     viewer = make_napari_viewer(show=True)
-    for data, options, _ in sample_data.nuclei():
+    for data, options, _ in sample_data.electron_microscopy_stack():
         viewer.add_image(data, **options)
     docked = SegmentWidget(viewer)
     viewer.window.add_dock_widget(docked)
     widget = docked.panel
-    widget.form.fields["points_per_side"].control.setValue(4)
-    widget.form.fields["points_per_batch"].control.setValue(4)
-    gaps = [_longest_gap(widget, qtbot)]
-    while min(gaps) > LONGEST_GAP and len(gaps) < ATTEMPTS:
-        gaps.append(_longest_gap(widget, qtbot))
-    print(f"longest gaps of the main thread: {[f'{1000 * gap:.0f} ms' for gap in gaps]}")
-    if min(gaps) > LONGEST_GAP and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
-        pytest.skip("other programs use the processor")
-    assert min(gaps) <= LONGEST_GAP
+    widget.image_box.planes.setCurrentText("All planes")
+    for name, value in {"points_per_side": 3, "pred_iou_thresh": 0, "stability_score_thresh": 0}.items():
+        widget.form.fields[name].control.setValue(value)
+    widget.show_table()
+    qtbot.wait(500)
+    attempts: list[Attempt] = []
+    while _go_on(attempts):
+        rest, adding = _turns(viewer, qtbot, widget.run_button.click, lambda: widget.runner is None)
+        layer = viewer.layers.selection.active
+        assert len(layer.features) > len(data)
+        empty = np.zeros(data.shape, np.int32)
+        add = partial(viewer.add_labels, empty, scale=layer.scale, units=layer.units)
+        _, bare = _turns(viewer, qtbot, add, lambda: True)
+        attempts.append((rest, adding, bare))
+        del viewer.layers[1:]
+    _judge(attempts)
 
 
-def _longest_gap(widget: SegmentPanel, qtbot: Any) -> float:
-    """Of a run, its end included, but not of the click, in which napari makes the labels layer."""
-    widget.run_button.click()
-    gaps = Gaps()
-    qtbot.waitUntil(lambda: widget.runner is None, timeout=120_000)
-    qtbot.wait(300)
-    return gaps.stop()
-
-
-@pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
-def test_the_first_run_imports_torch_without_a_freeze_or_a_crash(qtbot: Any) -> None:
-    """In a fresh process, since triton beside Mesa can end it, and torch is imported once only."""
+def test_the_first_run_of_a_process() -> None:
+    """In which torch is imported: a freeze of seconds if it is done carelessly, a crash beside Mesa."""
     script = [sys.executable, "-W", "ignore", "-c", FIRST_RUN]
-    result = subprocess.run(script, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
-    assert result.returncode == 0, result.stderr
-    gap, words = result.stdout.strip().splitlines()[-1].split(" ", 1)
-    print(f"longest gap of the main thread during the first run: {1000 * float(gap):.0f} ms; {words}")
-    if float(gap) > LONGEST_FIRST_GAP and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
-        pytest.skip("other programs use the processor")
-    assert float(gap) <= LONGEST_FIRST_GAP
+    attempts: list[Attempt] = []
+    while _go_on(attempts):
+        result = subprocess.run(script, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+        assert result.returncode == 0, result.stderr
+        numbers, words = result.stdout.strip().splitlines()[-2:]
+        assert "found" in words
+        rest, adding, bare = (Turn(*pair, inserts=False) for pair in json.loads(numbers))
+        attempts.append((rest, adding, bare))
+    _judge(attempts)
+
+
+def _turns(viewer: Any, qtbot: Any, begin: Any, is_over: Any) -> tuple[Turn, Turn]:
+    """From just before the click until a while after the end."""
+    turns = Turns(viewer)
+    begin()
+    qtbot.waitUntil(is_over, timeout=120_000)
+    qtbot.wait(300)
+    return turns.stop()
+
+
+def _go_on(attempts: list[Attempt]) -> bool:
+    return len(attempts) < ATTEMPTS and not _all_hold(attempts)
+
+
+def _judge(attempts: list[Attempt]) -> None:
+    for rest, adding, bare in attempts:
+        print(f"longest turn: {rest}; adding the layer: {adding}; napari adding an empty one: {bare}")
+    assert _all_hold(attempts)
+
+
+def _all_hold(attempts: list[Attempt]) -> bool:
+    quiet = os.getloadavg()[0] <= BUSY * (os.cpu_count() or 1)
+    return all(any(_holds(attempt, by) for attempt in attempts) for by in (("cpu", "wall") if quiet else ("cpu",)))
+
+
+def _holds(attempt: Attempt, by: str) -> bool:
+    rest, adding, bare = (getattr(turn, by) for turn in attempt)
+    return bool(rest <= LONGEST and adding <= max(LONGEST, TOLERANCE * bare))

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtWidgets import QTableView
 
 from napari_sam_amg.plugin.live import METADATA_KEY
-from tests.plugin.discs import disc_image
+from tests.disc_model import disc_image
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]
 
@@ -36,10 +36,10 @@ def test_metadata_say_how_to_repeat_the_run(cells: Any) -> None:
     assert json.loads(json.dumps(record)) == record
     assert record["state"] == "finished"
     assert record["parameters"]["points_per_side"] == 16
-    assert record["model"] == {"name": "discs", "architecture": "vit_t", "file": "discs.pt", "sha256": "0" * 64}
+    assert record["model"] == {"name": "blobs", "architecture": "none", "file": "blobs.pt", "sha256": "0" * 64}
     assert record["source"]["layer"] == "cells"
     assert record["versions"].keys() == {"python", "napari-sam-amg", "torch", "napari", "numpy"}
-    assert (record["intensities"]["low"], record["intensities"]["high"]) == (20, 200)
+    assert (record["intensities"]["low"], record["intensities"]["high"]) == (0, 200)
     assert record["seconds"] >= 0
 
 

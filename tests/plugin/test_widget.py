@@ -14,7 +14,8 @@ from napari_sam_amg.plugin.checkpoint_defaults import missing_reason
 from napari_sam_amg.plugin.live import METADATA_KEY
 from napari_sam_amg.plugin.runner import duration
 from napari_sam_amg.sam.registry import known_models
-from tests.plugin.discs import DiscModel, disc_image
+from tests.disc_model import disc_image
+from tests.plugin.held_model import MICRO_BATCH, HeldModel
 
 STACK = np.stack([disc_image([(15, 15 + 5 * plane), (45, 40)]) for plane in range(6)])
 
@@ -67,37 +68,37 @@ def test_an_image_that_cannot_be_segmented_is_marked(plugin: Any) -> None:
 
 
 @pytest.fixture
-def half_way(plugin: Any, disc_model: DiscModel) -> Any:
+def half_way(plugin: Any, model: HeldModel) -> Any:
     """A run of six planes of four batches that waits in the third plane's second batch; go on with ``release``."""
-    disc_model.hold_after = 9
+    model.hold_after = 9
     plugin.viewer.add_image(STACK, name="mine", scale=(3, 2, 2))
     plugin.widget.image_box.planes.setCurrentText("All planes")
     plugin.click_run()
     runner = plugin.widget.runner
-    plugin.qtbot.waitUntil(lambda: disc_model.decoded == 10, timeout=30_000)
+    plugin.qtbot.waitUntil(lambda: model.batches == 10, timeout=30_000)
     plugin.qtbot.waitUntil(lambda: runner.layer is not None and runner.layer.data[1].any(), timeout=30_000)
     return runner
 
 
-def test_while_it_runs_only_cancel_is_offered(plugin: Any, disc_model: DiscModel, half_way: Any) -> None:
+def test_while_it_runs_only_cancel_is_offered(plugin: Any, model: HeldModel, half_way: Any) -> None:
     assert plugin.widget.cancel_button.isEnabled()
     assert not plugin.widget.run_button.isEnabled()
-    assert plugin.widget.status.text().startswith("Plane 3 of 6, 37 %")
+    plugin.qtbot.waitUntil(lambda: plugin.widget.status.text().startswith("Plane 3 of 6, 37 %"), timeout=10_000)
     (bar,) = progress._all_instances
     assert bar.desc.startswith("Segmenting mine")
     assert (bar.n, bar.total) == (9, 24)
-    disc_model.release.set()
+    model.release.set()
     plugin.wait()
     assert not progress._all_instances
 
 
-def test_cancel_keeps_finished_planes_and_takes_one_batch(plugin: Any, disc_model: DiscModel, half_way: Any) -> None:
+def test_cancel_keeps_finished_planes_and_takes_less_than_a_batch(plugin: Any, model: HeldModel, half_way: Any) -> None:
     plugin.widget.cancel_button.click()
     assert plugin.widget.status.text() == "Cancelling..."
-    disc_model.release.set()
+    model.release.set()
     plugin.wait()
     record = half_way.layer.metadata[METADATA_KEY]
-    assert disc_model.decoded == 10
+    assert model.decoded == 9 * 64 + MICRO_BATCH
     assert (record["state"], record["planes_done"], record["planes"]) == ("cancelled", 2, 6)
     assert [plane.any() for plane in half_way.layer.data] == [True] * 2 + [False] * 4
     assert list(half_way.layer.features["index"]) == [0, 1, 2, 3, 4]
@@ -105,46 +106,46 @@ def test_cancel_keeps_finished_planes_and_takes_one_batch(plugin: Any, disc_mode
     assert plugin.widget.run_button.isEnabled()
 
 
-def test_cancel_before_the_first_plane_leaves_no_layer(plugin: Any, disc_model: DiscModel) -> None:
-    disc_model.hold_after = 1
+def test_cancel_before_the_first_plane_leaves_no_layer(plugin: Any, model: HeldModel) -> None:
+    model.hold_after = 1
     plugin.viewer.add_image(STACK, name="mine")
     plugin.click_run()
-    plugin.qtbot.waitUntil(lambda: disc_model.decoded == 2, timeout=30_000)
+    plugin.qtbot.waitUntil(lambda: model.batches == 2, timeout=30_000)
     plugin.widget.cancel_button.click()
-    disc_model.release.set()
+    model.release.set()
     plugin.wait()
     assert [layer.name for layer in plugin.viewer.layers] == ["mine"]
     assert plugin.widget.status.text() == "Cancelled."
 
 
-def test_results_belong_to_the_image_chosen_at_the_start(plugin: Any, disc_model: DiscModel, half_way: Any) -> None:
+def test_results_belong_to_the_image_chosen_at_the_start(plugin: Any, model: HeldModel, half_way: Any) -> None:
     """Whatever is selected, renamed or removed meanwhile."""
     image = plugin.viewer.layers["mine"]
     plugin.viewer.add_image(disc_image([(20, 20)]), name="other")
     plugin.widget.image_box.image.setCurrentText("other")
     image.name = "renamed"
     plugin.viewer.layers.remove(image)
-    disc_model.release.set()
+    model.release.set()
     plugin.wait()
     assert half_way.layer.name == "mine masks"
     assert tuple(half_way.layer.scale) == (3, 2, 2)
     assert all(plane.any() for plane in half_way.layer.data)
 
 
-def test_removing_the_result_stops_the_run(plugin: Any, disc_model: DiscModel, half_way: Any) -> None:
+def test_removing_the_result_stops_the_run(plugin: Any, model: HeldModel, half_way: Any) -> None:
     plugin.viewer.layers.remove(half_way.layer)
-    disc_model.hold_after = 11
-    disc_model.release.set()
+    model.hold_after = 11
+    model.release.set()
     plugin.wait()
-    assert disc_model.decoded < 24
+    assert model.batches < 24
     assert "removed" in plugin.widget.status.text()
 
 
-def test_closing_the_widget_stops_the_run(plugin: Any, disc_model: DiscModel, half_way: Any) -> None:
+def test_closing_the_widget_stops_the_run(plugin: Any, model: HeldModel, half_way: Any) -> None:
     plugin.viewer.window.remove_dock_widget(plugin.docked.native)
-    disc_model.release.set()
+    model.release.set()
     plugin.wait()
-    assert disc_model.decoded == 10
+    assert model.batches == 10
 
 
 @pytest.mark.parametrize(

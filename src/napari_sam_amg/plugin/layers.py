@@ -178,6 +178,6 @@ def area_column(unit: Any) -> str:
     return "area_" + "".join(letter for letter in short if letter.isalnum()) + "2"
 
 
-def add_labels(labels: NDArray[np.int32], geometry: LabelGeometry, name: str, **arguments: Any) -> Labels:
-    """A labels layer that lies on its source."""
-    return Labels(labels, name=name, **geometry.arguments(), **arguments)
+def make_labels(labels: NDArray[np.int32], source: SourceImage, **arguments: Any) -> Labels:
+    """A layer that lies on the image that was segmented."""
+    return Labels(labels, name=f"{source.name} masks", **source.geometry.arguments(), **arguments)

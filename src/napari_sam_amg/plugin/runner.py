@@ -11,12 +11,14 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.live import LiveLabels
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 
 #: Runs outlive the widget that started them until their worker has stopped.
 _running: "set[Runner]" = set()
-_END = object()
+_END, _TICK = object(), object()
+PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
 
 
 class Runner(QObject):
@@ -28,37 +30,52 @@ class Runner(QObject):
     def __init__(self, viewer: Viewer, job: Job) -> None:
         super().__init__()
         self._job = job
-        self._live = LiveLabels(viewer, job.source)
+        self._reins = Reins()
+        self._live = LiveLabels(viewer, job.source, self._reins)
         self._bar: Any = None
         self._failure = ""
         self._cancelled = self._removed = False
         self._planes = len(job.source.stack.indices)
         self._began = 0.0
+        self._step: Any = None  # the last one, if it is not shown yet
+        self._clock = QTimer(self)
+        self._clock.setSingleShot(True)
+        self._clock.setInterval(PROGRESS_INTERVAL)
+        self._clock.timeout.connect(self._tick)
         self._arrived: deque[Any] = deque()
         self._handling = False
-        self._worker = create_worker(work, job)
+        self._worker = create_worker(work, job, self._reins)
         self._worker.yielded.connect(self._take)
         self._worker.finished.connect(self._take_end)
 
     def start(self) -> None:
+        """Soon: the window shows first that the button was pressed."""
         _running.add(self)
+        self.progressed.emit(0, 0, "Starting...")
+        QTimer.singleShot(0, self._begin)
+
+    def _begin(self) -> None:
         gc.freeze()  # what is there already is not walked during the run: a full collection takes 0.1 s and more
         self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
         self._worker.start()
 
     def cancel(self) -> None:
-        """Stop after the batch of points that is being computed; finished planes stay."""
+        """Stop at once, or after the few points that are being computed; finished planes stay."""
         self._cancelled = True
+        self._reins.stop()
         self._worker.quit()
 
     @property
     def layer(self) -> Any:
         """The labels layer; None before the first plane is finished."""
-        return self._live.layer if self._live.planes else None
+        return self._live.layer
 
     def _take_end(self) -> None:
         """superqt emits ``finished`` in every case: returned, aborted or failed."""
         self._take(_END)
+
+    def _tick(self) -> None:
+        self._take(_TICK)
 
     def _take(self, item: Any) -> None:
         """Handle what arrives in its order.
@@ -79,6 +96,8 @@ class Runner(QObject):
     def _handle(self, item: Any) -> None:
         if item is _END:
             self._end()
+        elif item is _TICK:
+            self._show_progress()
         elif isinstance(item, Stage):
             self.progressed.emit(0, 0, f"{item.text}...")
         elif isinstance(item, Failure):
@@ -88,16 +107,25 @@ class Runner(QObject):
             self._live.describe(item.record)
             self.progressed.emit(0, 0, "Segmenting...")
         else:
-            self._step(item)
+            self._take_step(item)
 
-    def _step(self, step: Any) -> None:
-        self._advance(step.done, step.total)
+    def _take_step(self, step: Any) -> None:
+        """Take its plane at once; its progress is shown a little later, with that of others."""
+        self._step = step
         if step.result is not None:
             self._live.add(step.result)
         if self._live.was_removed and not self._cancelled:
             self._removed = True
             self.cancel()
-        self.progressed.emit(step.done, step.total, self._words(step.done, step.total))
+        if not self._clock.isActive():
+            self._clock.start()
+
+    def _show_progress(self) -> None:
+        if self._step is None:
+            return
+        done, total, self._step = self._step.done, self._step.total, None
+        self._advance(done, total)
+        self.progressed.emit(done, total, self._words(done, total))
 
     def _advance(self, done: int, total: int) -> None:
         """The bar in napari's activity dock, which shows an ETA of its own."""
@@ -114,8 +142,13 @@ class Runner(QObject):
 
     def _end(self) -> None:
         """The worker is done, by whatever way."""
-        gc.unfreeze()
+        self._clock.stop()
+        self._show_progress()
         self._bar.close()
+        QTimer.singleShot(0, self._finish)
+
+    def _finish(self) -> None:
+        gc.unfreeze()
         self._live.finish("failed" if self._failure else "cancelled" if self._cancelled else "finished")
         QTimer.singleShot(0, self._announce)  # the table may have taken its time
 

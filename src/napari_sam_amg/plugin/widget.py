@@ -9,7 +9,6 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam_amg.plugin.explain import explain
+from napari_sam_amg.plugin.features_table import open_table
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
@@ -27,9 +27,7 @@ from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.work import Job
 
-FEATURES_TABLE = ("napari", "Features table widget")
 LEAST_HEIGHT = 120  # px of the fields
-TABLE_HEIGHT = 220  # px
 
 
 class SegmentWidget(Container[Any]):
@@ -105,7 +103,9 @@ class SegmentPanel(QWidget):
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
         self.run_button.setToolTip("Segment the image with these settings.")
-        self.cancel_button.setToolTip("Stop after the current batch of points. Planes that are finished stay.")
+        self.cancel_button.setToolTip(
+            "Stop at once, or as soon as a few points are done. Planes that are finished stay."
+        )
         self.table_button.setToolTip("napari's features table: one row for each mask, linked to the labels layer.")
 
     def problems(self) -> list[Problem]:
@@ -166,13 +166,8 @@ class SegmentPanel(QWidget):
         self._check()
 
     def show_table(self) -> None:
-        """Open napari's own features table, below the image: it has a dozen columns."""
-        dock, _ = self._viewer.window.add_plugin_dock_widget(*FEATURES_TABLE)
-        window = dock.parent()
-        if isinstance(window, QMainWindow) and window.dockWidgetArea(dock) != Qt.DockWidgetArea.BottomDockWidgetArea:
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
-            window.resizeDocks([dock], [TABLE_HEIGHT], Qt.Orientation.Vertical)
-        dock.show()
+        """Open napari's own features table."""
+        open_table(self._viewer)
 
 
 class FieldScroll(QScrollArea):

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.explain import explain
+from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.plugin.layers import SourceImage
 from napari_sam_amg.plugin.torch_loader import load_torch
+from napari_sam_amg.plugin.warm_up import warm_up_labels
 from napari_sam_amg.sam.registry import EMBEDDED, embedded_path
 
 if TYPE_CHECKING:
@@ -53,21 +55,24 @@ class Failure:
     message: str
 
 
-def work(job: Job) -> "Iterator[Stage | Ready | Step | Failure]":
-    """Load the model, segment, and turn errors into words.
+def work(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step | Failure]":
+    """Load the model, segment, and turn errors into words. Ends soon after ``reins.stop()``.
 
     Errors are yielded, not raised: napari shows a raised one with its traceback, and its workers
     swallow every ``RuntimeError``, which is what torch raises.
     """
     try:
-        yield from _steps(job)
+        yield from _steps(job, reins)
+    except Interrupted:
+        return
     except Exception as error:
         yield Failure(explain(error))
 
 
-def _steps(job: Job) -> "Iterator[Stage | Ready | Step]":
+def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
     yield Stage("Loading the model")
     load_torch()
+    warm_up_labels()
     from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
     from napari_sam_amg.run import segment_planes
 
@@ -79,7 +84,7 @@ def _steps(job: Job) -> "Iterator[Stage | Ready | Step]":
     yield Ready(record(job, model, (limits.low, limits.high)))
     yield from segment_planes(
         source.stack,
-        model,
+        InterruptibleModel(model, reins),
         job.params,
         intensities=limits,
         pixel_size=source.pixel_size,

@@ -141,7 +141,7 @@ def find_known(name: str) -> KnownModel | None:
     """The published checkpoint of this name, which may be an own model with an address."""
     own = find_own(name)
     if own is not None and own.url:
-        return KnownModel(name, str(own.file), own.url, f"sha256:{own.sha256}")
+        return KnownModel(name, str(own.file), own.url, f"sha256:{own.sha256}", own.description or "own model")
     return _DOWNLOADABLE.get(name)
 
 

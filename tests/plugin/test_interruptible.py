@@ -1,0 +1,91 @@
+"""A model on reins computes the same and stops in the middle."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam_amg import AmgParameters, generate_masks, load_model
+from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
+from napari_sam_amg.sam.model import Sam
+from napari_sam_amg.sam.registry import embedded_path
+from tests.disc_model import BlobModel, blobs, keep_all
+
+pytestmark = pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
+
+IMAGE = np.repeat(blobs()[..., None], 3, axis=2)
+POINTS = np.array([[20.0, 20.0]])
+
+
+@pytest.fixture(scope="module")
+def sam() -> Sam:
+    return load_model(device="cpu")
+
+
+def test_the_masks_are_the_models_own(sam: Sam) -> None:
+    params = AmgParameters(points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    free, reined = (generate_masks(IMAGE, model, params) for model in (sam, InterruptibleModel(sam, Reins())))
+    assert len(free.boxes) > 0
+    np.testing.assert_array_equal(reined.boxes, free.boxes)
+    np.testing.assert_array_equal(reined.predicted_iou, free.predicted_iou)
+
+
+def test_the_image_encoder_stops_between_its_layers(sam: Sam) -> None:
+    reins, entered = Reins(), []
+
+    def stop(layer: torch.nn.Module, _: Any) -> None:
+        entered.append(layer)
+        reins.stop()
+
+    leaves = [layer for layer in sam.image_encoder.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_pre_hook(stop) for layer in leaves]
+    with pytest.raises(Interrupted):
+        InterruptibleModel(sam, reins).embed(IMAGE)
+    for hook in hooks:
+        hook.remove()
+    assert len(entered) <= 2
+    assert not any(layer._forward_pre_hooks for layer in sam.image_encoder.modules())
+    sam.embed(IMAGE)  # it is as good as before
+
+
+def test_decoding_stops_where_scores_are_looked_at() -> None:
+    model, reins = BlobModel(), Reins()
+    reined = InterruptibleModel(model, reins)
+    embedding = reined.embed(IMAGE)
+
+    def stop_and_keep(iou: torch.Tensor) -> torch.Tensor:
+        reins.stop()
+        return keep_all(iou)
+
+    reined.decode(embedding, POINTS, stop_and_keep)
+    with pytest.raises(Interrupted):
+        reined.decode(embedding, POINTS, keep_all)
+    assert model.decoded == len(POINTS)
+
+
+def test_a_held_worker_waits_until_it_is_let_go() -> None:
+    reins, passed = Reins(), threading.Event()
+    reins.hold()
+
+    def look() -> None:
+        reins.look()
+        passed.set()
+
+    worker = threading.Thread(target=look)
+    worker.start()
+    time.sleep(0.1)
+    assert not passed.is_set()
+    reins.let_go()
+    worker.join(timeout=10)
+    assert passed.is_set()
+
+
+def test_a_held_worker_can_be_stopped() -> None:
+    reins = Reins()
+    reins.hold()
+    reins.stop()
+    with pytest.raises(Interrupted):
+        reins.look()
