@@ -15,7 +15,7 @@ GOOD_DIAMETERS = (50, 75)  # px of the model's input
 
 
 class SizedModel(BlobModel):
-    """Sure of objects of some sizes only, as a trained model is."""
+    """Finds objects of some sizes only, as a trained model does."""
 
     def decode(self, embedding, points, keep):
         found = super().decode(embedding, points, keep_all)

@@ -1,16 +1,16 @@
-"""Which crop layer suits an image: the one at which the model is surest of what it sees.
+"""Which crop layer suits an image: the first in which the objects are large enough for the model.
 
 A model finds objects best at the sizes that it was trained on. Small objects in a large field are lost
 when the field is scaled down to the model's input, and large ones fall apart when they are magnified.
-SAM's crop layers see the field at 1, 2, 4, ... times the scale, but all of them together cost a
-multiple, and let the fragments of the small crops win. So with ``crop_layers="auto"`` the same few
-points are tried in every layer, and the run uses that layer alone whose masks have the highest
-predicted IoU.
+SAM's crop layers see the field at about 1, 1.5, 2.6, 5 times the scale, but all of them together cost a
+multiple, and let the fragments of the small crops win. So with ``crop_layers="auto"`` a few points are
+tried in one layer after another, and the run uses that one alone in which the masks are thick enough.
 """
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.filters import cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import concatenate
 from napari_sam_amg.amg.propose import Model, propose
+from napari_sam_amg.amg.upsample import EMPTY
 from napari_sam_amg.params import AmgParameters
 
 DIVISORS = (1, 2, 2, 4)  # of the points per side of each crop, for the layers that are tried
@@ -25,8 +26,11 @@ SMALLEST_CROP = 40  # px; layers whose crops are smaller are not tried
 GRID = 8  # the field is divided into GRID x GRID cells
 SPOTS = 8  # cells that are tried
 POINTS = 3  # along each side of a tried cell
-ENOUGH = 0.4  # a point of which no layer makes a mask surer than this is on background, and does not vote
-QUORUM = 0.25  # of the points must vote before a worse layer ends the search
+SURE = 0.4  # predicted IoU of the masks that count
+VERY_SURE = 0.65
+ENOUGH = 5  # masks that must count
+THICK = 0.04  # of the crop's longer side: the median thickness that a layer should reach,
+ALMOST = 0.028  # or this, if the model is very sure of its masks
 
 Points = NDArray[np.float64]
 
@@ -48,25 +52,37 @@ def magnified(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> 
     )
 
 
-def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> int:
-    """The crop layer, 0 .. 3, whose masks of the points on objects are surest on average.
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """The best mask of each point, of those that have one, in one layer."""
 
-    The search goes from layer to layer and ends after the first that is worse than one before.
-    """
+    predicted_iou: NDArray[np.float32]  # (n,)
+    thickness: NDArray[
+        np.float32
+    ]  # (n,) diameter of the largest circle in the mask, as a share of the crop's longer side
+
+    @property
+    def suits(self) -> bool:
+        if len(self.thickness) < ENOUGH:
+            return False
+        thickness = np.median(self.thickness)
+        return bool(thickness >= THICK or (thickness >= ALMOST and self.predicted_iou.mean() >= VERY_SURE))
+
+
+def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> int:
+    """The first crop layer of 0 .. 3 that suits; if none does, that with most and surest masks."""
     size = (image.shape[0], image.shape[1])
     spots = trial_spots(image)
-    table = np.empty((0, SPOTS * POINTS**2), np.float32)  # (layers, points)
-    best = 0
+    sums: list[float] = []
     for layer in range(len(DIVISORS)):
         crops = layer_boxes(size, layer, params.crop_overlap_ratio)
         if layer and min(crops[0].size) < SMALLEST_CROP:
             break
-        table = np.vstack([table, _layer_sureness(image, model, params, crops, spots)])
-        votes = table.max(axis=0) > ENOUGH
-        best = int(table[:, votes].mean(axis=1).argmax()) if votes.any() else 0
-        if best < layer and votes.mean() >= QUORUM:
-            break
-    return best
+        trial = try_layer(image, model, params, crops, spots)
+        if trial.suits:
+            return layer
+        sums.append(float(trial.predicted_iou.sum()))
+    return int(np.argmax(sums))
 
 
 def trial_spots(image: NDArray[np.uint8]) -> list[Points]:
@@ -92,19 +108,17 @@ def trial_spots(image: NDArray[np.uint8]) -> list[Points]:
     return [(unit + np.array([index % GRID, index // GRID])) * scale for index in chosen.tolist()]
 
 
-def _layer_sureness(
+def try_layer(
     image: NDArray[np.uint8], model: Model, params: AmgParameters, crops: list[CropBox], spots: list[Points]
-) -> NDArray[np.float32]:
-    """The highest predicted IoU of each point's masks that no crop cuts: (points,), spot by spot."""
+) -> Trial:
+    """Every spot in that crop of the layer in whose middle it lies best."""
     by_crop = defaultdict(list)
-    for index, spot in enumerate(spots):
-        by_crop[_nearest(crops, spot.mean(axis=0))].append(index)
-    values: dict[int, NDArray[np.float32]] = {}
-    for crop, indices in by_crop.items():
-        points = np.concatenate([spots[index] for index in indices])
-        found = _sureness(image, model, params, crop, points)
-        values.update(zip(indices, np.split(found, len(indices)), strict=True))
-    return np.concatenate([values[index] for index in range(len(spots))])
+    for spot in spots:
+        by_crop[_nearest(crops, spot.mean(axis=0))].append(spot)
+    trials = [_try_crop(image, model, params, crop, np.concatenate(some)) for crop, some in by_crop.items()]
+    return Trial(
+        np.concatenate([trial.predicted_iou for trial in trials]), np.concatenate([trial.thickness for trial in trials])
+    )
 
 
 def _nearest(crops: list[CropBox], point: Points) -> CropBox:
@@ -113,25 +127,29 @@ def _nearest(crops: list[CropBox], point: Points) -> CropBox:
     return crops[int(((centres - point) ** 2).sum(axis=1).argmin())]
 
 
-def _sureness(
-    image: NDArray[np.uint8], model: Model, params: AmgParameters, crop: CropBox, points: Points
-) -> NDArray[np.float32]:
-    """The highest predicted IoU, above ENOUGH, of the masks of each point (P, 2) that lie whole in the crop: (P,).
-
-    0 for a point without any.
-    """
+def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, crop: CropBox, points: Points) -> Trial:
+    """Points (P, 2) in one crop; masks that its edges cut do not count."""
     corner = (crop.x0, crop.y0)
     grid = tuple((float(x), float(y)) for x, y in (points - corner) / crop.size[::-1])
     sure = replace(
         params, points_per_side=None, point_grids=(grid,), crop_layers="all", crop_n_layers=0,
-        pred_iou_thresh=ENOUGH, stability_score_thresh=0.0,
+        pred_iou_thresh=SURE, stability_score_thresh=0.0,
     )  # fmt: skip
     view = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
     candidates = concatenate([found for _, found in propose(view, model, sure)])
-    boxes = candidates.boxes + np.tile(corner, 2)
     tolerance = edge_tolerance(crop, replace(params, crop_layers="last"))
-    whole = ~cut_by_crop(boxes, crop, (image.shape[0], image.shape[1]), tolerance)
-    best = np.zeros(len(points), np.float32)
-    distances = np.linalg.norm((candidates.points + corner)[:, None] - points, axis=2)
-    np.maximum.at(best, distances.argmin(axis=1), candidates.predicted_iou * whole)
-    return best
+    boxes = candidates.boxes + np.tile(corner, 2)
+    candidates = candidates.select(~cut_by_crop(boxes, crop, (image.shape[0], image.shape[1]), tolerance))
+    candidates = candidates.select(np.lexsort((-candidates.predicted_iou, *candidates.points.T)))
+    _, first = np.unique(candidates.points, axis=0, return_index=True)
+    best = candidates.select(first)
+    thickness = [
+        0.0 if patch is EMPTY else _thickness(upsampler.pixels(patch, model.mask_threshold))
+        for patch, upsampler in zip(best.patches, best.upsamplers, strict=True)
+    ]
+    return Trial(best.predicted_iou, np.array(thickness, np.float32) / max(crop.size))
+
+
+def _thickness(mask: NDArray[np.bool_]) -> float:
+    """Diameter of the largest circle in a mask, px."""
+    return 2 * float(cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5).max())
