@@ -28,7 +28,7 @@ SPOTS = 8  # cells that are tried
 POINTS = 3  # along each side of a tried cell
 SURE = 0.4  # predicted IoU of the masks that count
 VERY_SURE = 0.65
-ENOUGH = 5  # masks that must count
+ENOUGH = 3  # masks that must count
 THICK = 0.04  # of the crop's longer side: the median thickness that a layer should reach,
 ALMOST = 0.028  # or this, if the model is very sure of its masks
 
@@ -57,9 +57,8 @@ class Trial:
     """The best mask of each point, of those that have one, in one layer."""
 
     predicted_iou: NDArray[np.float32]  # (n,)
-    thickness: NDArray[
-        np.float32
-    ]  # (n,) diameter of the largest circle in the mask, as a share of the crop's longer side
+    thickness: NDArray[np.float64]  # (n,) diameter of the largest circle in it, as a share of the crop's longer side
+    side: int  # the crop's longer side, px
 
     @property
     def suits(self) -> bool:
@@ -70,10 +69,13 @@ class Trial:
 
 
 def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> int:
-    """The first crop layer of 0 .. 3 that suits; if none does, that with most and surest masks."""
+    """The first crop layer of 0 .. 3 that suits.
+
+    If none does, the first in which the objects of the trial that found most would be thick enough.
+    """
     size = (image.shape[0], image.shape[1])
     spots = trial_spots(image)
-    sums: list[float] = []
+    trials: list[Trial] = []
     for layer in range(len(DIVISORS)):
         crops = layer_boxes(size, layer, params.crop_overlap_ratio)
         if layer and min(crops[0].size) < SMALLEST_CROP:
@@ -81,8 +83,12 @@ def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) ->
         trial = try_layer(image, model, params, crops, spots)
         if trial.suits:
             return layer
-        sums.append(float(trial.predicted_iou.sum()))
-    return int(np.argmax(sums))
+        trials.append(trial)
+    most = max(trials, key=lambda trial: len(trial.thickness))
+    if not len(most.thickness):
+        return 0
+    thickness = float(np.median(most.thickness)) * most.side
+    return next((layer for layer, trial in enumerate(trials) if thickness / trial.side >= THICK), len(trials) - 1)
 
 
 def trial_spots(image: NDArray[np.uint8]) -> list[Points]:
@@ -117,7 +123,9 @@ def try_layer(
         by_crop[_nearest(crops, spot.mean(axis=0))].append(spot)
     trials = [_try_crop(image, model, params, crop, np.concatenate(some)) for crop, some in by_crop.items()]
     return Trial(
-        np.concatenate([trial.predicted_iou for trial in trials]), np.concatenate([trial.thickness for trial in trials])
+        np.concatenate([trial.predicted_iou for trial in trials]),
+        np.concatenate([trial.thickness for trial in trials]),
+        max(crops[0].size),
     )
 
 
@@ -147,7 +155,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
         0.0 if patch is EMPTY else _thickness(upsampler.pixels(patch, model.mask_threshold))
         for patch, upsampler in zip(best.patches, best.upsamplers, strict=True)
     ]
-    return Trial(best.predicted_iou, np.array(thickness, np.float32) / max(crop.size))
+    return Trial(best.predicted_iou, np.array(thickness, np.float64) / max(crop.size), max(crop.size))
 
 
 def _thickness(mask: NDArray[np.bool_]) -> float:
