@@ -4,6 +4,7 @@ import argparse
 import fnmatch
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -116,8 +117,15 @@ def quiet_enough(allow_busy: bool) -> bool:
     return allow_busy
 
 
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)  # so that the measuring process ends too
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is finished is kept, the same command goes on from there")

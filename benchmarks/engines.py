@@ -47,7 +47,9 @@ def load(case: Case, engine: str) -> Loaded:
 def parameters(case: Case, info: ModelInfo) -> AmgParameters:
     """The embedded model's own thresholds, with what the case sets."""
     given = {"points_per_side": case.points, "crop_n_layers": case.crops, "pred_iou_thresh": case.pred_iou_thresh}
-    return merged(info.amg_defaults, {name: value for name, value in given.items() if value is not None})
+    # the peers have no crop_layers="auto"
+    defaults = {**info.amg_defaults, "crop_layers": "all"}
+    return merged(defaults, {name: value for name, value in given.items() if value is not None})
 
 
 def _multiply(a: torch.Tensor, b: torch.Tensor) -> Records:

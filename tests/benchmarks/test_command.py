@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import machine
-from benchmarks.__main__ import main, quiet_enough
-from benchmarks.cases import SETS
+from benchmarks.__main__ import main, quiet_enough, run_all
+from benchmarks.cases import SETS, Case
 from benchmarks.results import Results
+from benchmarks.runner import Options, Turn
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +32,18 @@ def test_a_quick_case_from_start_to_table(tmp_path: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert main([*command, "--list"]) == 0
     assert capsys.readouterr().out.strip() == ""  # nothing is left to measure
+
+
+def test_a_failure_is_told_in_a_line_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = Results(tmp_path)
+    impossible = Turn(Case(kind="planes", planes=9, engines=("ours",)), "ours")
+    options = Options(("ours",), repeats=1, peer_repeats=1, threads=1)
+    assert run_all([impossible, impossible], options, results) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("[2/2] failed: embedded-512px-32x32-0crops-9planes by ours")
+    assert "planes=9 is not allowed: the sample stack has 8" in lines[1]
+    assert results.read() == []
 
 
 def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
