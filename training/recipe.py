@@ -23,12 +23,12 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One training run; the defaults are those of the shipped weights. Steps count optimizer steps."""
+    """One training run; the defaults are about those of the shipped weights, see the model card."""
 
     seed: int = 0
-    steps: int = 2600
+    steps: int = 1500
     warmup: int = 30
-    decay: int = 2500  # the last steps, in which the learning rate falls to zero
+    decay: int = 1400  # the last steps, in which the learning rate falls to zero
 
     batch: int = 16
     crop: int = 256  # side of a training crop, px; a multiple of 32, at most img_size
