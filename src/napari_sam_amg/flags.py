@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_sam_amg import __version__
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
+from napari_sam_amg.sam.precision import PRECISIONS
 from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
 FORMATS = ("labels", "coco-rle", "masks")
@@ -98,6 +99,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, metavar="FILE", help="checkpoint file; its architecture is found out by itself"
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto, the fastest)")
+    group.add_argument(
+        "--precision", choices=PRECISIONS, default="exact",
+        help="exact: 32-bit floats; fast: 16-bit floats where the device has them, with nearly the same masks "
+        "(default: exact)",
+    )  # fmt: skip
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

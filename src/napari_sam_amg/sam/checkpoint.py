@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from napari_sam_amg.sam.config import SamConfig
 from napari_sam_amg.sam.image_encoder import ImageEncoderViT
 from napari_sam_amg.sam.model import Sam
+from napari_sam_amg.sam.precision import check_precision
 from napari_sam_amg.sam.registry import (
     EMBEDDED,
     CheckpointError,
@@ -28,19 +29,31 @@ from napari_sam_amg.sam.unet_encoder import UnetEncoder
 __all__ = ["CheckpointError", "available_devices", "build_sam", "known_models", "load_model", "select_device"]
 
 
-def load_model(name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto") -> Sam:
+def load_model(
+    name_or_path: str | os.PathLike[str] = EMBEDDED,
+    device: str = "auto",
+    *,
+    precision: str = "exact",
+    micro_batch: int | None = None,
+) -> Sam:
     """A model in eval mode on ``device``, its ``info`` filled in.
 
     ``name_or_path``: one of ``known_models()``, or the path of a checkpoint; a name wins over a file
-    of the same name. Raises ``CheckpointError`` (a ``ValueError``) if there is no such model, or its
-    file is damaged or of another kind.
+    of the same name. ``precision``: "exact" computes in float32; "fast" in 16-bit floats, where the
+    device has them, else exactly with a ``PrecisionWarning``. ``micro_batch``: prompts decoded at
+    once, by default what suits the device. Raises ``CheckpointError`` (a ``ValueError``) if there
+    is no such model, or its file is damaged or of another kind.
     """
+    check_precision(precision)
     target = select_device(device)
     known = find_known(name_or_path) if isinstance(name_or_path, str) else None
     path = known_path(known) if known is not None else _local_path(name_or_path)
     model, contents = _read_model(path)
     model.info = _describe(path, contents, known)
-    return model.requires_grad_(False).eval().to(target)
+    model.requires_grad_(False).eval().to(target)
+    model.micro_batch = micro_batch
+    model.set_precision(precision)
+    return model
 
 
 def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
