@@ -105,6 +105,7 @@ class Batch:
         info, intensities = self.model.info, self.options.intensities
         return {
             "model": {"name": info.name, "file": info.path_name, "sha256": info.sha256},
+            "precision": getattr(self.model, "precision", "exact"),
             "parameters": dataclasses.asdict(self.params),
             "channel": self.options.channel,
             "intensities": None if intensities is None else [intensities.low, intensities.high],

@@ -11,7 +11,7 @@ from importlib.resources import as_file, files
 from io import TextIOWrapper
 from itertools import chain
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from napari_sam_amg.flags import COMMANDS, given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
@@ -19,6 +19,7 @@ from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
 from napari_sam_amg.messages import DONE, FAILED, INTERRUPTED, print_error, report
 from napari_sam_amg.params import merged
+from napari_sam_amg.sam.precision import PrecisionWarning
 from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models, own_models
 
 if TYPE_CHECKING:
@@ -102,8 +103,14 @@ def _load_model(arguments: argparse.Namespace) -> "Sam":
     if name is not None and name not in known_models():
         raise CheckpointError(f"model={name!r} is unknown: choose one of {', '.join(known_models())}")
     if checkpoint is None:
-        return load_model(name or EMBEDDED, arguments.device, offline=arguments.offline, quiet=arguments.quiet)
-    model = load_model(checkpoint, arguments.device)
+        return load_model(
+            name or EMBEDDED,
+            arguments.device,
+            precision=arguments.precision,
+            offline=arguments.offline,
+            quiet=arguments.quiet,
+        )
+    model = load_model(checkpoint, arguments.device, precision=arguments.precision)
     architecture = model.info.architecture
     if name is not None and not f"{name}_".startswith(f"{architecture}_"):
         raise CheckpointError(f"{checkpoint} is a {architecture} checkpoint, not {name}: leave out --model")
@@ -145,13 +152,27 @@ def _run(batch: "Batch", jobs: Sequence[Job], debug: bool) -> int:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """No warnings of libraries between the lines; a name that the terminal cannot show is written with escapes."""
+    """No warnings of libraries between the lines, our own in one line; what the terminal cannot show is escaped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        warnings.simplefilter("always", PrecisionWarning)
+        warnings.showwarning = _print_warning
         yield
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """In the place of ``warnings.showwarning``, which says where in the program it was."""
+    print(f"napari-sam-amg: {message}", file=sys.stderr)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from napari_sam_amg import __version__
 from napari_sam_amg.commands import evaluate, export_onnx, models
 from napari_sam_amg.messages import add_message_flags
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
+from napari_sam_amg.sam.precision import PRECISIONS
 from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
 FORMATS = ("labels", "coco-rle", "masks")
@@ -107,6 +108,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         help="never download a model; one that is not there is an error that says where to put it",
     )  # fmt: skip
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto, the fastest)")
+    group.add_argument(
+        "--precision", choices=PRECISIONS, default="exact",
+        help="exact: 32-bit floats; fast: 16-bit floats where the device has them, with nearly the same masks "
+        "(default: exact)",
+    )  # fmt: skip
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,9 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     """With a model that finds blobs in the place of every other."""
     terminal = Terminal(tmp_path, capsys)
 
-    def load(name_or_path: object = "embedded", device: str = "auto", **_downloading: bool) -> BlobModel:
+    def load(
+        name_or_path: object = "embedded", device: str = "auto", *, precision: str = "exact", **_downloading: bool
+    ) -> BlobModel:
         terminal.loaded.append(name_or_path)
         return terminal.model
 

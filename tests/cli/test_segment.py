@@ -49,6 +49,7 @@ def test_record_says_all_that_is_needed_to_repeat(terminal: Terminal) -> None:
     record = json.loads((terminal.out / "s_run.json").read_text())
     expected = AmgParameters(**DEFAULTS | {"pred_iou_thresh": 0.91})
     assert record["settings"]["parameters"] == dataclasses.asdict(expected)
+    assert record["settings"]["precision"] == "exact"
     assert record["settings"]["model"] == {"name": "blobs", "file": "blobs.pt", "sha256": "0" * 64}
     assert record["input"]["shape"] == [3, 96, 128]
     assert record["input"]["dtype"] == "uint8"

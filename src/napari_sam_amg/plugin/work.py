@@ -127,6 +127,7 @@ def record(job: Job, model: "Model", intensities: tuple[float, float]) -> dict[s
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "device": str(getattr(model, "device", job.device)),
+        "precision": getattr(model, "precision", "exact"),
         "intensities": {
             "from": "contrast limits" if job.use_contrast_limits else "percentiles",
             "low": intensities[0],

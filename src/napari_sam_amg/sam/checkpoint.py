@@ -12,6 +12,7 @@ from napari_sam_amg.sam.download import ensure
 from napari_sam_amg.sam.image_encoder import ImageEncoderViT
 from napari_sam_amg.sam.model import Sam
 from napari_sam_amg.sam.own_models import OwnModel
+from napari_sam_amg.sam.precision import check_precision
 from napari_sam_amg.sam.registry import (
     EMBEDDED,
     CheckpointError,
@@ -35,16 +36,25 @@ __all__ = ["CheckpointError", "available_devices", "build_sam", "known_models", 
 
 
 def load_model(
-    name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto", *, offline: bool = False, quiet: bool = False
+    name_or_path: str | os.PathLike[str] = EMBEDDED,
+    device: str = "auto",
+    *,
+    precision: str = "exact",
+    micro_batch: int | None = None,
+    offline: bool = False,
+    quiet: bool = False,
 ) -> Sam:
     """A model in eval mode on ``device``, its ``info`` filled in.
 
     ``name_or_path``: one of ``known_models()``, or the path of a checkpoint; a name wins over a file
-    of the same name. A known model that is not there is downloaded, with its progress on stderr unless
-    ``quiet``; ``offline`` or the environment variable ``NAPARI_SAM_AMG_OFFLINE=1`` forbids that. Raises
-    ``CheckpointError`` (a ``ValueError``) if there is no such model, it cannot be downloaded, or its file
-    is damaged or of another kind.
+    of the same name. ``precision``: "exact" computes in float32; "fast" in 16-bit floats, where the
+    device has them, else exactly with a ``PrecisionWarning``. ``micro_batch``: prompts decoded at
+    once, by default what suits the device. A known model that is not there is downloaded, with its
+    progress on stderr unless ``quiet``; ``offline`` or the environment variable
+    ``NAPARI_SAM_AMG_OFFLINE=1`` forbids that. Raises ``CheckpointError`` (a ``ValueError``) if there is
+    no such model, it cannot be downloaded, or its file is damaged or of another kind.
     """
+    check_precision(precision)
     target = select_device(device)
     known = find_known(name_or_path) if isinstance(name_or_path, str) else None
     own = find_own(name_or_path) if isinstance(name_or_path, str) else None
@@ -55,7 +65,10 @@ def load_model(
     model.info = _describe(path, contents, known)
     if own is not None:
         model.info = replace(model.info, name=own.name, amg_defaults={**model.info.amg_defaults, **own.thresholds})
-    return model.requires_grad_(False).eval().to(target)
+    model.requires_grad_(False).eval().to(target)
+    model.micro_batch = micro_batch
+    model.set_precision(precision)
+    return model
 
 
 def _find_path(name_or_path: str | os.PathLike[str], known: KnownModel | None, own: OwnModel | None) -> Path:

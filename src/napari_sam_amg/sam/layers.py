@@ -20,8 +20,12 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)
-        return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        return norm_last(x.permute(0, 2, 3, 1), self).permute(0, 3, 1, 2)
+
+
+def norm_last(x: Tensor, norm: LayerNorm2d | nn.LayerNorm) -> Tensor:
+    """A layer norm over the last axis of a tensor, of whichever type: its kernel sums in float32."""
+    return F.layer_norm(x, (x.shape[-1],), norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
 
 
 class MLP(nn.Module):

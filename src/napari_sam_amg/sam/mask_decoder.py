@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam_amg.sam.layers import MLP, LayerNorm2d
+from napari_sam_amg.sam.layers import MLP, LayerNorm2d, norm_last
 from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 
 
@@ -59,9 +59,14 @@ class MaskDecoder(nn.Module):
         )
         self.iou_prediction_head = MLP(transformer_dim, iou_head_hidden_dim, self.num_mask_tokens, iou_head_depth)
 
-    def prepare(self, image_embedding: Tensor, image_pe: Tensor, dense_prompt: Tensor) -> ImageSide:
-        """Once per image: (C, rows, columns) embedding, position encoding, and dense prompt (broadcast)."""
-        return self.transformer.prepare(image_embedding + dense_prompt, image_pe)
+    def prepare(
+        self, image_embedding: Tensor, image_pe: Tensor, dense_prompt: Tensor, dtype: torch.dtype | None = None
+    ) -> ImageSide:
+        """Once per image: (C, rows, columns) embedding, position encoding, and dense prompt (broadcast).
+
+        ``dtype``: of everything image-sized that follows from it, by default the embedding's.
+        """
+        return self.transformer.prepare(image_embedding + dense_prompt, image_pe, dtype)
 
     def read(self, side: ImageSide, sparse_prompts: Tensor) -> Reading:
         """Run the transformer for (P, n, C) sparse prompt embeddings."""
@@ -91,7 +96,8 @@ class MaskDecoder(nn.Module):
         weights = torch.stack(
             [mlp(mask_tokens[:, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )  # (P, masks, C / 8)
-        return weights @ self._upscale(keys).transpose(1, 2)
+        pixels = self._upscale(keys)  # (P, N * 16, C / 8)
+        return weights.to(pixels.dtype) @ pixels.transpose(1, 2)
 
     def _upscale(self, keys: Tensor) -> Tensor:
         """(P, N, C) -> (P, N * 16, C / 8).
@@ -113,14 +119,9 @@ def _as_images(logits: Tensor, grid_size: tuple[int, int]) -> Tensor:
     return blocks.reshape(-1, 4 * rows, 4 * columns)
 
 
-def norm_last(x: Tensor, norm: LayerNorm2d) -> Tensor:
-    """A ``LayerNorm2d`` applied to a channels-last tensor."""
-    return F.layer_norm(x, (x.shape[-1],), norm.weight, norm.bias, norm.eps)
-
-
 def _as_linear(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
     """(P, L, C_in) -> (P, L * 4, C_out): a 2 x 2, stride-2 transposed convolution of each token."""
     weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (2 * 2 * C_out, C_in)
     assert conv.bias is not None
-    out = F.linear(x, weight, conv.bias.repeat(4))
+    out = F.linear(x, weight.to(x.dtype), conv.bias.to(x.dtype).repeat(4))
     return out.view(x.shape[0], 4 * x.shape[1], conv.out_channels)

@@ -11,7 +11,8 @@ from torchvision.transforms.functional import resize, to_pil_image
 
 from napari_sam_amg.sam.config import SamConfig
 from napari_sam_amg.sam.mask_decoder import MaskDecoder
-from napari_sam_amg.sam.prompt_encoder import PromptEncoder
+from napari_sam_amg.sam.precision import Precision, choose_type, convert
+from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.registry import ModelInfo
 from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 
@@ -56,7 +57,11 @@ def resized_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
 
 
 class Sam(nn.Module):
-    """The three parts of SAM and the steps that automatic mask generation takes with them."""
+    """The three parts of SAM and the steps that automatic mask generation takes with them.
+
+    ``set_precision`` says in which numbers. Points, position encodings, batch norms, and all that
+    the decoder computes for tokens, predicted IoUs among it, are float32 always.
+    """
 
     mask_threshold = 0.0
     pixel_mean: Tensor
@@ -76,6 +81,8 @@ class Sam(nn.Module):
             TwoWayTransformer(config.decoder_depth, config.embed_dim, config.decoder_heads, config.decoder_mlp_dim),
             iou_head_hidden_dim=config.iou_head_hidden_dim,
         )
+        self._micro_batch: int | None = None
+        self._dtype = torch.float32
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
 
@@ -84,8 +91,29 @@ class Sam(nn.Module):
         return self.pixel_mean.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the image encoder, and of all that is image-sized in the decoder."""
+        return self._dtype
+
+    @property
+    def precision(self) -> Precision:
+        return "exact" if self.dtype == torch.float32 else "fast"
+
+    def set_precision(self, precision: str) -> None:
+        """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats."""
+        self._dtype = choose_type(precision, self.device)
+        convert(self.image_encoder, self._dtype, keep=(PositionEmbeddingRandom, nn.BatchNorm2d))
+
+    @property
     def micro_batch(self) -> int:
-        return CPU_MICRO_BATCH if self.device.type == "cpu" else GPU_MICRO_BATCH
+        """Prompts decoded at once; by default what suits the device."""
+        return self._micro_batch or (CPU_MICRO_BATCH if self.device.type == "cpu" else GPU_MICRO_BATCH)
+
+    @micro_batch.setter
+    def micro_batch(self, prompts: int | None) -> None:
+        if prompts is not None and prompts < 1:
+            raise ValueError(f"micro_batch={prompts} is out of range: it must be at least 1, or None for the default")
+        self._micro_batch = prompts
 
     def preprocess(self, image: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int]]:
         """(H, W, 3) uint8 RGB -> (1, 3, S, S) normalised and zero-padded, and the (h, w) inside it.
@@ -103,9 +131,9 @@ class Sam(nn.Module):
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one (H, W, 3) uint8 RGB image."""
         pixels, input_size = self.preprocess(image)
-        values = self.image_encoder(pixels)[0]
+        values = self.image_encoder(pixels.to(self.dtype))[0].float()
         dense = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1)
-        side = self.mask_decoder.prepare(values, self.prompt_encoder.get_dense_pe()[0], dense)
+        side = self.mask_decoder.prepare(values, self.prompt_encoder.get_dense_pe()[0], dense, self.dtype)
         return ImageEmbedding(side, input_size, (image.shape[0], image.shape[1]), self.config.img_size)
 
     @torch.inference_mode()
@@ -118,7 +146,7 @@ class Sam(nn.Module):
         (P, 3) to the booleans of those worth drawing.
         """
         scale = np.array(embedding.input_size[::-1]) / np.array(embedding.original_size[::-1])
-        prompts = torch.as_tensor(points * scale, dtype=torch.float32, device=self.device)
+        prompts = torch.as_tensor((points * scale).astype(np.float32), device=self.device)  # MPS has no float64
         chunks = [self._decode(embedding.side, chunk, keep) for chunk in prompts.split(self.micro_batch)]
         starts = range(0, len(prompts), self.micro_batch)
         return DecodedMasks(

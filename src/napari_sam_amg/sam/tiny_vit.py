@@ -29,7 +29,7 @@ class ConvNorm(nn.Module):
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         weight = self.c.weight * scale[:, None, None, None]
         bias = norm.bias - norm.running_mean * scale
-        return F.conv2d(x, weight, bias, self.c.stride, self.c.padding, groups=self.c.groups)
+        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), self.c.stride, self.c.padding, groups=self.c.groups)
 
 
 class PatchEmbed(nn.Module):

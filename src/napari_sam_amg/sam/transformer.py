@@ -14,6 +14,9 @@ Two exact re-associations avoid that:
 * later, a score is ``(Wk key) . q = key . (Wk^T q)``: the few tokens are projected instead, since
   T * h is far below the internal width. The position encoding never changes, so its part of every
   score uses projections made once an image.
+
+Types: tokens and weights are float32. What is image-sized has the type of ``ImageSide.keys``, which
+may be a 16-bit one; both meet in products whose other side is cast to it.
 """
 
 import math
@@ -23,6 +26,8 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from napari_sam_amg.sam.layers import norm_last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +124,7 @@ class Attention(nn.Module):
 def shared_scores(tokens: Tensor, image: Tensor) -> Tensor:
     """Scores against what all prompts share: (P, h, T, d), (h, N, d) -> (h, P, T, N)."""
     prompts, heads, count, _ = tokens.shape
-    flat = tokens.transpose(0, 1).reshape(heads, prompts * count, -1)
+    flat = tokens.transpose(0, 1).reshape(heads, prompts * count, -1).to(image.dtype)
     return (flat @ image.transpose(1, 2)).view(heads, prompts, count, -1)
 
 
@@ -128,7 +133,8 @@ def folded_scores(
 ) -> Tensor:
     """Scores of (P, h, T, d) tokens against (P, N, C) keys plus positions -> (P, h*T, N)."""
     position_scores = shared_scores(tokens, positions).transpose(0, 1).flatten(1, 2)
-    return torch.baddbmm(position_scores, attention.fold(tokens, projection), keys.transpose(1, 2))
+    folded = attention.fold(tokens, projection).to(keys.dtype)
+    return torch.baddbmm(position_scores, folded, keys.transpose(1, 2))
 
 
 class TwoWayAttentionBlock(nn.Module):
@@ -167,9 +173,8 @@ class TwoWayAttentionBlock(nn.Module):
         The softmax runs over the few tokens as an outer axis, which keeps its memory access linear.
         """
         attention = scores.softmax(2).flatten(1, 2).transpose(1, 2)  # (P, N, h*T)
-        updates = self.cross_attn_image_to_token.token_updates(queries)
-        out: Tensor = self.norm4(torch.baddbmm(keys.expand(queries.shape[0], -1, -1), attention, updates))
-        return out
+        updates = self.cross_attn_image_to_token.token_updates(queries).to(keys.dtype)
+        return norm_last(torch.baddbmm(keys.expand(queries.shape[0], -1, -1), attention, updates), self.norm4)
 
 
 def read_image(attention: Attention, queries: Tensor, keys: Tensor, positions: Tensor) -> Tensor:
@@ -180,7 +185,7 @@ def read_image(attention: Attention, queries: Tensor, keys: Tensor, positions: T
     """
     tokens = attention.token_queries(queries)
     weights = folded_scores(tokens, attention, attention.k_proj, keys, positions).softmax(-1)
-    mean = (weights @ keys).unflatten(1, (attention.num_heads, -1))  # (P, h, T, C)
+    mean = (weights @ keys).to(queries.dtype).unflatten(1, (attention.num_heads, -1))  # (P, h, T, C)
     value_weight = attention.v_proj.weight.unflatten(0, (attention.num_heads, -1))  # (h, d, C)
     value = torch.einsum("phtc,hdc->phtd", mean, value_weight)
     value = value + attention.v_proj.bias.unflatten(0, (attention.num_heads, 1, -1))
@@ -201,28 +206,30 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(embedding_dim, num_heads, attention_downsample_rate)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
-    def prepare(self, image: Tensor, positions: Tensor) -> ImageSide:
+    def prepare(self, image: Tensor, positions: Tensor, dtype: torch.dtype | None = None) -> ImageSide:
         """Project once what all prompts on an image share.
 
         ``image`` and ``positions``: (C, rows, columns), the embedding with the dense prompt
-        embedding added, and its position encoding.
+        embedding added, and its position encoding. ``dtype``: of the result, by default the image's.
         """
+        dtype = dtype or image.dtype
         keys, pe = image.flatten(1).T, positions.flatten(1).T  # (N, C)
         first = self._first_block()
         to_image, to_token = first.cross_attn_token_to_image, first.cross_attn_image_to_token
         projected = [
             ProjectedPositions(
-                _position_keys(block.cross_attn_token_to_image, pe),
-                block.cross_attn_image_to_token.heads(block.cross_attn_image_to_token.q_proj(pe)).contiguous(),
+                _position_keys(block.cross_attn_token_to_image, pe).to(dtype),
+                _in_heads(block.cross_attn_image_to_token, block.cross_attn_image_to_token.q_proj(pe)).to(dtype),
             )
             for block in self._later_layers()
         ]
-        projected.append(ProjectedPositions(_position_keys(self.final_attn_token_to_image, pe), pe.new_empty(0)))
+        final = _position_keys(self.final_attn_token_to_image, pe).to(dtype)
+        projected.append(ProjectedPositions(final, final.new_empty(0)))
         return ImageSide(
-            keys=keys.contiguous(),
-            first_key=to_image.heads(to_image.k_proj(keys + pe)).contiguous(),
-            first_value=to_image.heads(to_image.v_proj(keys)).contiguous(),
-            first_query=to_token.heads(to_token.q_proj(keys + pe)).contiguous(),
+            keys=keys.contiguous().to(dtype),
+            first_key=_in_heads(to_image, to_image.k_proj(keys + pe)).to(dtype),
+            first_value=_in_heads(to_image, to_image.v_proj(keys)).to(dtype),
+            first_query=_in_heads(to_token, to_token.q_proj(keys + pe)).to(dtype),
             positions=tuple(projected),
             grid_size=(image.shape[1], image.shape[2]),
         )
@@ -241,7 +248,7 @@ class TwoWayTransformer(nn.Module):
         weights = shared_scores(attention.token_queries(queries + tokens), side.first_key).softmax(-1)
         heads, prompts, count, size = weights.shape
         value = weights.view(heads, prompts * count, size) @ side.first_value  # (h, P*T, d)
-        read = attention.merge(value.view(heads, prompts, count, -1).transpose(0, 1))
+        read = attention.merge(value.view(heads, prompts, count, -1).transpose(0, 1).to(tokens.dtype))
         queries = block.attend_to_image(queries, read)
         token_keys = block.cross_attn_image_to_token.token_keys(queries + tokens)
         scores = shared_scores(token_keys, side.first_query).transpose(0, 1)
@@ -264,4 +271,9 @@ class TwoWayTransformer(nn.Module):
 
 def _position_keys(attention: Attention, pe: Tensor) -> Tensor:
     """pe Wk a head; the bias is left out, since it cancels in the softmax: (N, C) -> (h, N, d)."""
-    return attention.heads(F.linear(pe, attention.k_proj.weight)).contiguous()
+    return _in_heads(attention, F.linear(pe, attention.k_proj.weight))
+
+
+def _in_heads(attention: Attention, projected: Tensor) -> Tensor:
+    """(N, h*d) -> (h, N, d), contiguous."""
+    return attention.heads(projected).contiguous()

@@ -91,7 +91,7 @@ class UnetEncoder(nn.Module):
         maps = F.pixel_shuffle(self.dense_head(features), _MAP_SCALE)
         centers, weight = self._pool_centers(maps.float(), origin)
         encoding = self.pe_layer.encode(centers / self.img_size) * weight[..., None]
-        return features + self.center_projection(encoding).permute(0, 3, 1, 2), maps
+        return features + self.center_projection(encoding.to(features.dtype)).permute(0, 3, 1, 2), maps
 
     def extract_features(self, x: Tensor) -> Tensor:
         """Down the stages and back up to stride 8."""

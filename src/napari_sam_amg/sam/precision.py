@@ -1,0 +1,78 @@
+"""In which numbers a model computes: "exact" in float32, "fast" in halves of it where the hardware has them.
+
+Free of torch until a model is asked for.
+"""
+
+import warnings
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Precision = Literal["exact", "fast"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+class PrecisionWarning(UserWarning):
+    """The precision that was asked for is not to be had, and another is used."""
+
+
+def check_precision(precision: str) -> None:
+    """Raise ``ValueError`` for a word that is no precision."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is not allowed: choose one of {', '.join(PRECISIONS)}")
+
+
+def half_type(device: "torch.device") -> "torch.dtype | None":
+    """The 16-bit floats that ``device`` is fast with; None if it has none.
+
+    bfloat16 comes first, since it cannot overflow. A CPU needs AVX512_BF16 or AMX: others emulate
+    it, slower than float32.
+    """
+    import torch
+
+    if device.type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        return torch.bfloat16 if major >= 8 else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    if device.type == "cpu" and (_cpu_has("_is_avx512_bf16_supported") or _cpu_has("_is_amx_tile_supported")):
+        return torch.bfloat16
+    return None
+
+
+def _cpu_has(question: str) -> bool:
+    """Ask ``torch.cpu``, whose questions are private and differ between versions."""
+    import torch
+
+    ask = getattr(torch.cpu, question, None)
+    return ask is not None and bool(ask())
+
+
+def choose_type(precision: str, device: "torch.device") -> "torch.dtype":
+    """The type to compute in; warns where "fast" is asked for and not to be had."""
+    import torch
+
+    check_precision(precision)
+    half = half_type(device) if precision == "fast" else torch.float32
+    if half is None:
+        warnings.warn(
+            f"precision='fast' needs 16-bit floats, which this {device.type} does not have: computing exactly",
+            PrecisionWarning,
+            stacklevel=3,
+        )
+    return half or torch.float32
+
+
+def convert(module: "nn.Module", dtype: "torch.dtype", keep: "tuple[type[nn.Module], ...]") -> None:
+    """Give a module's float tensors another type, except those of submodules of the types in ``keep``."""
+    if isinstance(module, keep):
+        return
+    for parameter in module.parameters(recurse=False):
+        parameter.data = parameter.data.to(dtype)
+    for name, buffer in module.named_buffers(recurse=False):
+        if buffer.is_floating_point():
+            setattr(module, name, buffer.to(dtype))
+    for child in module.children():
+        convert(child, dtype, keep)

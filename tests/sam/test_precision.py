@@ -1,0 +1,150 @@
+"""Exact and fast numbers, and that every tensor follows the model's device and type."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from napari_sam_amg import AmgParameters, generate_masks, load_model
+from napari_sam_amg.cli import main
+from napari_sam_amg.sam import precision
+from napari_sam_amg.sam.checkpoint import build_sam
+from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.precision import PrecisionWarning
+from tests.disc_model import keep_all
+from tests.samples import sample
+
+TINY_VIT = SamConfig(
+    "vit_b", img_size=64, encoder={"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": (1,)}
+)
+TINY_UNET = SamConfig("unet", 64, 8, 32, 2, 4, 16, 16, 4, {"channels": [8] * 5, "blocks": [1] * 5})
+CONFIGS = [
+    pytest.param(TINY_VIT, id="vit"),
+    pytest.param(SamConfig("vit_t", img_size=64), id="vit_t"),
+    pytest.param(TINY_UNET, id="unet"),
+]
+IMAGE = np.random.default_rng(0).integers(0, 256, (50, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def bfloat16_everywhere(monkeypatch):
+    """A CPU without fast 16-bit floats emulates them, which is slow but gives the same numbers."""
+    monkeypatch.setattr(precision, "half_type", lambda device: torch.bfloat16)
+
+
+@pytest.fixture
+def no_half(monkeypatch):
+    monkeypatch.setattr(precision, "half_type", lambda device: None)
+
+
+class Seen(TorchDispatchMode):
+    """Notes the devices and float types of all tensors that operations give."""
+
+    def __init__(self):
+        super().__init__()
+        self.devices, self.types = set(), set()
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+        out = operation(*arguments, **(keywords or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                self.devices.add(tensor.device.type)
+                self.types.add(tensor.dtype)
+        return out
+
+
+def built(config, randomize):
+    """A model of these sizes on the CPU, with random weights."""
+    model = build_sam(config)
+    state = {key: torch.empty(value.shape, dtype=value.dtype) for key, value in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+    return randomize(model)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_no_double_numbers(config, randomize):
+    model = built(config, randomize)
+    with Seen() as seen:
+        embedding = model.embed(IMAGE)
+        model.decode(embedding, np.array([[3.0, 4.0], [60.0, 49.0]]), keep_all)
+    assert seen.types == {torch.float32}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_fast_computes_in_halves(config, randomize, bfloat16_everywhere):
+    model = built(config, randomize)
+    points = np.array([[3.0, 4.0], [60.0, 49.0]])
+    exact = model.decode(model.embed(IMAGE), points, keep_all)
+    model.set_precision("fast")
+    assert model.precision == "fast"
+    with Seen() as seen:
+        fast = model.decode(model.embed(IMAGE), points, keep_all)
+    assert torch.float64 not in seen.types
+    assert fast.predicted_iou.dtype == torch.float32
+    assert model.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.dtype == torch.float32
+    torch.testing.assert_close(fast.predicted_iou, exact.predicted_iou, atol=0.1, rtol=0.1)
+    correlation = torch.corrcoef(torch.stack([fast.low_res_logits.float().flatten(), exact.low_res_logits.flatten()]))
+    assert correlation[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_tensor_follows_the_model_to_its_device(config, monkeypatch):
+    """The meta device computes nothing, but refuses tensors of other devices; it has no autocast."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    model = build_sam(config).requires_grad_(False).eval().to("meta")
+    with Seen() as seen:
+        side = model.embed(IMAGE).side
+        model.mask_decoder.read(side, torch.empty(2, 2, config.embed_dim, device="meta"))
+    assert {side.keys.device.type, side.first_key.device.type, side.positions[0].token_to_image.device.type} == {"meta"}
+    assert torch.float64 not in seen.types
+
+
+def test_fast_finds_nearly_the_same_masks(bfloat16_everywhere):
+    image = sample("nuclei.tif")[:300, :400]
+    params = AmgParameters(points_per_side=10, pred_iou_thresh=0.4, stability_score_thresh=0.5, box_nms_thresh=0.5)
+    exact, fast = (
+        generate_masks(image, load_model(device="cpu", precision=name), params).to_coco("binary_mask")
+        for name in ("exact", "fast")
+    )
+    a, b = (np.array([record["segmentation"].ravel() for record in records], np.float32) for records in (exact, fast))
+    inter = a @ b.T
+    iou = inter / (a.sum(1)[:, None] + b.sum(1) - inter)
+    assert len(exact) > 20
+    assert (iou.max(1) >= 0.95).mean() >= 0.95
+    assert (iou.max(0) >= 0.95).mean() >= 0.95
+
+
+def test_without_halves_it_stays_exact_and_says_so(no_half):
+    with pytest.warns(PrecisionWarning, match="this cpu does not have: computing exactly"):
+        model = load_model(device="cpu", precision="fast")
+    assert model.precision == "exact"
+
+
+def test_the_command_says_so_in_a_line(no_half, tmp_path, capsys):
+    tmp_path.joinpath("empty.png").write_bytes(b"")
+    assert main(["segment", str(tmp_path / "empty.png"), "--output", str(tmp_path / "out"), "--precision", "fast"]) == 1
+    assert any("computing exactly" in line for line in capsys.readouterr().err.splitlines())
+
+
+def test_unknown_words_and_numbers():
+    with pytest.raises(ValueError, match="precision='half' is not allowed: choose one of exact, fast"):
+        load_model(device="cpu", precision="half")
+    with pytest.raises(ValueError, match="micro_batch=0 is out of range"):
+        load_model(device="cpu", micro_batch=0)
+
+
+@pytest.mark.parametrize("prompts", [1, 3, 5, 100])
+def test_the_size_of_a_micro_batch_changes_nothing(prompts, randomize):
+    model = built(TINY_UNET, randomize)
+    points = np.random.default_rng(1).uniform(0, 50, (6, 2))  # with 5, the last one has a single prompt
+    embedding = model.embed(IMAGE)
+    expected = model.decode(embedding, points, keep_all)
+    model.micro_batch = prompts
+    found = model.decode(embedding, points, keep_all)
+    assert found.prompt_index.tolist() == expected.prompt_index.tolist()
+    torch.testing.assert_close(found.low_res_logits, expected.low_res_logits, rtol=1e-4, atol=1e-5)
+    one = model.decode(embedding, points[:1], keep_all)
+    torch.testing.assert_close(one.low_res_logits, expected.low_res_logits[:3], rtol=1e-4, atol=1e-5)
