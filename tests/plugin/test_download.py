@@ -10,8 +10,8 @@ from napari_sam_amg.plugin import model_box
 from napari_sam_amg.plugin.checkpoint_defaults import missing_reason
 from napari_sam_amg.sam import transfer
 from napari_sam_amg.sam.registry import KnownModel
+from tests.disc_model import disc_image
 from tests.loopback import Loopback
-from tests.plugin.discs import disc_image
 
 CONTENT = bytes(range(256)) * 1600  # 409600 bytes
 TIMEOUT = 20_000  # ms
