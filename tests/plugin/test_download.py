@@ -19,13 +19,13 @@ Publish = Callable[..., KnownModel]
 
 
 @pytest.fixture
-def model(plugin: Any, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> KnownModel:
+def absent(plugin: Any, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> KnownModel:
     """A model that is on the server and not here, chosen in a widget with an image."""
     monkeypatch.setattr(model_box, "missing_reason", missing_reason)
-    model = publish("vit_b_lm", CONTENT)
+    absent = publish("vit_b_lm", CONTENT)
     plugin.viewer.add_image(disc_image([(15, 15)]))
     plugin.widget.model_box.model.setCurrentText("vit_b_lm")
-    return model
+    return absent
 
 
 def wait(plugin: Any) -> None:
@@ -37,7 +37,7 @@ def test_nothing_is_offered_for_a_model_that_is_there(plugin: Any) -> None:
     assert not plugin.widget.model_box.download_box.isVisible()
 
 
-def test_download_enables_run_and_keeps_the_thresholds(plugin: Any, model: KnownModel, server: Loopback) -> None:
+def test_download_enables_run_and_keeps_the_thresholds(plugin: Any, absent: KnownModel, server: Loopback) -> None:
     widget, box = plugin.widget, plugin.widget.model_box.download_box
     assert box.button.isVisible()
     assert box.button.text() == "Download (410 kB)"
@@ -57,7 +57,7 @@ def test_download_enables_run_and_keeps_the_thresholds(plugin: Any, model: Known
     plugin.qtbot.waitUntil(lambda: 0 < box.bar.value() < box.bar.maximum() == 409, timeout=TIMEOUT)
     assert box.bar.text().endswith(" of 410 kB")
     wait(plugin)
-    assert model.path.read_bytes() == CONTENT
+    assert absent.path.read_bytes() == CONTENT
     assert not box.isVisible()
     assert not widget.message.isVisible()
     assert widget.run_button.isEnabled()
@@ -67,12 +67,12 @@ def test_download_enables_run_and_keeps_the_thresholds(plugin: Any, model: Known
     assert plugin.messages == []
 
 
-def test_size_that_is_not_known_is_not_shown(plugin: Any, model: KnownModel) -> None:
+def test_size_that_is_not_known_is_not_shown(plugin: Any, absent: KnownModel) -> None:
     plugin.widget.model_box.model.setCurrentText("vit_l")
     assert plugin.widget.model_box.download_box.button.text() == "Download"
 
 
-def test_cancel_then_go_on(plugin: Any, model: KnownModel, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_then_go_on(plugin: Any, absent: KnownModel, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_REPORT_EVERY", 0.0)
     box = plugin.widget.model_box.download_box
     server.pause = 0.05
@@ -81,7 +81,7 @@ def test_cancel_then_go_on(plugin: Any, model: KnownModel, server: Loopback, mon
     box.cancel_button.click()
     assert not box.cancel_button.isEnabled()
     wait(plugin)
-    assert not model.path.exists()
+    assert not absent.path.exists()
     assert box.button.isVisible()
     assert not box.message.isVisible()
     assert plugin.messages == []
@@ -96,7 +96,7 @@ def test_cancel_then_go_on(plugin: Any, model: KnownModel, server: Loopback, mon
 
 
 def test_failure_is_said_where_it_happened_and_as_a_notification(
-    plugin: Any, model: KnownModel, server: Loopback
+    plugin: Any, absent: KnownModel, server: Loopback
 ) -> None:
     box = plugin.widget.model_box.download_box
     server.status = 404
@@ -106,13 +106,13 @@ def test_failure_is_said_where_it_happened_and_as_a_notification(
     assert box.message.isVisible()
     assert box.message.text() == message.message
     assert message.message.startswith("Model 'vit_b_lm' could not be downloaded: 127.0.0.1:")
-    assert message.message.endswith(f"download {model.url} and save it as {model.path}")
+    assert message.message.endswith(f"download {absent.url} and save it as {absent.path}")
     assert box.button.isVisible()
     plugin.widget.model_box.model.setCurrentText("vit_t")
     assert not box.message.isVisible()
 
 
-def test_another_model_can_be_chosen_meanwhile(plugin: Any, model: KnownModel, server: Loopback) -> None:
+def test_another_model_can_be_chosen_meanwhile(plugin: Any, absent: KnownModel, server: Loopback) -> None:
     widget, box = plugin.widget, plugin.widget.model_box.download_box
     server.pause = 0.02
     box.button.click()
@@ -120,28 +120,28 @@ def test_another_model_can_be_chosen_meanwhile(plugin: Any, model: KnownModel, s
     assert box.cancel_button.isVisible()
     assert widget.run_button.isEnabled()
     wait(plugin)
-    assert model.path.exists()
+    assert absent.path.exists()
     assert not box.isVisible()
 
 
-def test_closing_the_widget_stops_the_download(plugin: Any, model: KnownModel, server: Loopback) -> None:
+def test_closing_the_widget_stops_the_download(plugin: Any, absent: KnownModel, server: Loopback) -> None:
     server.pause = 0.05
     plugin.widget.model_box.download_box.button.click()
     plugin.qtbot.waitUntil(lambda: any(request.sent for request in server.requests), timeout=TIMEOUT)
     plugin.viewer.window.remove_dock_widget(plugin.docked.native)
     wait(plugin)
-    assert not model.path.exists()
+    assert not absent.path.exists()
 
 
-def test_file_put_there_by_hand_is_found(plugin: Any, model: KnownModel) -> None:
-    model.path.parent.mkdir()
-    model.path.write_bytes(CONTENT)
+def test_file_put_there_by_hand_is_found(plugin: Any, absent: KnownModel) -> None:
+    absent.path.parent.mkdir()
+    absent.path.write_bytes(CONTENT)
     plugin.widget.model_box.enterEvent(None)
     assert plugin.widget.run_button.isEnabled()
     assert not plugin.widget.model_box.download_box.isVisible()
 
 
-def test_offline_says_where_to_put_the_file(plugin: Any, model: KnownModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_says_where_to_put_the_file(plugin: Any, absent: KnownModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_SAM_AMG_OFFLINE", "1")
     plugin.widget.model_box.model.setCurrentText("vit_t")
     assert not plugin.widget.model_box.download_box.isVisible()
