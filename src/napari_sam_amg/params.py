@@ -98,8 +98,8 @@ class AmgParameters:
     # ours, not the reference's
     crop_layers: CropLayers = _parameter(
         "all",
-        "Which crops are used. 'all': the image and every crop layer, as Segment Anything does. 'last': those of the last "
-        "layer only. 'auto': the one layer that suits the size of the objects, found by trying a few points "
+        "Which crops are used. 'all': the image and every crop layer, as Segment Anything does. 'last': those of the "
+        "last layer only. 'auto': the one layer that suits the size of the objects, found by trying a few points "
         "(crop_n_layers is then not used).",
     )
     overlap: OverlapPolicy = _parameter(

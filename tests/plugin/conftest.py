@@ -64,7 +64,9 @@ def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, model: HeldModel)
     messages: list[Notification] = []
     notification_manager.notification_ready.connect(messages.append)
     plugin = Plugin(viewer, widget, qtbot, messages, docked)
-    plugin.choose(points_per_side=16, points_per_batch=64, pred_iou_thresh=0.9, stability_score_thresh=0.5)
+    plugin.choose(
+        points_per_side=16, points_per_batch=64, pred_iou_thresh=0.9, stability_score_thresh=0.5, crop_layers="all"
+    )
     yield plugin
     notification_manager.notification_ready.disconnect(messages.append)
     model.release.set()
