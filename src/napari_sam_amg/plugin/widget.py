@@ -102,7 +102,9 @@ class SegmentPanel(QWidget):
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
         self.run_button.setToolTip("Segment the image with these settings.")
-        self.cancel_button.setToolTip("Stop at once, or as soon as a few points are done. Planes that are finished stay.")
+        self.cancel_button.setToolTip(
+            "Stop at once, or as soon as a few points are done. Planes that are finished stay."
+        )
         self.table_button.setToolTip("napari's features table: one row for each mask, linked to the labels layer.")
 
     def problems(self) -> list[Problem]:
