@@ -21,7 +21,9 @@ from types import ModuleType
 
 LIBRARY = "triton._C.libtriton"
 MAPS = Path("/proc/self/maps")
-MESAS = b"libLLVM"  # the name of the LLVM that Mesa brings; triton's is inside its own library
+#: Libraries of a process that draws. Mesa's driver and its LLVM come with the first drawing, perhaps
+#: while triton is loaded in another thread, so it is not waited for.
+DRAWING = (b"libGL.", b"libEGL.", b"libGLX", b"libLLVM")
 
 
 class TritonGuard(MetaPathFinder):
@@ -31,7 +33,7 @@ class TritonGuard(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname == LIBRARY and os.name == "posix":
-            flags = os.RTLD_DEEPBIND if hasattr(os, "RTLD_DEEPBIND") and _mesa_is_loaded() else 0
+            flags = os.RTLD_DEEPBIND if hasattr(os, "RTLD_DEEPBIND") and _may_draw() else 0
             for folder in path or ():
                 for library in sorted(Path(folder).glob("libtriton*.so")):
                     load_library(library, flags)
@@ -55,8 +57,9 @@ def load_library(path: Path, flags: int = 0) -> None:
     system.dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_LOCAL | flags)
 
 
-def _mesa_is_loaded() -> bool:
+def _may_draw() -> bool:
     try:
-        return MESAS in MAPS.read_bytes()
+        loaded = MAPS.read_bytes()
     except OSError:  # no Linux: no Mesa that draws
         return False
+    return any(name in loaded for name in DRAWING)

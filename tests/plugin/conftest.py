@@ -8,9 +8,11 @@ import pytest
 from napari.utils.notifications import Notification, notification_manager
 
 from napari_sam_amg.plugin import work
+from napari_sam_amg.plugin.runner import _running
 from napari_sam_amg.plugin.widget import SegmentPanel, SegmentWidget
 from tests.plugin.held_model import HeldModel
 
+LOADED_MODEL = work.loaded_model  # as it is, without the stand-in below
 TIMEOUT = 30_000  # ms, to wait for a run at most
 
 
@@ -70,6 +72,6 @@ def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, model: HeldModel)
     yield plugin
     notification_manager.notification_ready.disconnect(messages.append)
     model.release.set()
-    if widget.runner is not None:
-        widget.cancel()
-        plugin.wait()
+    for runner in list(_running):
+        runner.cancel()
+    qtbot.waitUntil(lambda: not _running, timeout=TIMEOUT)

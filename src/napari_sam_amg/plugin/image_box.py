@@ -15,6 +15,7 @@ from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
 THIS_PLANE, ALL_PLANES = "This plane", "All planes"
 PERCENTILE, CONTRAST = "percentiles", "contrast limits"
 NO_CHANNEL = "none"
+MOST_CHANNELS_LAST = 7  # longer last axes are pixels
 INTENSITIES_HELP = (
     "What the model sees as black and white: percentiles 0.1 and 99.8 of the whole image, the same for every plane, "
     "or the contrast limits that the layer is shown with."
@@ -144,7 +145,7 @@ class ImageBox(QWidget):
         try:
             stack_of(self.layer, self.chosen_channel)
         except ValueError as error:
-            return [Problem(self.image, f"{self.layer.name}: {error}")]
+            return [Problem(self.image, f"{self.layer.name}: {error}{_hint(self.layer)}")]
         return []
 
     def source(self) -> SourceImage:
@@ -156,6 +157,13 @@ class ImageBox(QWidget):
             position = shown_position(self.layer, self._viewer.dims)
             at = tuple(position[axis] for axis in stack_of(self.layer, self.chosen_channel).stack_axes)
         return take(self.layer, self.chosen_channel, at)
+
+
+def _hint(layer: Image) -> str:
+    """For channels where colours would be."""
+    if layer.rgb or layer.ndim < 3 or _length(layer, -1) > MOST_CHANNELS_LAST:
+        return ""
+    return ". If the last axis holds channels, move it before the others: planes are the last two axes."
 
 
 def _length(layer: Image, axis: int) -> int:

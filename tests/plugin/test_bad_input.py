@@ -1,0 +1,161 @@
+"""Whatever is opened, chosen, removed or closed: words, and neither a traceback nor a hang."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam_amg.plugin import model_box, work
+from napari_sam_amg.plugin.checkpoint_defaults import missing_reason
+from napari_sam_amg.plugin.runner import _running
+from tests.disc_model import disc_image
+from tests.plugin.conftest import LOADED_MODEL
+from tests.plugin.held_model import HeldModel
+
+IMAGE = disc_image([(15, 15), (45, 60)])
+STACK = np.stack([IMAGE] * 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((64, 80), np.uint8), "every pixel is 0"),
+        (np.zeros((3, 64, 80), np.float32), "every pixel is 0"),
+        (np.full((64, 80), np.nan), "no finite pixel"),
+        (np.full((64, 80, 4), 255, np.uint8), "every pixel is 255"),
+    ],
+    ids=["zero", "zero stack", "NaN", "white RGBA"],
+)
+def test_an_image_without_contrast_is_a_notification(plugin: Any, image: np.ndarray, words: str) -> None:
+    plugin.viewer.add_image(image, contrast_limits=(0, 1), rgb=image.shape[-1] == 4)
+    plugin.click_run()
+    plugin.wait()
+    assert [message.severity.value for message in plugin.messages] == ["error"]
+    assert words in plugin.messages[0].message
+    assert words in plugin.widget.status.text()
+    assert len(plugin.viewer.layers) == 1
+    assert plugin.widget.run_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((1, 1)), "1 x 1 pixels"),
+        (np.zeros((3, 20_000)), "3 x 20000 pixels"),
+        (np.zeros((64, 80, 1)), "80 x 1 pixels: each side must have at least 8. If the last axis holds channels"),
+    ],
+    ids=["1x1", "3x20000", "Y, X, 1"],
+)
+def test_an_image_that_cannot_be_segmented_keeps_run_off(plugin: Any, image: np.ndarray, words: str) -> None:
+    """Complex images are refused by napari itself."""
+    plugin.viewer.add_image(image, contrast_limits=(0, 1))
+    assert words in plugin.widget.message.text()
+    assert not plugin.widget.run_button.isEnabled()
+    assert plugin.messages == []
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.uint64, np.float16])
+def test_rare_types_of_pixels_are_segmented(plugin: Any, dtype: type) -> None:
+    plugin.viewer.add_image((IMAGE > 100).astype(dtype))
+    assert plugin.run().data.max() == 2
+    assert plugin.messages == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "empty"), (b"PK\x03\x04 and so on", "truncated or damaged"), (None, "keys")],
+    ids=["0 bytes", "damaged", "foreign"],
+)
+def test_a_checkpoint_that_is_none_is_a_notification(
+    plugin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    monkeypatch.setattr(work, "loaded_model", LOADED_MODEL)
+    monkeypatch.setattr(model_box, "missing_reason", missing_reason)
+    path = tmp_path / "other.pth"
+    path.write_bytes(content or b"")
+    if content is None:
+        torch.save({"conv1.weight": torch.ones(8, 3, 3, 3)}, path)
+    plugin.viewer.add_image(IMAGE)
+    plugin.widget.model_box.model.setCurrentText(model_box.FROM_FILE)
+    plugin.widget.model_box.path.setText(str(path))
+    plugin.click_run()
+    plugin.wait()
+    (message,) = (message.message for message in plugin.messages)
+    assert "other.pth" in message
+    assert "\n" not in message, message
+    assert len(plugin.viewer.layers) == 1
+
+
+@pytest.fixture
+def second_plane(plugin: Any, model: HeldModel) -> Any:
+    """A run of three planes of four batches that waits in the second plane."""
+    model.hold_after = 5
+    plugin.viewer.add_image(STACK, name="mine")
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    plugin.click_run()
+    runner = plugin.widget.runner
+    plugin.qtbot.waitUntil(lambda: "mine masks" in plugin.viewer.layers, timeout=30_000)
+    return runner
+
+
+def test_a_renamed_result_is_filled_all_the_same(plugin: Any, model: HeldModel, second_plane: Any) -> None:
+    second_plane.layer.name = "other"
+    model.release.set()
+    plugin.wait()
+    assert [layer.name for layer in plugin.viewer.layers] == ["mine", "other"]
+    assert second_plane.layer.data.max() == 6
+
+
+def test_a_result_given_other_data_and_metadata_is_no_error(plugin: Any, model: HeldModel, second_plane: Any) -> None:
+    second_plane.layer.data = np.zeros((2, 5, 5), int)
+    second_plane.layer.metadata.clear()
+    model.release.set()
+    plugin.wait()
+    assert plugin.messages == []
+
+
+def test_removing_all_layers_stops_the_run(plugin: Any, model: HeldModel, second_plane: Any) -> None:
+    plugin.viewer.layers.clear()
+    model.release.set()
+    plugin.wait()
+    assert "removed" in plugin.widget.status.text()
+    assert plugin.messages == []
+    assert len(plugin.viewer.layers) == 0
+
+
+def test_removing_the_source_before_the_first_plane_is_no_error(plugin: Any, model: HeldModel) -> None:
+    model.hold_after = 1
+    plugin.viewer.add_image(STACK, name="mine")
+    plugin.click_run()
+    plugin.qtbot.waitUntil(lambda: model.batches == 2, timeout=30_000)
+    plugin.viewer.layers.clear()
+    model.release.set()
+    plugin.wait()
+    assert [layer.name for layer in plugin.viewer.layers] == ["mine masks"]
+    assert plugin.messages == []
+
+
+@pytest.mark.parametrize("hold_after", [1, 5])
+def test_closing_the_viewer_stops_the_run(plugin: Any, model: HeldModel, hold_after: int) -> None:
+    """Before the first plane is finished, and after."""
+    model.hold_after = hold_after
+    plugin.viewer.add_image(STACK, name="mine")
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    plugin.click_run()
+    plugin.qtbot.waitUntil(lambda: model.batches > hold_after, timeout=30_000)
+    plugin.viewer.close()
+    model.release.set()
+    plugin.qtbot.waitUntil(lambda: not _running, timeout=30_000)
+    assert model.decoded < STACK.shape[0] * 256
+    assert plugin.messages == []
+
+
+def test_closing_the_widget_right_after_the_click_is_no_error(plugin: Any) -> None:
+    plugin.viewer.add_image(STACK, name="mine")
+    plugin.click_run()
+    plugin.viewer.window.remove_dock_widget(plugin.docked.native)
+    plugin.qtbot.waitUntil(lambda: not _running, timeout=30_000)
+    assert [layer.name for layer in plugin.viewer.layers] == ["mine"]
+    assert plugin.messages == []
