@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,15 @@ def test_other_results_are_not_skipped(change: str, terminal: Terminal) -> None:
     assert terminal.segment(path, *arguments, "--overwrite") == 0
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Shells start background jobs with SIGINT ignored, which the tests' process may have inherited."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_leaves_what_is_whole_and_nothing_else(
     number: signal.Signals, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
