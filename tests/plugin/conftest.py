@@ -45,6 +45,12 @@ class Plugin:
         assert self.widget.run_button.isEnabled(), self.widget.message.text()
         self.widget.run_button.click()
 
+    def click_run_and_hold(self, model: HeldModel, batches: int) -> None:
+        """Run until the model waits in the batch after so many."""
+        model.hold_after = batches
+        self.click_run()
+        self.qtbot.waitUntil(lambda: model.batches == batches + 1, timeout=TIMEOUT)
+
     def wait(self) -> None:
         self.qtbot.waitUntil(lambda: self.widget.runner is None, timeout=TIMEOUT)
 

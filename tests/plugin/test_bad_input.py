@@ -91,10 +91,9 @@ def test_a_checkpoint_that_is_none_is_a_notification(
 @pytest.fixture
 def second_plane(plugin: Any, model: HeldModel) -> Any:
     """A run of three planes of four batches that waits in the second plane."""
-    model.hold_after = 5
     plugin.viewer.add_image(STACK, name="mine")
     plugin.widget.image_box.planes.setCurrentText("All planes")
-    plugin.click_run()
+    plugin.click_run_and_hold(model, 5)
     runner = plugin.widget.runner
     plugin.qtbot.waitUntil(lambda: "mine masks" in plugin.viewer.layers, timeout=30_000)
     return runner
@@ -126,10 +125,8 @@ def test_removing_all_layers_stops_the_run(plugin: Any, model: HeldModel, second
 
 
 def test_removing_the_source_before_the_first_plane_is_no_error(plugin: Any, model: HeldModel) -> None:
-    model.hold_after = 1
     plugin.viewer.add_image(STACK, name="mine")
-    plugin.click_run()
-    plugin.qtbot.waitUntil(lambda: model.batches == 2, timeout=30_000)
+    plugin.click_run_and_hold(model, 1)
     plugin.viewer.layers.clear()
     model.release.set()
     plugin.wait()
@@ -140,11 +137,9 @@ def test_removing_the_source_before_the_first_plane_is_no_error(plugin: Any, mod
 @pytest.mark.parametrize("hold_after", [1, 5])
 def test_closing_the_viewer_stops_the_run(plugin: Any, model: HeldModel, hold_after: int) -> None:
     """Before the first plane is finished, and after."""
-    model.hold_after = hold_after
     plugin.viewer.add_image(STACK, name="mine")
     plugin.widget.image_box.planes.setCurrentText("All planes")
-    plugin.click_run()
-    plugin.qtbot.waitUntil(lambda: model.batches > hold_after, timeout=30_000)
+    plugin.click_run_and_hold(model, hold_after)
     plugin.viewer.close()
     model.release.set()
     plugin.qtbot.waitUntil(lambda: not _running, timeout=30_000)

@@ -70,12 +70,10 @@ def test_an_image_that_cannot_be_segmented_is_marked(plugin: Any) -> None:
 @pytest.fixture
 def half_way(plugin: Any, model: HeldModel) -> Any:
     """A run of six planes of four batches that waits in the third plane's second batch; go on with ``release``."""
-    model.hold_after = 9
     plugin.viewer.add_image(STACK, name="mine", scale=(3, 2, 2))
     plugin.widget.image_box.planes.setCurrentText("All planes")
-    plugin.click_run()
+    plugin.click_run_and_hold(model, 9)
     runner = plugin.widget.runner
-    plugin.qtbot.waitUntil(lambda: model.batches == 10, timeout=30_000)
     plugin.qtbot.waitUntil(lambda: runner.layer is not None and runner.layer.data[1].any(), timeout=30_000)
     return runner
 
@@ -107,10 +105,8 @@ def test_cancel_keeps_finished_planes_and_takes_less_than_a_batch(plugin: Any, m
 
 
 def test_cancel_before_the_first_plane_leaves_no_layer(plugin: Any, model: HeldModel) -> None:
-    model.hold_after = 1
     plugin.viewer.add_image(STACK, name="mine")
-    plugin.click_run()
-    plugin.qtbot.waitUntil(lambda: model.batches == 2, timeout=30_000)
+    plugin.click_run_and_hold(model, 1)
     plugin.widget.cancel_button.click()
     model.release.set()
     plugin.wait()
