@@ -12,19 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from napari_sam_amg.amg.filters import non_maximum
-from napari_sam_amg.amg.generate import mask_steps
+from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.labels import paint
-from napari_sam_amg.amg.magnify import magnified
-from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.evaluation.scores import Score, evaluate_labels, pool_scores
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.run import as_rgb
+from napari_sam_amg.run import propose_candidates
 from napari_sam_amg.sam.checkpoint import load_model
 from training.dataset import Example, find_datasets
 from training.evaluate import read_some
@@ -38,31 +34,19 @@ Combination = tuple[float, float, float]  # predicted IoU, stability, box NMS
 Scores = dict[Combination, list[Score]]
 
 
-def find_masks(example: Example, model: Model, params: AmgParameters) -> Masks:
+def find_candidates(example: Example, model: Model, params: AmgParameters) -> StoredCandidates:
     """Every mask above ``LOWEST_IOU``, duplicates included, in the crop layer that suits the image."""
-    rgb = as_rgb(example.image)
-    chosen = magnified(rgb, model, replace(params, crop_layers="auto"))
-    logging.info("%s %s: crop layer %d", example.dataset, example.name, chosen.crop_n_layers)
-    loose = replace(
-        chosen, pred_iou_thresh=LOWEST_IOU, stability_score_thresh=0.0, box_nms_thresh=1.0, crop_nms_thresh=1.0
-    )
-    *_, masks = mask_steps(rgb, model, loose)
-    assert masks is not None
-    return masks
+    loose = replace(params, crop_layers="auto", pred_iou_thresh=LOWEST_IOU, stability_score_thresh=0.0)
+    stored = propose_candidates(example.image, model, loose)
+    logging.info("%s %s: crop layer %d", example.dataset, example.name, stored.params.crop_n_layers)
+    return stored
 
 
-def filter_masks(masks: Masks, combination: Combination, crop_nms_thresh: float) -> Masks:
-    """What the product's filters leave of the masks of one crop layer."""
-    iou, stability, nms = combination
-    good = masks.select((masks.predicted_iou > iou) & (masks.stability_score >= stability))
-    _, crop = np.unique(good.crop_boxes, axis=0, return_inverse=True)
-    kept = non_maximum(good.boxes, good.predicted_iou, nms, crop.ravel())
-    return good.select(kept[non_maximum(good.boxes[kept], good.predicted_iou[kept], crop_nms_thresh)])
-
-
-def score_combinations(example: Example, masks: Masks, params: AmgParameters) -> Iterator[tuple[Combination, Score]]:
+def score_combinations(example: Example, stored: StoredCandidates) -> Iterator[tuple[Combination, Score]]:
     for combination in itertools.product(IOU_THRESHOLDS, STABILITY_THRESHOLDS, NMS_THRESHOLDS):
-        labels: NDArray[np.int32] = paint(filter_masks(masks, combination, params.crop_nms_thresh), params).labels
+        iou, stability, nms = combination
+        params = replace(stored.params, pred_iou_thresh=iou, stability_score_thresh=stability, box_nms_thresh=nms)
+        labels = paint(refilter(stored, params), params).labels
         yield combination, evaluate_labels(example.labels, labels)
 
 
@@ -71,7 +55,7 @@ def score_dataset(data: Path, dataset: str, limit: int, model: Model) -> Scores:
     params = AmgParameters(**defaults)
     scores: Scores = defaultdict(list)
     for example in read_some(data, "train", dataset, limit):
-        for combination, score in score_combinations(example, find_masks(example, model, params), params):
+        for combination, score in score_combinations(example, find_candidates(example, model, params)):
             scores[combination].append(score)
     return scores
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.generate import candidate_steps, mask_steps
+from napari_sam_amg.amg.generate import candidate_steps, mask_steps, refilter
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks
@@ -85,11 +85,8 @@ def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | No
     ``image``: (H, W, 3) uint8 RGB, used as it is; anything else that :class:`PlaneStack` takes as
     one plane is mapped to that by percentiles. ``params``: by default those that suit the model.
     """
-    params = params or merged(model.info.amg_defaults)
-    rgb = as_rgb(image)
-    *_, masks = mask_steps(rgb, model, magnified(rgb, model, params))
-    assert masks is not None
-    return masks
+    stored = propose_candidates(image, model, params)
+    return refilter(stored, stored.params)
 
 
 def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> StoredCandidates:

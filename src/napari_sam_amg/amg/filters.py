@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.amg.upsample import Measure
-from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.params import AmgParameters, CropLayers
 
 _Column = TypeVar("_Column", Tensor, NDArray[Any])
 
@@ -40,14 +40,14 @@ def stability_score(measure: Measure) -> float:
     return measure.smaller / measure.larger if measure.larger else float("nan")
 
 
-def edge_tolerance(crop: CropBox, params: AmgParameters) -> float:
+def edge_tolerance(crop: CropBox, crop_layers: CropLayers) -> float:
     """How close to an edge of its crop a box counts as cut, px.
 
     The reference's 20 px are a third of a crop of 60 px: small crops would leave gaps between them. That
     is harmless beside the layers above, but not with ``crop_layers="last"``, which has none: there it is
     a share of the crop.
     """
-    return min(EDGE_TOLERANCE, min(crop.size) * EDGE_SHARE) if params.crop_layers == "last" else EDGE_TOLERANCE
+    return min(EDGE_TOLERANCE, min(crop.size) * EDGE_SHARE) if crop_layers == "last" else EDGE_TOLERANCE
 
 
 def cut_by_crop(
@@ -59,19 +59,11 @@ def cut_by_crop(
     return np.any(near_crop & ~near_image, axis=1)
 
 
-def non_maximum(
-    boxes: NDArray[np.int64],
-    scores: NDArray[np.floating],
-    iou_threshold: float,
-    groups: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """Indices of the boxes that greedy non-maximum suppression keeps, best score first.
-
-    ``groups``: boxes of different ones never suppress each other; default: one for all.
-    """
+def non_maximum(boxes: NDArray[np.int64], scores: NDArray[np.floating], iou_threshold: float) -> NDArray[np.int64]:
+    """Indices of the boxes that greedy non-maximum suppression keeps, best score first."""
     box_tensor = torch.as_tensor(boxes, dtype=torch.float32)
-    group = torch.zeros(len(boxes), dtype=torch.int64) if groups is None else torch.as_tensor(groups)
-    kept = batched_nms(box_tensor, torch.as_tensor(np.ascontiguousarray(scores)).float(), group, iou_threshold)
+    one_class = torch.zeros(len(boxes), dtype=torch.int64)
+    kept = batched_nms(box_tensor, torch.as_tensor(np.ascontiguousarray(scores)).float(), one_class, iou_threshold)
     return kept.numpy()
 
 

@@ -145,7 +145,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
     )  # fmt: skip
     view = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
     candidates = concatenate([found for _, found in propose(view, model, sure)])
-    tolerance = edge_tolerance(crop, replace(params, crop_layers="last"))
+    tolerance = edge_tolerance(crop, "last")
     boxes = candidates.boxes + np.tile(corner, 2)
     candidates = candidates.select(~cut_by_crop(boxes, crop, (image.shape[0], image.shape[1]), tolerance))
     candidates = candidates.select(np.lexsort((-candidates.predicted_iou, *candidates.points.T)))

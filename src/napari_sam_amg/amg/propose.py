@@ -52,7 +52,9 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
             decoded = model.decode(embedding, points, lambda iou: confident(iou, params))
             upsample = upsample or _upsampler(decoded, embedding)
             candidates = _measure(decoded, points, crop, upsample, model.mask_threshold, params)
-            cut = cut_by_crop(candidates.boxes, crop, (image.shape[0], image.shape[1]), edge_tolerance(crop, params))
+            cut = cut_by_crop(
+                candidates.boxes, crop, (image.shape[0], image.shape[1]), edge_tolerance(crop, params.crop_layers)
+            )
             candidates = candidates.select(~cut)
             yield crop, candidates
 
