@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_sam_amg.sam.mask_decoder import Reading
-from napari_sam_amg.sam.transformer import ImageSide
 from napari_sam_amg.sam.unet_encoder import STRIDE
 from training.batches import Sample
 from training.model import EmbeddedSam
@@ -82,7 +81,7 @@ def read_prompts(model: EmbeddedSam, embedding: Tensor, sample: Sample) -> Readi
     """Every point of the sample, in the frame's pixels, through the decoder's transformer."""
     points = sample.points + STRIDE * sample.origin.flip(0)
     sparse = model.prompt_encoder.embed_points(points[:, None], torch.ones(len(points), 1), pad=True)
-    side: ImageSide = model.mask_decoder.prepare(embedding, crop_positions(model, sample), model.dense_prompt())
+    side = model.mask_decoder.prepare(embedding, crop_positions(model, sample), model.dense_prompt())
     return model.mask_decoder.read(side, sparse)
 
 

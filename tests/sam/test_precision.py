@@ -98,7 +98,9 @@ def test_every_tensor_follows_the_model_to_its_device(config, monkeypatch):
     with Seen() as seen:
         side = model.embed(IMAGE).side
         model.mask_decoder.read(side, torch.empty(2, 2, config.embed_dim, device="meta"))
-    assert {side.keys.device.type, side.first_key.device.type, side.positions[0].token_to_image.device.type} == {"meta"}
+    level = side.transformer.levels[1]
+    tensors = (side.upscaled, level.read_key, level.read_value, level.write_query, level.written[0].projection)
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert torch.float64 not in seen.types
 
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_sam_amg.sam.attention import MLPBlock
 from napari_sam_amg.sam.layers import LayerNorm2d
-from napari_sam_amg.sam.transformer import MLPBlock
 from napari_sam_amg.sam.windows import join_windows, split_windows
 
 #: Values of the position bias made at once. Measured on 2 CPU cores, vit_b: 16 MB pieces are as fast

@@ -1,6 +1,7 @@
 """One SAM model: an image becomes an embedding, points become masks."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +11,19 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import resize, to_pil_image
 
 from napari_sam_amg.sam.config import SamConfig
-from napari_sam_amg.sam.mask_decoder import MaskDecoder
+from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder
 from napari_sam_amg.sam.precision import Precision, choose_type, convert
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.registry import ModelInfo
-from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
+from napari_sam_amg.sam.scratch import Scratch, ScratchPool
+from napari_sam_amg.sam.transformer import TwoWayTransformer
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 #: Prompts decoded at once. On a CPU the image tokens of a few prompts fit the cache (4.2 MB each at
 #: SAM's size), which is worth more than large matrix products; on a GPU it is the reverse.
-CPU_MICRO_BATCH = 4
+CPU_MICRO_BATCH = 8
 GPU_MICRO_BATCH = 256
 
 
@@ -29,7 +31,7 @@ GPU_MICRO_BATCH = 256
 class ImageEmbedding:
     """What the model knows of one image; a value, so that no "set image first" state exists."""
 
-    side: ImageSide  # image side of the decoder
+    side: DecoderSide  # image side of the decoder
     input_size: tuple[int, int]  # (h, w) of the image resized for the model, before padding
     original_size: tuple[int, int]  # (H, W) of the image
     img_size: int  # side of the padded input
@@ -82,6 +84,7 @@ class Sam(nn.Module):
             iou_head_hidden_dim=config.iou_head_hidden_dim,
         )
         self._micro_batch: int | None = None
+        self._scratch_pool = ScratchPool()
         self._dtype = torch.float32
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
@@ -147,7 +150,8 @@ class Sam(nn.Module):
         """
         scale = np.array(embedding.input_size[::-1]) / np.array(embedding.original_size[::-1])
         prompts = torch.as_tensor((points * scale).astype(np.float32), device=self.device)  # MPS has no float64
-        chunks = [self._decode(embedding.side, chunk, keep) for chunk in prompts.split(self.micro_batch)]
+        with self._scratch() as scratch:
+            chunks = [self._decode(embedding.side, chunk, keep, scratch) for chunk in prompts.split(self.micro_batch)]
         starts = range(0, len(prompts), self.micro_batch)
         return DecodedMasks(
             prompt_index=torch.cat([c.prompt_index + start for c, start in zip(chunks, starts, strict=True)]),
@@ -155,10 +159,16 @@ class Sam(nn.Module):
             low_res_logits=torch.cat([c.low_res_logits for c in chunks]),
         )
 
-    def _decode(self, side: ImageSide, points: Tensor, keep: Callable[[Tensor], Tensor]) -> DecodedMasks:
+    def _scratch(self) -> AbstractContextManager[Scratch | None]:
+        """On a GPU torch itself keeps memory to use it again."""
+        return self._scratch_pool.borrow() if self.device.type == "cpu" else nullcontext()
+
+    def _decode(
+        self, side: DecoderSide, points: Tensor, keep: Callable[[Tensor], Tensor], scratch: Scratch | None
+    ) -> DecodedMasks:
         labels = torch.ones(len(points), 1, dtype=torch.int64, device=points.device)
         sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
-        reading = self.mask_decoder.read(side, sparse)
+        reading = self.mask_decoder.read(side, sparse, scratch)
         iou = reading.predicted_iou[:, 1:]  # mask 0 is the single-mask output, unused with multimask
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
         logits = self.mask_decoder.draw(reading, prompt_index, mask_index + 1)

@@ -1,0 +1,73 @@
+"""The layers of SAM's two-way transformer that hold weights; names and state-dict keys are the reference's.
+
+Source: ``segment_anything.modeling.transformer`` and ``segment_anything.modeling.common``.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class MLPBlock(nn.Module):
+    def __init__(self, embedding_dim: int, mlp_dim: int, act: type[nn.Module] = nn.GELU) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(embedding_dim, mlp_dim)
+        self.lin2 = nn.Linear(mlp_dim, embedding_dim)
+        self.act = act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.lin2(self.act(self.lin1(x)))
+        return out
+
+
+class Attention(nn.Module):
+    """Attention whose internal width is the embedding's divided by ``downsample_rate``.
+
+    Shapes: P prompts, T tokens each, C channels, h heads of d channels.
+    """
+
+    def __init__(self, embedding_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
+        super().__init__()
+        self.internal_dim = embedding_dim // downsample_rate
+        self.num_heads = num_heads
+        if self.internal_dim % num_heads:
+            raise ValueError(f"num_heads={num_heads} must divide the internal width {self.internal_dim}")
+        self.q_proj = nn.Linear(embedding_dim, self.internal_dim)
+        self.k_proj = nn.Linear(embedding_dim, self.internal_dim)
+        self.v_proj = nn.Linear(embedding_dim, self.internal_dim)
+        self.out_proj = nn.Linear(self.internal_dim, embedding_dim)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """(..., L, h*d) -> (..., h, L, d)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3)
+
+    def merge(self, x: Tensor) -> Tensor:
+        """(..., h, L, d) -> (..., L, C): heads joined and projected out."""
+        out: Tensor = self.out_proj(x.transpose(-2, -3).flatten(-2))
+        return out
+
+    @property
+    def scale(self) -> float:
+        return 1.0 / math.sqrt(self.internal_dim // self.num_heads)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Plain attention, for the few tokens among themselves: (P, T, C) -> (P, T, C)."""
+        q, k, v = self.heads(self.q_proj(q)), self.heads(self.k_proj(k)), self.heads(self.v_proj(v))
+        attention = (q @ k.transpose(-1, -2) * self.scale).softmax(-1)
+        return self.merge(attention @ v)
+
+    def in_heads(self, projection: nn.Linear) -> Tensor:
+        """The weight of a projection into the heads: (h, d, C)."""
+        return projection.weight.unflatten(0, (self.num_heads, -1))
+
+    def out_of_heads(self) -> Tensor:
+        """The weight of the projection out of the heads: (h, d, C)."""
+        return self.out_proj.weight.unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)
+
+    def fold(self, x: Tensor, projection: nn.Linear) -> Tensor:
+        """Bring per-head vectors back to the embedding's width: (P, h, T, d) -> (P, h*T, C).
+
+        ``key . fold(q)`` equals ``(projection key) . q``, without projecting the key.
+        """
+        return torch.einsum("phtd,hdc->phtc", x, self.in_heads(projection)).flatten(1, 2)
