@@ -17,7 +17,7 @@ VITS = ("vit_t", "vit_b", "vit_h")
 class Case:
     """One thing to measure; ``engines`` can do it."""
 
-    kind: str = "amg"  # or "planes", "encoder", "matmul"
+    kind: str = "amg"  # or "refilter", "planes", "encoder", "matmul"
     model: str = "embedded"
     image: str = "nuclei"  # a sample image
     size: int = 512  # px a side; of a matmul: rows
@@ -35,7 +35,9 @@ class Case:
         if self.kind == "encoder":
             return f"encoder-{self.model}"
         parts = [self.model, f"{self.size}px", f"{self.points}x{self.points}", f"{self.crops}crops"]
-        if self.kind == "planes":
+        if self.kind == "refilter":
+            parts.append("refilter")
+        elif self.kind == "planes":
             parts.append(f"{self.planes}planes")
         elif self.image != "nuclei":
             parts.append(self.image)
@@ -47,6 +49,9 @@ class Case:
 MATMUL = Case(kind="matmul", model="none", size=4096, engines=(OURS,))
 #: Decoding and post-processing a prompt in SAM's dimensions: its time without the encoder's.
 DECODE = Case(model="small", size=1024, points=16)
+#: Other thresholds on the candidates of the embedded model's run.
+FIRST_RUN = Case(model="embedded", size=512)
+REFILTER = Case(kind="refilter", model="embedded", size=512, engines=(OURS,))
 
 
 def _ours(**values: Any) -> Case:
@@ -73,7 +78,8 @@ _ENCODERS = [Case(kind="encoder", model=model, size=1024) for model in VITS]
 _MARKS = [
     MATMUL,
     DECODE,
-    Case(model="embedded", size=512),
+    FIRST_RUN,
+    REFILTER,
     _ours(size=1024, points=16),
     _ours(size=4096, points=16),
     Case(model="vit_b", size=1024),

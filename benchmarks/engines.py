@@ -1,7 +1,7 @@
 """Each engine as a function from a case to a job: loading comes first, the job is what is timed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,10 @@ from benchmarks.agreement import Records
 from benchmarks.cases import MICRO_SAM, OURS, REFERENCE, Case
 from benchmarks.images import sample_image, sample_planes
 from benchmarks.models import our_encoder, our_model, reference_encoder, reference_model
+from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.params import AmgParameters, merged
-from napari_sam_amg.run import generate_masks, segment_planes
+from napari_sam_amg.run import generate_masks, propose_candidates, segment_planes
 from napari_sam_amg.sam.registry import ModelInfo
 from tests.reference.sam import REFERENCE_PARAMETERS
 
@@ -40,6 +41,8 @@ def load(case: Case, engine: str) -> Loaded:
         return Loaded(partial(_encode, encoder, torch.randn(1, 3, case.size, case.size)), encoder)
     model = our_model(case.model) if engine == OURS else reference_model(case.model)
     params = parameters(case, model.info if engine == OURS else our_model("embedded").info)
+    if case.kind == "refilter":
+        return Loaded(_refilter(case, model, params))
     job = _our_planes(case, model, params) if case.kind == "planes" else _AMG[engine](case, model, params)
     return Loaded(job, model.image_encoder, model.mask_decoder.iou_prediction_head, params.pred_iou_thresh)
 
@@ -76,6 +79,13 @@ def _our_planes(case: Case, model: Any, params: AmgParameters) -> Job:
         return [record for result in results if result is not None for record in result.masks.to_coco()]
 
     return job
+
+
+def _refilter(case: Case, model: Any, params: AmgParameters) -> Job:
+    """Slightly stricter thresholds on stored candidates, with the masks made again."""
+    stored = propose_candidates(sample_image(case.image, case.size), model, params)
+    stricter = replace(params, pred_iou_thresh=params.pred_iou_thresh + 0.05)
+    return lambda: refilter(stored, stricter).to_coco()
 
 
 def _reference(case: Case, model: Any, params: AmgParameters) -> Job:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.agreement import agreement
-from benchmarks.cases import CURVES, DECODE, MATMUL, OURS, PEERS, SETS, Case, unique
+from benchmarks.cases import CURVES, DECODE, FIRST_RUN, MATMUL, OURS, PEERS, REFILTER, SETS, Case, unique
 from benchmarks.machine import BUSY_CORES
 from benchmarks.results import Results, Summary
 
@@ -116,6 +116,16 @@ def decode_table(results: Results) -> str:
     return _table(header, rows)
 
 
+def refilter_table(results: Results) -> str:
+    """Other thresholds on stored candidates, against the run that made them."""
+    first, again = (results.newest(case.name, OURS) for case in (FIRST_RUN, REFILTER))
+    if first is None or again is None:
+        return NOT_MEASURED
+    share = f"{100 * again.seconds / first.seconds:.1f} %"
+    row = (FIRST_RUN.name, _seconds(first), f"{1000 * again.seconds:.0f}", share, str(again.last.masks))
+    return _table(("case", "first run s", "refiltering ms", "share", "masks"), [row])
+
+
 def encoder_table(results: Results) -> str:
     header = ("encoder", "peer s", "ours s", "ratio", "peer GB", "ours GB")
     rows = [
@@ -189,6 +199,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "machine": machine_table,
     "runs": run_table,
     "decode": decode_table,
+    "refilter": refilter_table,
     "encoders": encoder_table,
     "limit": limit_table,
     "scaling": scaling_table,
