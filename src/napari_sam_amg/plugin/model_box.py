@@ -1,4 +1,4 @@
-"""Which model, on which device."""
+"""Which model, on which device, in which precision."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +13,7 @@ from napari_sam_amg.plugin.checkpoint_defaults import missing_reason, model_defa
 from napari_sam_amg.plugin.download import DownloadBox
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
+from napari_sam_amg.sam.precision import PRECISIONS
 from napari_sam_amg.sam.registry import (
     EMBEDDED,
     FOLDER_VARIABLE,
@@ -31,6 +32,10 @@ MODEL_HELP = (
     "Choosing a model sets the thresholds that suit it."
 )
 DOWNLOAD_HELP = "Nothing is downloaded before you press this. What was cancelled or cut off goes on where it ended."
+PRECISION_HELP = (
+    "'exact' computes in 32-bit numbers. 'fast' uses 16-bit numbers where the processor or graphics card has them, and "
+    "finds nearly the same masks; where it has not, a warning says so and the run is exact."
+)
 FILE_FILTER = "Checkpoints (*.pt *.pth *.ckpt);;All files (*)"
 
 
@@ -50,6 +55,7 @@ class ModelBox(QWidget):
         self.download_box = DownloadBox()
         self.folder_button = QPushButton("Models folder")
         self.device = combo(list(DEVICES))
+        self.precision = combo(list(PRECISIONS))
         self._add_own_models()
         self._arrange()
 
@@ -74,6 +80,7 @@ class ModelBox(QWidget):
         folder_help = f"Open {models_folder()}, where downloaded models are (another folder: set {FOLDER_VARIABLE})."
         add_row(self.form, "", self.folder_button, folder_help)
         add_row(self.form, "Device", self.device, "Where to compute; 'auto' takes a graphics card if there is one.")
+        add_row(self.form, "Precision", self.precision, PRECISION_HELP)
         show_row(self.form, self._file, False)
         show_row(self.form, self.download_box, False)
         self.model.currentTextChanged.connect(self._choose)
@@ -81,7 +88,8 @@ class ModelBox(QWidget):
         self.browse.clicked.connect(self._browse)
         self.download_box.changed.connect(self._look)
         self.folder_button.clicked.connect(self._open_folder)
-        self.device.currentTextChanged.connect(lambda *_: self.changed.emit())
+        for box in (self.device, self.precision):
+            box.currentTextChanged.connect(lambda *_: self.changed.emit())
 
     def enterEvent(self, event: QEnterEvent | None) -> None:
         """A file that was missing may be there by now."""

@@ -144,6 +144,7 @@ class SegmentPanel(QWidget):
             params=self.form.parameters(),
             model=self.model_box.chosen,
             device=self.model_box.device.currentText(),
+            precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
         )
 

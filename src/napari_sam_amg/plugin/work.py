@@ -31,6 +31,7 @@ class Job:
     params: AmgParameters
     model: str  # a known name or a path
     device: str
+    precision: str  # "exact" or "fast"
     use_contrast_limits: bool
 
 
@@ -76,7 +77,7 @@ def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
     from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
     from napari_sam_amg.run import segment_planes
 
-    model = loaded_model(job.model, job.device)
+    model = loaded_model(job.model, job.device, job.precision)
     yield Stage("Reading the image")
     source = job.source
     # percentiles are of the whole stack also for one plane, so that a plane looks the same in either run
@@ -93,18 +94,18 @@ def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
 
 
 _lock = threading.Lock()
-_loaded: "dict[tuple[str, str, float], Model]" = {}  # the model used last, and no other: they are large
+_loaded: "dict[tuple[str, str, str, float], Model]" = {}  # the model used last, and no other: they are large
 
 
-def loaded_model(name: str, device: str) -> "Model":
+def loaded_model(name: str, device: str, precision: str) -> "Model":
     """The model of the previous run if it is the same, else load it."""
     from napari_sam_amg.sam import checkpoint
 
-    key = (name, device, _modified(name))
+    key = (name, device, precision, _modified(name))
     with _lock:
         if key not in _loaded:
             _loaded.clear()
-            _loaded[key] = checkpoint.load_model(name, device, offline=True)
+            _loaded[key] = checkpoint.load_model(name, device, offline=True, precision=precision)
         return _loaded[key]
 
 
