@@ -20,7 +20,7 @@ TIMEOUT = 30_000  # ms, to wait for a run at most
 def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
     """Whatever model is chosen, this one is loaded."""
     model = HeldModel()
-    monkeypatch.setattr(work, "loaded_model", lambda name, device: model)
+    monkeypatch.setattr(work, "loaded_model", lambda name, device, *_: model)
     monkeypatch.setattr("napari_sam_amg.plugin.model_box.missing_reason", lambda model: None)
     return model
 

@@ -10,6 +10,7 @@ import torch
 from napari_sam_amg.plugin import model_box, work
 from napari_sam_amg.plugin.checkpoint_defaults import missing_reason
 from napari_sam_amg.plugin.runner import _running
+from napari_sam_amg.plugin.window import is_open
 from tests.disc_model import disc_image
 from tests.plugin.conftest import LOADED_MODEL
 from tests.plugin.held_model import HeldModel
@@ -140,7 +141,9 @@ def test_closing_the_viewer_stops_the_run(plugin: Any, model: HeldModel, hold_af
     plugin.viewer.add_image(STACK, name="mine")
     plugin.widget.image_box.planes.setCurrentText("All planes")
     plugin.click_run_and_hold(model, hold_after)
+    assert is_open(plugin.viewer)
     plugin.viewer.close()
+    assert not is_open(plugin.viewer)
     model.release.set()
     plugin.qtbot.waitUntil(lambda: not _running, timeout=30_000)
     assert model.decoded < STACK.shape[0] * 256

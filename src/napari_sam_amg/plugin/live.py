@@ -19,6 +19,7 @@ from qtpy.QtCore import QTimer
 from napari_sam_amg.plugin.features_table import measure_what_is_seen
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.layers import SourceImage, make_labels, shown_position
+from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
     from napari_sam_amg.run import PlaneResult
@@ -64,6 +65,8 @@ class LiveLabels:
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
         self._labels[place] = result.labels
+        if not is_open(self._viewer):
+            return
         if self.planes == 1:
             QTimer.singleShot(0, self._make)
         elif self.layer is not None and self._shown:
@@ -77,6 +80,8 @@ class LiveLabels:
 
     def _show(self) -> None:
         """Add the layer. napari's own part of this takes longer than anything else in a run."""
+        if not is_open(self._viewer):
+            return
         self._shown = True
         measure_what_is_seen(self._viewer)
         self._reins.hold()
@@ -99,7 +104,7 @@ class LiveLabels:
 
     def _update(self) -> None:
         """The table, and the volume in 3D."""
-        if self._finished or self.layer is None:
+        if self._finished or self.layer is None or not is_open(self._viewer):
             return
         began = time.perf_counter()
         self._set_features(self.layer)
@@ -126,7 +131,7 @@ class LiveLabels:
     def finish(self, state: str) -> None:
         """The whole table, and how the run ended. ``state``: "finished", "cancelled" or "failed"."""
         self._finished = True
-        if not self.planes:
+        if not self.planes or not is_open(self._viewer):
             return
         self._record |= {
             "state": state,
