@@ -1,6 +1,7 @@
 """The command ``napari-sam-amg``: no traceback, one line for each failure, exit status 0, 1, 2 or 130."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -38,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_error("napari-sam-amg", problem, "warning")
     with _quiet_libraries(), _terminated_as_interrupted():
         try:
-            return command(arguments)
+            status = command(arguments)
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:  # who read the output, "head" for one, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
         except KeyboardInterrupt:
             print("napari-sam-amg: interrupted; images that were finished are kept", file=sys.stderr)
             return INTERRUPTED

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,15 @@ def test_file_arrives_whole_with_progress_and_nothing_else_stays(model: KnownMod
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_an_own_model_lies_wherever_its_file_says(model: KnownModel, tmp_path: Path) -> None:
+    own = replace(model, name="mine", file_name=str(tmp_path / "elsewhere" / "mine.pt"))
+    download(own, ignore)
+    assert known_path(own) == tmp_path / "elsewhere" / "mine.pt"
+    assert own.path.read_bytes() == CONTENT
+    assert left(own) == ["mine.pt"]
+    assert [path for path, _ in remove(own)] == [own.path]
+
+
 def test_others_may_read_it_as_they_may_read_new_files(model: KnownModel, tmp_path: Path) -> None:
     download(model, ignore)
     (tmp_path / "new").touch()

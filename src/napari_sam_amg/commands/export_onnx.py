@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--checkpoint", type=Path, metavar="FILE", help="checkpoint file; NAME is then the file's")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the two files")
     parser.add_argument("--opset", type=int, metavar="N", help="version of ONNX's operators, 18 to 23 (default: 18)")
+    parser.add_argument("--offline", action="store_true", help="never download a model")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_message_flags(parser)
 
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_sam_amg.sam.checkpoint import load_model
 
     check_packages()  # before a large model is read
-    model = load_model(arguments.checkpoint or arguments.model or EMBEDDED, "cpu")
+    model = load_model(arguments.checkpoint or arguments.model or EMBEDDED, "cpu", offline=arguments.offline)
     opset = DEFAULT_OPSET if arguments.opset is None else arguments.opset
     written = export_onnx(model, arguments.output, opset=opset, overwrite=arguments.overwrite)
     if not arguments.quiet:

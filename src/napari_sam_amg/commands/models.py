@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_sam_amg.messages import DONE, add_message_flags
 from napari_sam_amg.sam.download import arrived, download_with_bar, remove
+from napari_sam_amg.sam.own_models import OwnModel
 from napari_sam_amg.sam.registry import (
     EMBEDDED,
     FOLDER_VARIABLE,
@@ -15,6 +16,7 @@ from napari_sam_amg.sam.registry import (
     find_known,
     known_models,
     models_folder,
+    own_models,
     size_in_words,
 )
 
@@ -89,7 +91,8 @@ def _clear(models: Iterable[KnownModel]) -> None:
 
 def _listing() -> str:
     """A table, and below it the folder."""
-    rows = [_HEADER, _embedded_row(), *map(_row, _all_downloadable())]
+    local = [own for own in own_models().models.values() if not own.url]
+    rows = [_HEADER, _embedded_row(), *map(_row, _all_downloadable()), *map(_local_row, local)]
     return "\n".join([*_aligned(rows), "", f"folder: {models_folder()} (another one: set {FOLDER_VARIABLE})"])
 
 
@@ -104,6 +107,12 @@ def _row(model: KnownModel) -> Sequence[str]:
     words = "" if size is None else size_in_words(size)
     here = "partly" if arrived(model) and not model.path.is_file() else _yes(model.path)
     return model.name, model.architecture, words, here, model.purpose, str(model.path)
+
+
+def _local_row(own: OwnModel) -> Sequence[str]:
+    """An own model that is nowhere but in its file."""
+    size = size_in_words(own.file.stat().st_size) if own.file.is_file() else ""
+    return own.name, "", size, _yes(own.file), own.description or "own model", str(own.file)
 
 
 def _yes(path: Path) -> str:

@@ -114,13 +114,13 @@ def _remove(path: Path) -> int:
 
 
 def _part(model: KnownModel) -> Part:
-    return Part(model.path.with_name(f"{model.file_name}.part"))
+    return Part(model.path.with_name(f"{model.path.name}.part"))
 
 
 def _lock(model: KnownModel) -> "BaseFileLock":
     from filelock import FileLock
 
-    return FileLock(model.path.with_name(f".{model.file_name}.lock"))
+    return FileLock(model.path.with_name(f".{model.path.name}.lock"))
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def _retrieve(model: KnownModel, report: Report) -> None:
 
     try:
         with _silenced(pooch.get_logger()):
-            verified = pooch.retrieve(model.url, model.digest, model.file_name, part.folder, downloader=bring)
+            verified = pooch.retrieve(model.url, model.digest, model.path.name, part.folder, downloader=bring)
         os.replace(verified, model.path)
     except ValueError as error:  # a wrong hash
         raise DownloadError(f"what {model.url} sent is not {model.name!r}: {error}") from error

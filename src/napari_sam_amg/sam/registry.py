@@ -57,8 +57,8 @@ class KnownModel:
 
     @property
     def architecture(self) -> str:
-        """With which its name begins: "vit_h", "vit_l", "vit_b" or "vit_t"."""
-        return self.name[:5]
+        """With which its name begins: "vit_h", "vit_l", "vit_b" or "vit_t"; "" of an own model, which may have any."""
+        return self.name[:5] if self.name in _DOWNLOADABLE else ""
 
     @property
     def path(self) -> Path:
