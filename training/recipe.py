@@ -51,14 +51,14 @@ class Recipe:
     shares: dict[str, float] = field(
         default_factory=lambda: {
             "dsb2018_fluo": 30.0,
-            "dsb2018_histology": 15.0,
-            "usiigaci_phase": 10.0,
-            "bbbc039": 9.0,
-            "dsb2018_cytology_bf": 8.0,
-            "axon_tem": 8.0,
-            "fibsem_medulla": 7.0,
+            "dsb2018_histology": 20.0,
+            "usiigaci_phase": 9.0,
+            "bbbc039": 7.0,
+            "dsb2018_cytology_bf": 10.0,
+            "axon_tem": 6.0,
+            "fibsem_medulla": 6.0,
             "axon_sem": 5.0,
-            "coco_natural": 4.0,
+            "coco_natural": 3.0,
             "ecoli_fluo": 4.0,
         }
     )

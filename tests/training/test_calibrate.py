@@ -1,0 +1,31 @@
+"""Teaching the predicted IoU once more."""
+
+import numpy as np
+import torch
+
+from napari_sam_amg.sam.layers import MLP
+from training.calibrate import Asked, best_ious, mean_error, train_head
+
+
+def test_the_truth_is_the_object_that_fits_best():
+    labels = np.zeros((4, 6), np.int32)
+    labels[:2, :2], labels[2:, 3:] = 3, 9
+    masks = torch.zeros(4, 4, 6, dtype=torch.bool)
+    masks[0, :2, :2] = True  # the first object
+    masks[1, 2:, 2:] = True  # the second, and 2 px more
+    masks[2, :2, 3:] = True  # none
+    found = best_ious(masks, labels)  # the last mask is empty
+    torch.testing.assert_close(found, torch.tensor([1.0, 6 / 8, 0.0, 0.0]))
+    assert best_ious(masks, np.zeros_like(labels)).tolist() == [0.0] * 4
+
+
+def test_a_head_learns_and_the_given_one_stays():
+    torch.manual_seed(0)
+    head = MLP(8, 16, 4, 3).requires_grad_(False)
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    tokens = torch.randn(600, 8)
+    ious = tokens[:, :3].sigmoid()
+    asked, test = Asked(tokens[:500], ious[:500]), Asked(tokens[500:], ious[500:])
+    trained = train_head(head, asked, test, seed=0)
+    assert mean_error(trained, test) < 0.5 * mean_error(head, test)
+    torch.testing.assert_close(head.state_dict(), before, rtol=0, atol=0)

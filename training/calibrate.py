@@ -1,0 +1,184 @@
+"""Teach a finished checkpoint how good its masks are: ``python -m training.calibrate``.
+
+Training asks about a dozen points of a small crop, most of them on objects. The product asks a grid of
+points about a whole frame, and keeps or drops masks by the predicted IoU alone. So the head that
+predicts it is trained once more, alone, on what the product sees: views of the frame's full size, a grid
+of points, and as the truth of a mask its IoU with the object that it fits best, wherever the point was.
+Everything else stays as it is, so what the head sees is computed once. Some images are held out.
+"""
+
+import argparse
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_sam_amg.sam.checkpoint import load_model
+from napari_sam_amg.sam.model import DecodedMasks, Sam
+from training.batches import example_chances, view_with_objects
+from training.colour import PIXEL_MEAN, colour_view
+from training.dataset import Example, read_split
+from training.recipe import Recipe
+from training.state import save_atomically
+
+HELD_OUT = 5  # every fifth image
+STEPS, BATCH, RATE = 1500, 1024, 4e-4
+LOOK_EVERY = 100  # steps: the average that predicts the held-out images best is kept
+UNCERTAIN_BELOW = 0.05  # IoU: masks that fit nothing are many and all alike; a third of them is kept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Prompts and how good their masks are: what the head sees, (P, C), and is to say, (P, masks)."""
+
+    tokens: Tensor
+    ious: Tensor
+
+
+def best_ious(masks: Tensor, labels: NDArray[np.int32]) -> Tensor:
+    """IoU of each mask with the object that it fits best: (M, h, w) bool, (h, w) -> (M,)."""
+    flat = masks.flatten(1).float()
+    ids = torch.from_numpy(np.unique(labels[labels > 0]))
+    if len(ids) == 0:
+        return flat.new_zeros(len(flat))
+    objects = (torch.from_numpy(labels).flatten() == ids[:, None]).float()
+    shared = flat @ objects.T
+    return (shared / (flat.sum(1)[:, None] + objects.sum(1) - shared).clamp(min=1)).amax(1)
+
+
+class Listener:
+    """Keeps what the head that predicts the IoU was given."""
+
+    def __init__(self, head: nn.Module) -> None:
+        self.tokens: list[Tensor] = []
+        head.register_forward_pre_hook(lambda _, given: self.tokens.append(given[0].clone()))
+
+    def take(self) -> Tensor:
+        taken, self.tokens[:] = torch.cat(self.tokens), []
+        return taken
+
+
+def ask_grid(rng: Generator, model: Sam, listener: Listener, image: NDArray[np.uint8], labels: Any, side: int) -> Asked:
+    """A grid of ``side`` x ``side`` points, shifted at random, on an image with the objects ``labels``."""
+    embedding = model.embed(image)
+    spacing = np.array(image.shape[1::-1]) / side
+    cells = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
+    points = (cells + rng.uniform(0, 1, 2)) * spacing
+    ious = []
+    for some in np.array_split(points, max(1, len(points) // 64)):
+        decoded: DecodedMasks = model.decode(embedding, some, lambda iou: torch.ones_like(iou, dtype=torch.bool))
+        masks = decoded.low_res_logits > model.mask_threshold
+        stride = image.shape[0] // masks.shape[-1]
+        ious.append(best_ious(masks, labels[stride // 2 :: stride, stride // 2 :: stride]).view(len(some), -1))
+    return Asked(listener.take(), torch.cat(ious))
+
+
+def ask(model: Sam, examples: Sequence[Example], frames: int, side: int, seed: int) -> Asked:
+    """Grids on random views, as training sees them but of the frame's full size."""
+    rng = np.random.default_rng(seed)
+    chances = example_chances(examples, Recipe())
+    listener = Listener(model.mask_decoder.iou_prediction_head)
+    asked = []
+    for index in range(frames):
+        example, view = view_with_objects(rng, examples, chances, model.config.img_size)
+        image = 255 * colour_view(rng, view.image, example).clip(0, 1)
+        image = np.where(view.inside[..., None], image, PIXEL_MEAN).astype(np.uint8)
+        asked.append(ask_grid(rng, model, listener, image, view.labels, side))
+        logging.info("%d of %d: %s, mean IoU %.2f", index + 1, frames, example.dataset, asked[-1].ious.mean())
+    return Asked(torch.cat([a.tokens for a in asked]), torch.cat([a.ious for a in asked]))
+
+
+def figures(head: nn.Module, asked: Asked) -> str:
+    """Of the masks that would be kept: how well the prediction follows the truth."""
+    with torch.no_grad():
+        predicted = head(asked.tokens)[:, 1:]
+    best, which = predicted.max(1)
+    true = asked.ious.gather(1, which[:, None])[:, 0]
+    kept = best > 0.45
+    parts = []
+    for name, rows in (("all", torch.ones_like(kept)), ("above .45", kept)):
+        if rows.sum() < 3:  # too few for a correlation
+            continue
+        pair = torch.stack([best[rows], true[rows]])
+        parts.append(f"{name}: r {torch.corrcoef(pair)[0, 1]:.3f}, error {(pair[0] - pair[1]).mean():+.3f}")
+    return "; ".join(parts)
+
+
+def mean_error(head: nn.Module, asked: Asked) -> float:
+    """Root of the mean squared difference between predicted and true IoU."""
+    with torch.no_grad():
+        return float((head(asked.tokens)[:, 1:] - asked.ious).square().mean().sqrt())
+
+
+def train_head(head: nn.Module, asked: Asked, test: Asked, seed: int) -> nn.Module:
+    """A copy of the head that predicts the IoUs of ``asked``, as it was when it did best on ``test``."""
+    least, best = mean_error(head, test), head
+    generator = torch.Generator().manual_seed(seed)
+    head = copy.deepcopy(head).requires_grad_(True)
+    average = torch.optim.swa_utils.AveragedModel(head, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
+    optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    good = asked.ious.amax(1) > UNCERTAIN_BELOW
+    weights = torch.where(good, 1.0, 1 / 3)
+    for step in range(STEPS):
+        rows = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
+        loss = (head(asked.tokens[rows])[:, 1:] - asked.ious[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(head)
+        if step % LOOK_EVERY == LOOK_EVERY - 1:
+            error = mean_error(average.module, test)
+            logging.info(
+                "step %d loss %.4f, held out: %.4f, %s", step + 1, loss.item(), error, figures(average.module, test)
+            )
+            if error < least:
+                least, best = error, copy.deepcopy(average.module)
+    return best.requires_grad_(False)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--frames", type=int, default=320, help="views; a fifth more are held out")
+    parser.add_argument("--side", type=int, default=8, help="points a side of the grid")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    return parser.parse_args()
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(1)
+    model = load_model(str(arguments.checkpoint), device="cpu")
+    examples = read_split(arguments.data, "train")
+    seen = [example for index, example in enumerate(examples) if index % HELD_OUT]
+    asked = ask(model, seen, arguments.frames, arguments.side, arguments.seed)
+    test = ask(model, examples[::HELD_OUT], arguments.frames // 5, arguments.side, arguments.seed + 1)
+    head = model.mask_decoder.iou_prediction_head
+    logging.info("before, held out: %.4f, %s", mean_error(head, test), figures(head, test))
+    trained = train_head(head, asked, test, arguments.seed)
+    logging.info("kept, held out: %.4f, %s", mean_error(trained, test), figures(trained, test))
+    content = torch.load(arguments.checkpoint, weights_only=True)
+    for name, value in trained.state_dict().items():
+        key = f"mask_decoder.iou_prediction_head.{name}"
+        content["model"][key] = value.to(content["model"][key].dtype)
+    save_atomically(content, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
