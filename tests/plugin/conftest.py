@@ -66,8 +66,7 @@ class Plugin:
 def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, model: HeldModel) -> Iterator[Plugin]:
     """With a coarse grid and thresholds that the discs pass."""
     viewer = make_napari_viewer(show=True)
-    docked = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(docked, name="Segment everything")
+    _, docked = viewer.window.add_plugin_dock_widget("napari-sam-amg", "Segment everything")  # given a proxy of viewer
     widget = docked.panel
     messages: list[Notification] = []
     notification_manager.notification_ready.connect(messages.append)

@@ -155,7 +155,7 @@ def test_closing_the_widget_stops_the_run(plugin: Any, model: HeldModel, half_wa
 def test_errors_come_as_notifications_in_words(
     plugin: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    def fail(name: str, device: str) -> None:
+    def fail(*_: str) -> None:
         raise error
 
     monkeypatch.setattr(work, "loaded_model", fail)

@@ -10,5 +10,6 @@ def is_open(viewer: Viewer) -> bool:
     napari has no public question for it. Its ``Window`` drops ``_qt_window`` when it is closed from Python;
     when the user closes it, Qt deletes the object behind it.
     """
+    viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
     window = getattr(getattr(viewer, "window", None), "_qt_window", None)
     return window is not None and bool(isalive(window))  # type: ignore[no-untyped-call]
