@@ -12,8 +12,8 @@ from benchmarks.results import Results, Summary
 
 NOT_MEASURED = "Not measured yet.\n"
 
-#: Arithmetic that an exact run cannot avoid, float32 (multiply-adds): the encoder, each prompt's way
-#: through the re-associated transformer, and the upscaler of each prompt that survives.
+#: Arithmetic of a run that keeps the image tokens of every prompt, float32 (multiply-adds): the encoder, each
+#: prompt's way through the re-associated transformer, and the upscaler of each prompt that survives.
 ENCODER_GMAC = {"vit_t": 39, "vit_b": 486, "vit_l": 1493, "vit_h": 2981}
 PROMPT_MMAC = 369
 UPSCALER_MMAC = 403

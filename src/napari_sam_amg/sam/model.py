@@ -21,8 +21,8 @@ from napari_sam_amg.sam.transformer import TwoWayTransformer
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
 PIXEL_STD = (58.395, 57.12, 57.375)
 
-#: Prompts decoded at once. On a CPU the image tokens of a few prompts fit the cache (4.2 MB each at
-#: SAM's size), which is worth more than large matrix products; on a GPU it is the reverse.
+#: Prompts decoded at once. On a CPU what is image-sized stays in the cache (0.9 MB a prompt and array at
+#: SAM's size), and eight prompts share the cost of starting an operation; on a GPU more is better.
 CPU_MICRO_BATCH = 8
 GPU_MICRO_BATCH = 256
 
