@@ -27,6 +27,7 @@ from napari_sam_amg.sam.model import DecodedMasks, Sam
 from training.batches import example_chances, view_with_objects
 from training.colour import PIXEL_MEAN, colour_view
 from training.dataset import Example, read_split
+from training.export import AMG_DEFAULTS
 from training.recipe import Recipe
 from training.state import save_atomically
 
@@ -103,9 +104,10 @@ def figures(head: nn.Module, asked: Asked) -> str:
         predicted = head(asked.tokens)[:, 1:]
     best, which = predicted.max(1)
     true = asked.ious.gather(1, which[:, None])[:, 0]
-    kept = best > 0.45
+    threshold = float(AMG_DEFAULTS["pred_iou_thresh"])
+    kept = best > threshold
     parts = []
-    for name, rows in (("all", torch.ones_like(kept)), ("above .45", kept)):
+    for name, rows in (("all", torch.ones_like(kept)), (f"above {threshold}", kept)):
         if rows.sum() < 3:  # too few for a correlation
             continue
         pair = torch.stack([best[rows], true[rows]])

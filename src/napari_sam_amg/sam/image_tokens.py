@@ -25,9 +25,9 @@ as the reference does, a prompt costs about a tenth of the arithmetic.
 scale of the level below when it joins. The bias of that level, and of the projection out of the heads,
 join the layer's updates: an image token's attention sums to one in each head.
 
-**Layout.** What is image-sized is (P, h*T, N): for one prompt a matrix with a row stride, for one head
-another, so products with either need no copy. The image tokens are the contiguous axis, so softmaxes,
-scales and sums over tokens run along memory.
+**Layout.** What is image-sized is (P, h*T, N), so a product with the attention is one batch of matrix products.
+Products with what all prompts share go head by head, all prompts at once, and are then copied into that
+order. The image tokens are the contiguous axis: softmaxes, scales and sums over tokens run along memory.
 
 **Types.** Tokens, weights and scales are float32. What is image-sized has the type of the ``Level``,
 which may be a 16-bit one. Means of squares, not sums, are compared, which float16 holds.
