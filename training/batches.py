@@ -16,6 +16,7 @@ from napari_sam_amg.sam.unet_encoder import STRIDE
 from training.colour import colour_view, to_input
 from training.dataset import Example
 from training.recipe import Recipe
+from training.synthetic import synthesize
 from training.targets import MIN_AREA, background_points, dense_target, object_points
 from training.views import View, cut_view
 
@@ -34,8 +35,11 @@ class Sample:
     labelled: bool  # whether everything unlabelled is background
 
 
-def draw_example(rng: Generator, examples: Sequence[Example], chances: NDArray[np.float64]) -> Example:
-    return examples[rng.choice(len(examples), p=chances)]
+def draw_example(
+    rng: Generator, examples: Sequence[Example], chances: NDArray[np.float64], synthetic: float
+) -> Example:
+    """A real example, or with the chance ``synthetic`` one that is made up on the spot."""
+    return synthesize(rng) if rng.random() < synthetic else examples[rng.choice(len(examples), p=chances)]
 
 
 def example_chances(examples: Sequence[Example], recipe: Recipe) -> NDArray[np.float64]:
@@ -46,11 +50,11 @@ def example_chances(examples: Sequence[Example], recipe: Recipe) -> NDArray[np.f
 
 
 def view_with_objects(
-    rng: Generator, examples: Sequence[Example], chances: NDArray[np.float64], side: int
+    rng: Generator, examples: Sequence[Example], chances: NDArray[np.float64], synthetic: float, side: int
 ) -> tuple[Example, View]:
-    """A view that shows at least one instance."""
+    """A view of ``side`` px that shows at least one instance."""
     while True:
-        example = draw_example(rng, examples, chances)
+        example = draw_example(rng, examples, chances, synthetic)
         view = cut_view(rng, example, side)
         if np.bincount(view.labels.ravel())[1:].max(initial=0) >= MIN_AREA:
             return example, view
@@ -60,6 +64,8 @@ def draw_points(
     rng: Generator, view: View, recipe: Recipe, labelled: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Points (P, 2) and the label ids of those that lie on an instance (F,), which come first."""
+    if recipe.points == 0:
+        return np.empty((0, 2), np.float32), np.empty(0, np.intp)
     wanted = recipe.background_points + int(rng.integers(-1, 2)) if labelled else 0
     off = background_points(rng, view.labels, view.inside, min(wanted, recipe.points - 1))
     on, ids = object_points(rng, view.labels, recipe.points - len(off))
@@ -92,21 +98,28 @@ def make_sample(rng: Generator, example: Example, view: View, recipe: Recipe, im
     )
 
 
-def make_batch(examples: Sequence[Example], recipe: Recipe, img_size: int, step: int) -> list[Sample]:
-    """The batch of a step: the same whenever it is made."""
-    rng = np.random.default_rng((recipe.seed, step))
+def make_batch(
+    examples: Sequence[Example], recipe: Recipe, img_size: int, step: int, part: slice = slice(None)
+) -> list[Sample]:
+    """The batch of a step, or a part of it: the same whenever and wherever it is made."""
     chances = example_chances(examples, recipe)
-    views = [view_with_objects(rng, examples, chances, recipe.crop) for _ in range(recipe.batch)]
-    return [make_sample(rng, example, view, recipe, img_size) for example, view in views]
+    samples = []
+    for index in range(recipe.batch)[part]:
+        rng = np.random.default_rng((recipe.seed, step, index))
+        example, view = view_with_objects(rng, examples, chances, recipe.synthetic, recipe.crop)
+        samples.append(make_sample(rng, example, view, recipe, img_size))
+    return samples
 
 
-def stream_batches(examples: Sequence[Example], recipe: Recipe, img_size: int, start: int) -> Iterator[list[Sample]]:
-    """The batches of the steps ``start`` .. ``recipe.steps``, made a few ahead by a thread."""
+def stream_batches(
+    examples: Sequence[Example], recipe: Recipe, img_size: int, start: int, part: slice = slice(None)
+) -> Iterator[list[Sample]]:
+    """The batches (or a part of each) of the steps ``start`` .. ``recipe.steps``, made a few ahead by a thread."""
     cv2.setNumThreads(1)
     with ThreadPoolExecutor(1) as maker:
         ahead: deque[Future[list[Sample]]] = deque()
         for step in range(start, recipe.steps):
-            ahead.append(maker.submit(make_batch, examples, recipe, img_size, step))
+            ahead.append(maker.submit(make_batch, examples, recipe, img_size, step, part))
             if len(ahead) > AHEAD:
                 yield ahead.popleft().result()
         while ahead:

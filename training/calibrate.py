@@ -90,7 +90,7 @@ def ask(model: Sam, examples: Sequence[Example], frames: int, side: int, seed: i
     listener = Listener(model.mask_decoder.iou_prediction_head)
     asked = []
     for index in range(frames):
-        example, view = view_with_objects(rng, examples, chances, model.config.img_size)
+        example, view = view_with_objects(rng, examples, chances, 0.0, model.config.img_size)
         image = 255 * colour_view(rng, view.image, example).clip(0, 1)
         image = np.where(view.inside[..., None], image, PIXEL_MEAN).astype(np.uint8)
         asked.append(ask_grid(rng, model, listener, image, view.labels, side))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,16 +36,20 @@ def find_pairs(data: Path, split: str, dataset: str) -> Iterator[tuple[Path, Pat
         yield image, image.with_name(image.name.replace("_image", "_labels"))
 
 
-def read_example(image_path: Path, labels_path: Path) -> Example:
-    image, labels = io.imread(image_path), io.imread(labels_path)
-    if image.ndim == 3:
-        image = image[..., :3]
+def make_example(dataset: str, name: str, image: NDArray[Any], labels: NDArray[Any]) -> Example:
+    """An example with the figures that augmentation needs."""
     areas = np.bincount(labels.ravel())[1:]
     diameter = np.sqrt(np.median(areas[areas > 0]) * 4 / np.pi) if areas.any() else 32.0
     levels = np.percentile(image[::2, ::2], LOW_PERCENTILES + HIGH_PERCENTILES)
     black, white = (float(levels[0]), float(levels[1])), (float(levels[2]), float(levels[3]))
-    name = image_path.name.removesuffix("_image.png")
-    return Example(image_path.parent.name, name, image, labels.astype(np.uint16), black, white, float(diameter))
+    return Example(dataset, name, image, labels.astype(np.uint16), black, white, float(diameter))
+
+
+def read_example(image_path: Path, labels_path: Path) -> Example:
+    image, labels = io.imread(image_path), io.imread(labels_path)
+    if image.ndim == 3:
+        image = image[..., :3]
+    return make_example(image_path.parent.name, image_path.name.removesuffix("_image.png"), image, labels)
 
 
 def read_split(data: Path, split: str, datasets: list[str] | None = None) -> list[Example]:

@@ -123,15 +123,25 @@ def batch_loss(model: EmbeddedSam, samples: list[Sample], recipe: Recipe) -> tup
 def _batch_loss(model: EmbeddedSam, samples: list[Sample], recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
     origins = torch.stack([sample.origin for sample in samples])
     embeddings, maps = model.image_encoder.embed_with_maps(torch.stack([s.image for s in samples]), origins)
+    known = torch.tensor([sample.labelled for sample in samples])
+    dense = dense_loss(maps[known], torch.stack([s.dense for s in samples])[known]) if known.any() else maps.sum() * 0
+    loss, figures = recipe.dense_weight * dense, {"dense": dense.item()}
+    if recipe.points:
+        more, more_figures = decoder_loss(model, embeddings, samples, recipe)
+        loss, figures = loss + more, figures | more_figures
+    return loss, figures
+
+
+def decoder_loss(
+    model: EmbeddedSam, embeddings: Tensor, samples: list[Sample], recipe: Recipe
+) -> tuple[Tensor, dict[str, float]]:
+    """Of masks and predicted IoUs, over the prompts of all samples."""
     parts = [prompt_losses(model, e, s) for e, s in zip(embeddings, samples, strict=True)]
     on, off = sum(part.on for part in parts), sum(part.off for part in parts)
     mask = torch.stack([part.mask for part in parts]).sum() / on
     iou = torch.stack([part.iou for part in parts]).sum() / (on + off)
-    known = torch.tensor([sample.labelled for sample in samples])
-    dense = dense_loss(maps[known], torch.stack([s.dense for s in samples])[known]) if known.any() else maps.sum() * 0
-    loss = recipe.mask_weight * mask + recipe.iou_weight * iou + recipe.dense_weight * dense
-    figures = {"mask": mask.item(), "iou": iou.item(), "dense": dense.item()}
+    figures = {"mask": mask.item(), "iou": iou.item()}
     figures["best_iou"] = sum(part.best_iou for part in parts) / on
     figures["chosen_iou"] = sum(part.chosen_iou for part in parts) / on
     figures["off_iou"] = sum(part.off_iou for part in parts) / max(off, 1)
-    return loss, figures
+    return recipe.mask_weight * mask + recipe.iou_weight * iou, figures

@@ -23,7 +23,9 @@ class EmbeddedSam(nn.Module):
         super().__init__()
         side = config.img_size // STRIDE
         self.config = config
-        self.image_encoder = UnetEncoder(config.img_size, config.embed_dim, config.channels, config.blocks)
+        self.image_encoder = UnetEncoder(
+            config.img_size, config.embed_dim, config.channels, config.blocks, config.center_cells
+        )
         frame = (config.img_size, config.img_size)
         self.prompt_encoder = PromptEncoder(config.embed_dim, (side, side), frame, config.mask_in_chans)
         transformer = TwoWayTransformer(config.depth, config.embed_dim, config.num_heads, config.mlp_dim)

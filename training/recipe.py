@@ -12,7 +12,8 @@ class ModelConfig:
     img_size: int = 512  # side of the square input, px
     embed_dim: int = 128
     channels: tuple[int, ...] = (32, 64, 128, 192, 256)  # encoder stages at stride 2, 4, 8, 16, 32
-    blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
+    blocks: tuple[int, ...] = (1, 2, 4, 2, 2)
+    center_cells: int = 2
     depth: int = 2
     num_heads: int = 4
     mlp_dim: int = 512
@@ -32,7 +33,7 @@ class Recipe:
 
     batch: int = 16
     crop: int = 256  # side of a training crop, px; a multiple of 32, at most img_size
-    points: int = 12  # a crop
+    points: int = 12  # a crop; 0 trains the encoder's dense maps alone, six times as many crops a second
     background_points: int = 3  # of those, about
 
     optimizer: str = "muon"  # for the matrices, with AdamW for the rest; or "adamw" for all
@@ -47,7 +48,8 @@ class Recipe:
     iou_weight: float = 2.0
     dense_weight: float = 0.5
 
-    # share of the crops; a data set that is not named gets 1
+    synthetic: float = 0.2  # chance of a crop of a made-up image, see synthetic.py
+    # share of the real crops; a data set that is not named gets 1
     shares: dict[str, float] = field(
         default_factory=lambda: {
             "dsb2018_fluo": 30.0,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.growth import grown
 from training.model import EmbeddedSam, build_model
 from training.optimizers import build_optimizers
 from training.recipe import ModelConfig, Recipe
@@ -61,8 +62,11 @@ def save_state(state: TrainingState, folder: Path, recipe: Recipe) -> None:
 
 
 def start_from(state: TrainingState, checkpoint: Path) -> None:
-    """Take the weights of an exported checkpoint (``training.export``), at step 0 with fresh optimizers."""
-    weights = torch.load(checkpoint, weights_only=True)["model"]
+    """Take the weights of an exported checkpoint (``training.export``), at step 0 with fresh optimizers.
+
+    It may be of a smaller model, see :func:`training.growth.grown`.
+    """
+    weights = grown(torch.load(checkpoint, weights_only=True)["model"], state.model)
     for model in (state.model, state.average):
         model.load_state_dict(weights)
 

@@ -20,6 +20,7 @@ from training.losses import batch_loss
 from training.optimizers import schedule, set_rate
 from training.recipe import ModelConfig, Recipe, add_recipe_options, describe, recipe_from, recipe_options
 from training.state import STATE_NAME, TrainingState, load_state, new_state, save_state, start_from, update_average
+from training.workers import any_process, average_gradients, rank, share, start_workers
 
 RUNS = Path(__file__).parent / "runs"
 LOG_EVERY = 25  # steps
@@ -40,6 +41,7 @@ def train_step(state: TrainingState, samples: list[Sample], recipe: Recipe) -> d
     state.model.zero_grad(set_to_none=True)
     loss, figures = batch_loss(state.model, samples, recipe)
     loss.backward()
+    average_gradients(state.model.parameters())
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
     if torch.isfinite(norm):
         for optimizer in state.optimizers:
@@ -64,18 +66,19 @@ def train(
     state.model.train()
     sums: Counter[str] = Counter()
     saved = started = time.monotonic()
-    for samples in stream_batches(examples, recipe, state.model.config.img_size, state.step):
+    for samples in stream_batches(examples, recipe, state.model.config.img_size, state.step, share()):
         sums.update(train_step(state, samples, recipe), steps=1)
         if state.step % LOG_EVERY == 0:
             now = time.monotonic()
             log_figures(state.step, schedule(recipe, state.step), sums, recipe.batch / (now - started))
             sums, started = Counter(), now
-        if stop.is_set():
+        if any_process(stop.is_set()):
             break
-        if time.monotonic() - saved > SAVE_EVERY:
+        if rank() == 0 and time.monotonic() - saved > SAVE_EVERY:
             save_state(state, folder, recipe)
             saved = time.monotonic()
-    save_state(state, folder, recipe)
+    if rank() == 0:
+        save_state(state, folder, recipe)
 
 
 def log_figures(step: int, rate: float, sums: "Counter[str]", crops_per_second: float) -> None:
@@ -86,6 +89,8 @@ def log_figures(step: int, rate: float, sums: "Counter[str]", crops_per_second: 
 
 
 def log_to(folder: Path) -> None:
+    if rank() != 0:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [logging.FileHandler(folder / "log.txt"), logging.StreamHandler()]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
@@ -103,7 +108,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="of the run: its folder under training/runs")
     parser.add_argument("--init", type=Path, help="exported checkpoint to start from; default: fresh weights")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=1, help="processes that share each batch")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each process")
     add_recipe_options(parser)
     return parser.parse_args()
 
@@ -114,6 +120,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     folder = RUNS / arguments.name
+    start_workers(arguments.workers, folder / "meeting")
     log_to(folder)
     recipe = recipe_from(recipe_options(arguments))
     state = new_state(ModelConfig(), recipe)

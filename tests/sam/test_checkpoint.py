@@ -189,7 +189,8 @@ def test_accepted_forms(wrap: Callable[[State], object], legacy: bool, hollow_vi
 
 
 def test_round_trip_of_our_format(randomize: Any, tmp_path: Path) -> None:
-    config = SamConfig("unet", 64, 8, 32, 2, 4, 16, 16, 4, {"channels": (8, 8, 8, 8, 8), "blocks": (0, 1, 1, 1, 1)})
+    encoder = {"channels": (8, 8, 8, 8, 8), "blocks": (0, 1, 1, 1, 1), "center_cells": 1}
+    config = SamConfig("unet", 64, 8, 32, 2, 4, 16, 16, 4, encoder)
     model = randomize(build_sam(config))
     torch.save(our_file({key: value.half() for key, value in model.state_dict().items()}), tmp_path / "a.pt")
     loaded = load_model(tmp_path / "a.pt", "cpu")

@@ -88,7 +88,15 @@ def test_sample_fits_the_frame() -> None:
 
 
 def test_partly_labelled_data_gives_no_background() -> None:
-    recipe = Recipe(batch=4, crop=64, points=5)
+    recipe = Recipe(batch=4, crop=64, points=5, synthetic=0.0)
     for sample in make_batch([make_example("coco_natural")], recipe, 128, 0):
         assert len(sample.masks) == 5
         assert not sample.labelled
+
+
+def test_without_points_there_are_only_dense_targets() -> None:
+    recipe = Recipe(batch=2, crop=64, points=0)
+    for sample in make_batch([make_example("one")], recipe, 128, 0):
+        assert sample.points.shape == (0, 2)
+        assert sample.masks.shape == (0, 32, 32)
+        assert sample.dense.shape == (4, 32, 32)

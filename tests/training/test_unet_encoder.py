@@ -23,7 +23,7 @@ def reference_sam(model: EmbeddedSam) -> Sam:
     config, side = model.config, model.config.img_size // 8
     transformer = TwoWayTransformer(config.depth, config.embed_dim, config.num_heads, config.mlp_dim)
     sam = Sam(
-        UnetEncoder(config.img_size, config.embed_dim, config.channels, config.blocks),
+        UnetEncoder(config.img_size, config.embed_dim, config.channels, config.blocks, config.center_cells),
         PromptEncoder(config.embed_dim, (side, side), (config.img_size, config.img_size), config.mask_in_chans),
         MaskDecoder(
             transformer_dim=config.embed_dim,
@@ -47,11 +47,17 @@ def test_wrong_number_of_stages_is_named() -> None:
         UnetEncoder(channels=(8, 8))
 
 
+def test_parts_of_a_cell_that_do_not_divide_it_are_refused() -> None:
+    with pytest.raises(ValueError, match="center_cells=3 must divide 4"):
+        UnetEncoder(center_cells=3)
+
+
 def test_origin_moves_only_the_centre_encoding(model: EmbeddedSam) -> None:
     """A crop that is all of the frame's content embeds the same with its origin as in the frame."""
     encoder = model.image_encoder
     maps = torch.randn(1, 4, 64, 64)
-    centers, _ = encoder._pool_centers(maps, None)
+    centers, weight = encoder._pool_centers(maps, None)
+    assert weight.shape == (1, 32, 32)  # two parts along each side of 16 cells
     moved, _ = encoder._pool_centers(maps, torch.tensor([[3, 5]]))
     torch.testing.assert_close(moved - centers, torch.tensor([40.0, 24.0]).expand_as(centers), atol=1e-4, rtol=0)
 

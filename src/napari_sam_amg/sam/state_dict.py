@@ -115,7 +115,11 @@ def _our_config(entries: Mapping[str, Any]) -> SamConfig:
             decoder_mlp_dim=entries["mlp_dim"],
             iou_head_hidden_dim=entries["iou_head_hidden_dim"],
             mask_in_chans=entries["mask_in_chans"],
-            encoder={"channels": tuple(entries["channels"]), "blocks": tuple(entries["blocks"])},
+            encoder={
+                "channels": tuple(entries["channels"]),
+                "blocks": tuple(entries["blocks"]),
+                "center_cells": entries.get("center_cells", 1),  # checkpoints from before it have one
+            },
         )
     except KeyError as error:
         raise CheckpointError(f"has no {error} in its config") from error

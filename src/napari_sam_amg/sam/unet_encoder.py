@@ -54,7 +54,8 @@ class UnetEncoder(nn.Module):
     """(B, 3, H, W) normalised image -> (B, embed_dim, H / 8, W / 8) embedding.
 
     ``img_size``: side of the square input; ``channels`` and ``blocks``: widths and residual blocks of
-    the stages at stride 2, 4, 8, 16 and 32.
+    the stages at stride 2, 4, 8, 16 and 32; ``center_cells``: along each side of a cell of the embedding,
+    parts that have a predicted centre of their own, so that a cell on the border of two instances knows both.
     """
 
     def __init__(
@@ -63,11 +64,15 @@ class UnetEncoder(nn.Module):
         embed_dim: int = 128,
         channels: Sequence[int] = (32, 64, 128, 192, 256),
         blocks: Sequence[int] = (0, 1, 2, 2, 2),
+        center_cells: int = 1,
     ) -> None:
         super().__init__()
         if len(channels) != 5 or len(blocks) != 5:
             raise ValueError(f"channels={tuple(channels)} and blocks={tuple(blocks)} must have 5 entries each")
+        if center_cells < 1 or _MAP_SCALE % center_cells:
+            raise ValueError(f"center_cells={center_cells} must divide {_MAP_SCALE}")
         self.img_size = img_size
+        self.center_cells = center_cells
         widths = (3, *channels)
         self.stages = nn.ModuleList(stage(widths[i], widths[i + 1], blocks[i]) for i in range(5))
         self.lateral = nn.ModuleList(conv_norm(channels[i], embed_dim, 1) for i in (2, 3, 4))
@@ -78,7 +83,7 @@ class UnetEncoder(nn.Module):
         self.neck = nn.Sequential(nn.Conv2d(embed_dim, embed_dim, 1, bias=False), LayerNorm2d(embed_dim))
         self.dense_head = nn.Conv2d(embed_dim, DENSE_MAPS * _MAP_SCALE**2, 1)
         self.pe_layer = PositionEmbeddingRandom(embed_dim // 2)
-        self.center_projection = nn.Linear(embed_dim, embed_dim, bias=False)
+        self.center_projection = nn.Linear(center_cells**2 * embed_dim, embed_dim, bias=False)
         nn.init.normal_(self.center_projection.weight, std=0.02)
 
     def forward(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
@@ -91,7 +96,7 @@ class UnetEncoder(nn.Module):
         maps = F.pixel_shuffle(self.dense_head(features), _MAP_SCALE)
         centers, weight = self._pool_centers(maps.float(), origin)
         encoding = self.pe_layer.encode(centers / self.img_size) * weight[..., None]
-        return features + self.center_projection(encoding.to(features.dtype)).permute(0, 3, 1, 2), maps
+        return features + self.center_projection(self._by_cell(encoding).to(features.dtype)).permute(0, 3, 1, 2), maps
 
     def extract_features(self, x: Tensor) -> Tensor:
         """Down the stages and back up to stride 8."""
@@ -110,14 +115,22 @@ class UnetEncoder(nn.Module):
         out: Tensor = self.fine_to_embedding(torch.cat(parts, dim=1))
         return out
 
+    def _by_cell(self, parts: Tensor) -> Tensor:
+        """Join the k x k parts of each cell: (B, k * h, k * w, C) -> (B, h, w, k * k * C)."""
+        k = self.center_cells
+        return parts.unflatten(2, (-1, k)).unflatten(1, (-1, k)).transpose(2, 3).flatten(3)
+
     def _pool_centers(self, maps: Tensor, origin: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean predicted centre (x, y) a cell in input pixels (B, h, w, 2), and its foreground (B, h, w)."""
+        """Mean predicted centre (x, y) of each part of a cell in input pixels, and its foreground.
+
+        (B, k * h, k * w, 2) and (B, k * h, k * w) for k = ``center_cells``.
+        """
         rows, columns = (torch.arange(n, device=maps.device) * float(MAP_STRIDE) for n in maps.shape[2:])
         y = rows[:, None] + CENTER_UNIT * maps[:, 2]
         x = columns + CENTER_UNIT * maps[:, 3]
         foreground = maps[:, 0].sigmoid()
         stacked = torch.stack([x * foreground, y * foreground, foreground], dim=1)
-        sum_x, sum_y, weight = F.avg_pool2d(stacked, _MAP_SCALE).unbind(1)
+        sum_x, sum_y, weight = F.avg_pool2d(stacked, _MAP_SCALE // self.center_cells).unbind(1)
         centers = torch.stack([sum_x, sum_y], dim=-1) / (weight[..., None] + 1e-3)
         if origin is not None:
             centers = centers + STRIDE * origin.flip(1)[:, None, None]
