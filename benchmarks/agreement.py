@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-SAME_IOU = 0.999
+SAME_IOU, CLOSE_IOU = 0.999, 0.95
 Records = list[dict[str, Any]]  # as ``SamAutomaticMaskGenerator.generate`` returns them, RLE encoded
 
 
@@ -14,6 +14,7 @@ Records = list[dict[str, Any]]  # as ``SamAutomaticMaskGenerator.generate`` retu
 class Agreement:
     counts: tuple[int, int]  # masks of theirs, of ours
     matched: float  # share of their masks with one of ours at IoU >= 0.999; NaN if they have none
+    close: float  # the same at IoU >= 0.95
     box_error: float  # px, largest difference of a coordinate over matched masks
     score_error: float  # largest difference of predicted IoU or stability score over matched masks
 
@@ -25,7 +26,8 @@ def agreement(theirs: Records, ours: Records) -> Agreement:
     """
     counts = (len(theirs), len(ours))
     if not theirs or not ours:
-        return Agreement(counts, 0.0 if theirs else float("nan"), 0.0, 0.0)
+        none = 0.0 if theirs else float("nan")
+        return Agreement(counts, none, none, 0.0, 0.0)
     iou = _ious(theirs, ours)
     scores = [np.array([[r["predicted_iou"], r["stability_score"]] for r in records]) for records in (theirs, ours)]
     error = np.abs(scores[0][:, None] - scores[1]).max(axis=2)
@@ -35,7 +37,13 @@ def agreement(theirs: Records, ours: Records) -> Agreement:
     boxes = [np.array([r["bbox"] for r in records]) for records in (theirs, ours)]
     box_error = np.abs(boxes[0] - boxes[1][best])[same]
     score_error = error[rows, best][same]
-    return Agreement(counts, float(same.mean()), float(box_error.max(initial=0)), float(score_error.max(initial=0)))
+    return Agreement(
+        counts=counts,
+        matched=float(same.mean()),
+        close=float((iou.max(axis=1) >= CLOSE_IOU).mean()),
+        box_error=float(box_error.max(initial=0)),
+        score_error=float(score_error.max(initial=0)),
+    )
 
 
 def _ious(theirs: Records, ours: Records) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -1,6 +1,6 @@
 """What is measured: the cases, and the sets of them that the command line names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -25,6 +25,7 @@ class Case:
     crops: int = 0  # layers
     planes: int = 1
     pred_iou_thresh: float | None = None  # None: the model's own
+    precision: str = "exact"  # of ours; peers have "exact" alone
     engines: tuple[str, ...] = (OURS, REFERENCE)
 
     @property
@@ -33,7 +34,7 @@ class Case:
         if self.kind == "matmul":
             return f"matmul-{self.size}"
         if self.kind == "encoder":
-            return f"encoder-{self.model}"
+            return f"encoder-{self.model}" + ("" if self.precision == "exact" else f"-{self.precision}")
         parts = [self.model, f"{self.size}px", f"{self.points}x{self.points}", f"{self.crops}crops"]
         if self.kind == "refilter":
             parts.append("refilter")
@@ -43,7 +44,14 @@ class Case:
             parts.append(self.image)
         if self.pred_iou_thresh is not None:
             parts.append(f"iou{self.pred_iou_thresh:g}")
+        if self.precision != "exact":
+            parts.append(self.precision)
         return "-".join(parts)
+
+    @property
+    def peers_name(self) -> str:
+        """The case that peers measure, to be compared with this one."""
+        return replace(self, precision="exact").name
 
 
 MATMUL = Case(kind="matmul", model="none", size=4096, engines=(OURS,))
@@ -74,6 +82,7 @@ CURVES: dict[str, tuple[Case, ...]] = {
     "planes": tuple(_ours(kind="planes", points=16, planes=planes) for planes in (1, 2, 4, 8)),
 }
 _ENCODERS = [Case(kind="encoder", model=model, size=1024) for model in VITS]
+_ENCODERS += [_ours(kind="encoder", model=model, size=1024, precision="fast") for model in VITS]
 #: What decides whether the engine is as fast as it should be.
 _MARKS = [
     MATMUL,
@@ -83,12 +92,18 @@ _MARKS = [
     _ours(size=1024, points=16),
     _ours(size=4096, points=16),
     Case(model="vit_b", size=1024),
+    _ours(model="vit_b", size=1024, precision="fast"),
 ]
 
 SETS: dict[str, tuple[Case, ...]] = {
     "quick": (Case(size=256, points=8),),
     "marks": tuple(_MARKS),
-    "large": (Case(model="vit_b", size=2048), Case(model="vit_h", size=1024)),
+    "large": (
+        Case(model="vit_b", size=2048),
+        _ours(model="vit_b", size=2048, precision="fast"),
+        Case(model="vit_t", size=1024),
+        Case(model="vit_h", size=1024),
+    ),
     "encoders": tuple(_ENCODERS),
     "scaling": tuple(case for curve in CURVES.values() for case in curve),
     "full": (MATMUL, DECODE, *_ENCODERS, *_FULL),

@@ -16,6 +16,8 @@ from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.run import generate_masks, propose_candidates, segment_planes
+from napari_sam_amg.sam.model import STAYS_FLOAT32
+from napari_sam_amg.sam.precision import choose_type, convert
 from napari_sam_amg.sam.registry import ModelInfo
 from tests.reference.sam import REFERENCE_PARAMETERS
 
@@ -38,8 +40,10 @@ def load(case: Case, engine: str) -> Loaded:
         return Loaded(partial(_multiply, *torch.rand(2, case.size, case.size).unbind()))
     if case.kind == "encoder":
         encoder = (our_encoder if engine == OURS else reference_encoder)(case.model)
-        return Loaded(partial(_encode, encoder, torch.randn(1, 3, case.size, case.size)), encoder)
-    model = our_model(case.model) if engine == OURS else reference_model(case.model)
+        dtype = choose_type(case.precision, torch.device("cpu"))
+        convert(encoder, dtype, keep=STAYS_FLOAT32)
+        return Loaded(partial(_encode, encoder, torch.randn(1, 3, case.size, case.size).to(dtype)), encoder)
+    model = our_model(case.model, case.precision) if engine == OURS else reference_model(case.model)
     params = parameters(case, model.info if engine == OURS else our_model("embedded").info)
     if case.kind == "refilter":
         return Loaded(_refilter(case, model, params))

@@ -36,14 +36,14 @@ class CompositeEncoder(nn.Module):
         return out
 
 
-def our_model(name: str) -> Sam:
+def our_model(name: str, precision: str = "exact") -> Sam:
     """ "embedded", "small" or a ViT's name -> our model on the CPU, in eval mode."""
-    embedded = load_model("embedded", "cpu")
-    if name == "embedded":
-        return embedded
-    model = widened(embedded)
+    model = load_model("embedded", "cpu")
+    if name != "embedded":
+        model = widened(model)
     if name in VITS:
         model.image_encoder = CompositeEncoder(our_encoder(name), model.image_encoder)
+    model.set_precision(precision)
     return model
 
 

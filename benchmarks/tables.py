@@ -41,7 +41,7 @@ def pairs(results: Results, kind: str, cases: Iterable[Case] | None = None) -> l
         ours = results.newest(case.name, OURS)
         if case.kind != kind or ours is None:
             continue
-        peers = [results.newest(case.name, peer) for peer in PEERS]
+        peers = [results.newest(case.peers_name, peer) for peer in PEERS]
         found += [Pair(case, peer, ours) for peer in peers if peer is not None]
     return found
 
@@ -74,7 +74,7 @@ def matmul_gflops(results: Results) -> float | None:
 
 RUN_HEADER = (
     "case", "peer", "peer s", "ours s", "ratio", "peer GB", "ours GB", "ratio", "prompts", "surviving",
-    "masks peer/ours", "matched", "box px", "score", "repeats", "load",
+    "masks peer/ours", "matched", "close", "box px", "score", "repeats", "load",
 )  # fmt: skip
 
 
@@ -84,7 +84,9 @@ def run_table(results: Results) -> str:
 
 def run_row(pair: Pair, results: Results) -> tuple[str, ...]:
     peer, ours = pair.peer, pair.ours
-    found = agreement(*(results.masks(pair.case.name, one.last.condition) for one in (peer, ours)))
+    names = (pair.case.peers_name, pair.case.name)
+    masks = (results.masks(name, one.last.condition) for name, one in zip(names, (peer, ours), strict=True))
+    found = agreement(*masks)
     return (
         pair.case.name,
         peer.last.condition.engine,
@@ -98,6 +100,7 @@ def run_row(pair: Pair, results: Results) -> tuple[str, ...]:
         _share(ours.last.surviving),
         f"{found.counts[0]}/{found.counts[1]}",
         _share(found.matched),
+        _share(found.close),
         f"{found.box_error:g}",
         f"{found.score_error:.0e}",
         f"{peer.repeats}/{ours.repeats}",
@@ -130,7 +133,7 @@ def encoder_table(results: Results) -> str:
     header = ("encoder", "peer s", "ours s", "ratio", "peer GB", "ours GB")
     rows = [
         (
-            pair.case.model,
+            pair.case.name.removeprefix("encoder-"),
             _seconds(pair.peer),
             _seconds(pair.ours),
             _ratio(pair.peer.seconds, pair.ours.seconds),
@@ -148,7 +151,8 @@ def limit_table(results: Results) -> str:
     rows = []
     for case in known_cases() if speed is not None else []:
         ours = results.newest(case.name, OURS)
-        if case.kind != "amg" or case.model not in ENCODER_GMAC or case.crops or ours is None:
+        counted = case.kind == "amg" and case.model in ENCODER_GMAC and not case.crops and case.precision == "exact"
+        if not counted or ours is None:
             continue
         work = tflop(case.model, ours.last.prompts, ours.last.survivors)
         limit = 1000 * work / (speed or math.nan)

@@ -28,6 +28,13 @@ def record(x: int, y: int, side: int, score: float = 0.9) -> dict:
     }  # fmt: skip
 
 
+def nearly_whole() -> dict:
+    """A square of 30 px less a column of 30 px: an IoU of 29/30 with it."""
+    frame = np.zeros((40, 40), np.uint8, order="F")
+    frame[:30, :29] = 1
+    return coco.encode(frame)
+
+
 def measured(results: Results, name: str, engine: str, masks: list[dict], **values) -> None:
     one = measurement(name, engine, masks=len(masks), **values)
     path = results.masks_path(name, one.condition)
@@ -49,6 +56,11 @@ def test_agreement_pairs_equal_masks_by_their_scores() -> None:
     assert (found.matched, found.box_error, found.score_error) == (0.75, 0, 0)
 
 
+def test_agreement_counts_masks_that_are_close() -> None:
+    found = agreement([record(0, 0, 30), record(5, 5, 5)], [{**record(0, 0, 30), "segmentation": nearly_whole()}])
+    assert (found.matched, found.close) == (0, 0.5)
+
+
 def test_agreement_measures_the_largest_difference() -> None:
     found = agreement([record(0, 0, 10, 0.80), record(20, 20, 5)], [record(0, 0, 10, 0.81), record(20, 20, 5)])
     assert found.matched == 1
@@ -67,8 +79,16 @@ def test_a_row_of_a_whole_run(results: Results) -> None:
     row = run_table(results).splitlines()[2]
     assert row == (
         f"| {QUICK} | reference | 12.00 | 1.50 (busy) | 8.0 | 3.00 | 0.30 | 10.0 | 100 | 40.0 % | 1/1 | 100.0 % "
-        "| 0 | 0e+00 | 1/1 | 0.0 to 1.0 |"
+        "| 100.0 % | 0 | 0e+00 | 1/1 | 0.0 to 1.0 |"
     )
+
+
+def test_fast_precision_is_compared_with_the_exact_run_of_a_peer(results: Results) -> None:
+    fast = next(case for case in SETS["marks"] if case.precision == "fast")
+    measured(results, fast.peers_name, "reference", [record(0, 0, 10)], seconds=30.0)
+    measured(results, fast.name, "ours", [record(0, 0, 10)], seconds=2.0)
+    assert fast.name.endswith("-fast")
+    assert run_table(results).splitlines()[2].startswith(f"| {fast.name} | reference | 30.00 | 2.00 | 15.0 |")
 
 
 def test_time_a_prompt_leaves_the_encoder_out(results: Results) -> None:

@@ -21,6 +21,9 @@ from napari_sam_amg.sam.transformer import TwoWayTransformer
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
 PIXEL_STD = (58.395, 57.12, 57.375)
 
+#: Layers of an image encoder that compute in float32 always.
+STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
+
 #: Prompts decoded at once. On a CPU what is image-sized stays in the cache (0.9 MB a prompt and array at
 #: SAM's size), and eight prompts share the cost of starting an operation; on a GPU more is better.
 CPU_MICRO_BATCH = 8
@@ -105,7 +108,7 @@ class Sam(nn.Module):
     def set_precision(self, precision: str) -> None:
         """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats."""
         self._dtype = choose_type(precision, self.device)
-        convert(self.image_encoder, self._dtype, keep=(PositionEmbeddingRandom, nn.BatchNorm2d))
+        convert(self.image_encoder, self._dtype, keep=STAYS_FLOAT32)
 
     @property
     def micro_batch(self) -> int:
