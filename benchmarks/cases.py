@@ -1,6 +1,6 @@
 """What is measured: the cases, and the sets of them that the command line names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -25,6 +25,7 @@ class Case:
     crops: int = 0  # layers
     planes: int = 1
     pred_iou_thresh: float | None = None  # None: the model's own
+    search: str = "grid"  # or "hierarchical"
     engines: tuple[str, ...] = (OURS, REFERENCE)
 
     @property
@@ -43,6 +44,8 @@ class Case:
             parts.append(self.image)
         if self.pred_iou_thresh is not None:
             parts.append(f"iou{self.pred_iou_thresh:g}")
+        if self.search != "grid":
+            parts.append(self.search)
         return "-".join(parts)
 
 
@@ -73,6 +76,10 @@ CURVES: dict[str, tuple[Case, ...]] = {
     "masks, by threshold": tuple(_ours(points=32, pred_iou_thresh=value) for value in (0.2, 0.4, 0.6, 0.8)),
     "planes": tuple(_ours(kind="planes", points=16, planes=planes) for planes in (1, 2, 4, 8)),
 }
+#: The approximate search; each is compared with the same case without it.
+APPROXIMATE = tuple(
+    _ours(image=image, points=points, search="hierarchical") for image in ("nuclei", "tissue") for points in (32, 64)
+)
 _ENCODERS = [Case(kind="encoder", model=model, size=1024) for model in VITS]
 #: What decides whether the engine is as fast as it should be.
 _MARKS = [
@@ -91,6 +98,9 @@ SETS: dict[str, tuple[Case, ...]] = {
     "large": (Case(model="vit_b", size=2048), Case(model="vit_h", size=1024)),
     "encoders": tuple(_ENCODERS),
     "scaling": tuple(case for curve in CURVES.values() for case in curve),
+    "approximate": tuple(
+        case for approximate in APPROXIMATE for case in (replace(approximate, search="grid"), approximate)
+    ),
     "full": (MATMUL, DECODE, *_ENCODERS, *_FULL),
 }
 
