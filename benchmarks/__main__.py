@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import machine
+from benchmarks.approximate import HEADER, approximate_rows
 from benchmarks.cases import ENGINES, MICRO_SAM, OURS, REFERENCE, SETS, Case, unique
 from benchmarks.results import Measurement, Results
 from benchmarks.runner import ROOT, Options, Turn, measure, pending
@@ -86,6 +87,8 @@ def print_comparison(cases: list[Case], results: Results) -> None:
     for pair in pairs(results, "amg", cases):
         cells = zip(RUN_HEADER[1:], run_row(pair, results)[1:], strict=True)
         print(f"{pair.case.name}: {', '.join(f'{name} {value}' for name, value in cells)}")
+    for row in approximate_rows(results, cases):
+        print(f"{row[0]}: {', '.join(f'{name} {value}' for name, value in zip(HEADER[1:], row[1:], strict=True))}")
 
 
 def main(arguments: list[str] | None = None) -> int:

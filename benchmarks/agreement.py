@@ -46,6 +46,13 @@ def agreement(theirs: Records, ours: Records) -> Agreement:
     )
 
 
+def share_found(wanted: Records, found: Records, least_iou: float) -> float:
+    """Share of the wanted masks for which one was found at IoU >= ``least_iou``; NaN if none are wanted."""
+    if not wanted or not found:
+        return 0.0 if wanted else float("nan")
+    return float((_ious(wanted, found).max(axis=1) >= least_iou).mean())
+
+
 def _ious(theirs: Records, ours: Records) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """(theirs, ours) IoU of every pair."""
     a, b = ([record["segmentation"] for record in records] for records in (theirs, ours))

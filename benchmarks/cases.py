@@ -26,6 +26,7 @@ class Case:
     planes: int = 1
     pred_iou_thresh: float | None = None  # None: the model's own
     precision: str = "exact"  # of ours; peers have "exact" alone
+    search: str = "grid"  # or "hierarchical"
     engines: tuple[str, ...] = (OURS, REFERENCE)
 
     @property
@@ -46,6 +47,8 @@ class Case:
             parts.append(f"iou{self.pred_iou_thresh:g}")
         if self.precision != "exact":
             parts.append(self.precision)
+        if self.search != "grid":
+            parts.append(self.search)
         return "-".join(parts)
 
     @property
@@ -81,6 +84,10 @@ CURVES: dict[str, tuple[Case, ...]] = {
     "masks, by threshold": tuple(_ours(points=32, pred_iou_thresh=value) for value in (0.2, 0.4, 0.6, 0.8)),
     "planes": tuple(_ours(kind="planes", points=16, planes=planes) for planes in (1, 2, 4, 8)),
 }
+#: The approximate search; each is compared with the same case without it.
+APPROXIMATE = tuple(
+    _ours(image=image, points=points, search="hierarchical") for image in ("nuclei", "tissue") for points in (32, 64)
+)
 _ENCODERS = [Case(kind="encoder", model=model, size=1024) for model in VITS]
 _ENCODERS += [_ours(kind="encoder", model=model, size=1024, precision="fast") for model in VITS]
 #: What decides whether the engine is as fast as it should be.
@@ -106,6 +113,9 @@ SETS: dict[str, tuple[Case, ...]] = {
     ),
     "encoders": tuple(_ENCODERS),
     "scaling": tuple(case for curve in CURVES.values() for case in curve),
+    "approximate": tuple(
+        case for approximate in APPROXIMATE for case in (replace(approximate, search="grid"), approximate)
+    ),
     "full": (MATMUL, DECODE, *_ENCODERS, *_FULL),
 }
 

@@ -53,7 +53,10 @@ def load(case: Case, engine: str) -> Loaded:
 
 def parameters(case: Case, info: ModelInfo) -> AmgParameters:
     """The embedded model's own thresholds, with what the case sets."""
-    given = {"points_per_side": case.points, "crop_n_layers": case.crops, "pred_iou_thresh": case.pred_iou_thresh}
+    given = {
+        "points_per_side": case.points, "crop_n_layers": case.crops, "pred_iou_thresh": case.pred_iou_thresh,
+        "point_search": case.search,
+    }  # fmt: skip
     # the peers have no crop_layers="auto"
     defaults = {**info.amg_defaults, "crop_layers": "all"}
     return merged(defaults, {name: value for name, value in given.items() if value is not None})

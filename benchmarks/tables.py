@@ -1,16 +1,15 @@
 """Markdown tables of the results, and their places in docs/performance.md."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.agreement import agreement
+from benchmarks.approximate import approximate_table
 from benchmarks.cases import CURVES, DECODE, FIRST_RUN, MATMUL, OURS, PEERS, REFILTER, SETS, Case, unique
-from benchmarks.machine import BUSY_CORES
+from benchmarks.cells import NOT_MEASURED, gigabytes, markdown_table, ratio, seconds, share
 from benchmarks.results import Results, Summary
-
-NOT_MEASURED = "Not measured yet.\n"
 
 #: Arithmetic of a run that keeps the image tokens of every prompt, float32 (multiply-adds): the encoder, each
 #: prompt's way through the re-associated transformer, and the upscaler of each prompt that survives.
@@ -64,7 +63,7 @@ def machine_table(results: Results) -> str:
     speed = matmul_gflops(results)
     if speed is not None:
         rows.append((f"product of two float32 matrices of {MATMUL.size} x {MATMUL.size}", f"{speed:.0f} GFLOP/s"))
-    return _table(("what", "value"), rows)
+    return markdown_table(("what", "value"), rows)
 
 
 def matmul_gflops(results: Results) -> float | None:
@@ -79,7 +78,7 @@ RUN_HEADER = (
 
 
 def run_table(results: Results) -> str:
-    return _table(RUN_HEADER, [run_row(pair, results) for pair in pairs(results, "amg")])
+    return markdown_table(RUN_HEADER, [run_row(pair, results) for pair in pairs(results, "amg")])
 
 
 def run_row(pair: Pair, results: Results) -> tuple[str, ...]:
@@ -90,17 +89,17 @@ def run_row(pair: Pair, results: Results) -> tuple[str, ...]:
     return (
         pair.case.name,
         peer.last.condition.engine,
-        _seconds(peer),
-        _seconds(ours),
-        _ratio(peer.seconds, ours.seconds),
-        _gigabytes(peer),
-        _gigabytes(ours),
-        _ratio(peer.peak_bytes, ours.peak_bytes),
+        seconds(peer),
+        seconds(ours),
+        ratio(peer.seconds, ours.seconds),
+        gigabytes(peer),
+        gigabytes(ours),
+        ratio(peer.peak_bytes, ours.peak_bytes),
         str(ours.last.prompts),
-        _share(ours.last.surviving),
+        share(ours.last.surviving),
         f"{found.counts[0]}/{found.counts[1]}",
-        _share(found.matched),
-        _share(found.close),
+        share(found.matched),
+        share(found.close),
         f"{found.box_error:g}",
         f"{found.score_error:.0e}",
         f"{peer.repeats}/{ours.repeats}",
@@ -115,8 +114,8 @@ def decode_table(results: Results) -> str:
     for pair in pairs(results, "amg", [DECODE]):
         peer, ours = (1000 * (one.seconds - one.encoder_seconds) / one.last.prompts for one in (pair.peer, pair.ours))
         names = (pair.case.name, pair.peer.last.condition.engine)
-        rows.append((*names, f"{peer:.1f}", f"{ours:.1f}", _ratio(peer, ours), _share(pair.ours.last.surviving)))
-    return _table(header, rows)
+        rows.append((*names, f"{peer:.1f}", f"{ours:.1f}", ratio(peer, ours), share(pair.ours.last.surviving)))
+    return markdown_table(header, rows)
 
 
 def refilter_table(results: Results) -> str:
@@ -124,9 +123,11 @@ def refilter_table(results: Results) -> str:
     first, again = (results.newest(case.name, OURS) for case in (FIRST_RUN, REFILTER))
     if first is None or again is None:
         return NOT_MEASURED
-    share = f"{100 * again.seconds / first.seconds:.1f} %"
-    row = (FIRST_RUN.name, _seconds(first), f"{1000 * again.seconds:.0f}", share, str(again.last.masks))
-    return _table(("case", "first run s", "refiltering ms", "share", "masks"), [row])
+    row = (
+        FIRST_RUN.name, seconds(first), f"{1000 * again.seconds:.0f}", share(again.seconds / first.seconds),
+        str(again.last.masks),
+    )  # fmt: skip
+    return markdown_table(("case", "first run s", "refiltering ms", "share", "masks"), [row])
 
 
 def encoder_table(results: Results) -> str:
@@ -134,15 +135,15 @@ def encoder_table(results: Results) -> str:
     rows = [
         (
             pair.case.name.removeprefix("encoder-"),
-            _seconds(pair.peer),
-            _seconds(pair.ours),
-            _ratio(pair.peer.seconds, pair.ours.seconds),
-            _gigabytes(pair.peer),
-            _gigabytes(pair.ours),
+            seconds(pair.peer),
+            seconds(pair.ours),
+            ratio(pair.peer.seconds, pair.ours.seconds),
+            gigabytes(pair.peer),
+            gigabytes(pair.ours),
         )
         for pair in pairs(results, "encoder")
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def limit_table(results: Results) -> str:
@@ -156,8 +157,8 @@ def limit_table(results: Results) -> str:
             continue
         work = tflop(case.model, ours.last.prompts, ours.last.survivors)
         limit = 1000 * work / (speed or math.nan)
-        rows.append((case.name, f"{work:.2f}", f"{limit:.1f}", _seconds(ours), _ratio(ours.seconds, limit)))
-    return _table(("case", "TFLOP", "limit s", "ours s", "times the limit"), rows)
+        rows.append((case.name, f"{work:.2f}", f"{limit:.1f}", seconds(ours), ratio(ours.seconds, limit)))
+    return markdown_table(("case", "TFLOP", "limit s", "ours s", "times the limit"), rows)
 
 
 def scaling_table(results: Results) -> str:
@@ -169,34 +170,10 @@ def scaling_table(results: Results) -> str:
             ours = results.newest(case.name, OURS)
             if ours is None:
                 continue
-            figures = (_seconds(ours), f"{ours.encoder_seconds:.2f}", _gigabytes(ours))
-            counts = (str(ours.last.prompts), _share(ours.last.surviving), str(ours.last.masks))
+            figures = (seconds(ours), f"{ours.encoder_seconds:.2f}", gigabytes(ours))
+            counts = (str(ours.last.prompts), share(ours.last.surviving), str(ours.last.masks))
             rows.append((curve, case.name, *figures, *counts))
-    return _table(header, rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return NOT_MEASURED
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _seconds(summary: Summary) -> str:
-    """With a mark where others used the processor meanwhile."""
-    return f"{summary.seconds:.2f}{' (busy)' if summary.others > BUSY_CORES else ''}"
-
-
-def _gigabytes(summary: Summary) -> str:
-    return f"{summary.peak_bytes / 1e9:.2f}"
-
-
-def _ratio(a: float, b: float) -> str:
-    return f"{a / b:.1f}" if b > 0 else "-"
-
-
-def _share(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f} %"
+    return markdown_table(header, rows)
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
@@ -207,6 +184,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "encoders": encoder_table,
     "limit": limit_table,
     "scaling": scaling_table,
+    "approximate": approximate_table,
 }
 
 

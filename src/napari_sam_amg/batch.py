@@ -70,10 +70,11 @@ class Outcome:
     params: AmgParameters  # those that were used, see PlaneResult
 
     @property
-    def layer_note(self) -> str:
-        """What ``crop_layers="auto"`` chose, where that is not the whole image."""
+    def notes(self) -> tuple[str, ...]:
+        """What ``crop_layers="auto"`` chose, where that is not the whole image, and that masks may be missing."""
         used = self.params
-        return f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
+        layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
+        return layer, "approximate" if used.approximate else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +198,7 @@ def _summary(job: Job, source: SourceImage, outcome: Outcome, targets: list[Path
     found = f"{_count(outcome.masks, 'mask')}, {_count(outcome.labels, 'label')} in {outcome.seconds:.1f} s"
     written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
     hint = "" if outcome.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"
-    notes = "; ".join(note for note in (source.note, outcome.layer_note, hint) if note)
+    notes = "; ".join(note for note in (source.note, *outcome.notes, hint) if note)
     return f"{job.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
 
 

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 CropLayers = Literal["all", "last", "auto"]
+PointSearch = Literal["grid", "hierarchical"]
 OverlapPolicy = Literal["score", "small", "large"]
 Grids = tuple[tuple[tuple[float, float], ...], ...]
 
@@ -102,6 +103,12 @@ class AmgParameters:
         "last layer only. 'auto': the one layer that suits the size of the objects, found by trying a few points "
         "(crop_n_layers is then not used).",
     )
+    point_search: PointSearch = _parameter(
+        "grid",
+        "Which points of the grid are asked. 'grid': all. 'hierarchical': approximate, and faster where objects hold "
+        "many points: a coarse grid first, then only points that lie in no mask of which the model is sure. May miss "
+        "objects inside such a mask (parts, touching neighbours) and the best of several outlines.",
+    )
     overlap: OverlapPolicy = _parameter(
         "score",
         "Which mask owns a pixel that several claim: 'score' the best predicted IoU, 'small' the smallest, "
@@ -122,6 +129,11 @@ class AmgParameters:
             )
         for spec in dataclasses.fields(self):
             check_value(spec.name, getattr(self, spec.name))
+
+    @property
+    def approximate(self) -> bool:
+        """Whether masks may be missing that asking every point would find."""
+        return self.point_search != "grid"
 
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> AmgParameters:

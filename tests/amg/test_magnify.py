@@ -68,6 +68,15 @@ def test_the_chosen_layer_replaces_the_word_and_halves_the_points():
     assert (chosen.crop_layers, chosen.crop_n_layers, chosen.points_per_side) == ("last", 1, 8)
 
 
+def test_the_trial_is_exact_also_where_the_search_is_not():
+    image = field_of_discs(40, 80)
+    models = SizedModel(), SizedModel()
+    searches = (AUTO, replace(AUTO, point_search="hierarchical"))
+    chosen = [magnified(image, model, params) for model, params in zip(models, searches, strict=True)]
+    assert models[0].decoded == models[1].decoded
+    assert chosen[1] == replace(chosen[0], point_search="hierarchical")
+
+
 def test_other_parameters_are_left_alone():
     params = AmgParameters(crop_n_layers=1)
     assert magnified(field_of_discs(40, 80), SizedModel(), params) is params

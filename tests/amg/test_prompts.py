@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from segment_anything.utils.amg import build_all_layer_point_grids
 
 from napari_sam_amg.amg.crops import CropBox
-from napari_sam_amg.amg.prompts import layer_grids, point_batches
+from napari_sam_amg.amg.prompts import layer_grids, point_batches, search_levels
 from napari_sam_amg.params import AmgParameters
 
 
@@ -35,3 +37,35 @@ def test_batches_are_in_pixels_of_the_crop_and_the_last_may_be_short():
     batches = list(point_batches(CropBox(100, 200, 120, 240, 1), grid, 2))
     assert [len(batch) for batch in batches] == [2, 1]
     assert batches[0].tolist() == [[10.0, 20.0], [5.0, 40.0]]
+
+
+def test_an_exact_search_has_one_part_a_layer():
+    params = AmgParameters(points_per_side=6, crop_n_layers=1, crop_n_points_downscale_factor=2)
+    for parts, grid in zip(search_levels(params), layer_grids(params), strict=True):
+        np.testing.assert_array_equal(parts, [grid])
+
+
+@given(st.integers(1, 70))
+def test_the_parts_of_a_hierarchical_search_are_the_grid_every_4th_point_first(side):
+    params = AmgParameters(points_per_side=side, point_search="hierarchical")
+    (parts,) = search_levels(params)
+    together = np.concatenate(parts)
+    grid = layer_grids(params)[0]
+    np.testing.assert_array_equal(together[np.lexsort(together.T)], grid[np.lexsort(grid.T)])
+    coarse, finer = (round(np.sqrt(count)) for count in np.cumsum([len(part) for part in parts])[:2])
+    assert coarse == -(-side // 4)
+    assert finer in (side // 2, -(-side // 2))
+    x = np.unique(parts[0][:, 0]) * side - 0.5  # columns of the grid
+    np.testing.assert_allclose(np.diff(x), 4)
+    before, after = x[0], side - 1 - x[-1]
+    assert abs(before - after) <= 1 + 1e-9
+
+
+@given(st.integers(1, 100))
+def test_the_parts_of_an_explicit_grid_are_in_its_order(count):
+    points = np.arange(count)[:, None] / 100 * (1, 0.5)
+    params = AmgParameters(points_per_side=None, point_grids=(tuple(map(tuple, points)),), point_search="hierarchical")
+    (parts,) = search_levels(params)
+    assert len(parts[0]) == -(-count // 16)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts), axis=0), points)
+    assert all((np.diff(part[:, 0]) > 0).all() for part in parts)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from benchmarks.agreement import agreement
-from benchmarks.cases import DECODE, MATMUL, SETS, unique
+from benchmarks.agreement import agreement, share_found
+from benchmarks.approximate import approximate_table
+from benchmarks.cases import APPROXIMATE, DECODE, MATMUL, SETS, unique
+from benchmarks.cells import NOT_MEASURED
 from benchmarks.results import Results
-from benchmarks.tables import NOT_MEASURED, TABLES, decode_table, limit_table, run_table, tflop, with_tables
+from benchmarks.tables import TABLES, decode_table, limit_table, run_table, tflop, with_tables
 from tests.benchmarks.measurements import measurement
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -107,6 +109,27 @@ def test_the_limit_needs_the_speed_of_the_machine(results: Results) -> None:
     assert limit_table(results) == NOT_MEASURED
     measured(results, MATMUL.name, "ours", [], seconds=2 * MATMUL.size**3 / 200e9)
     assert limit_table(results).splitlines()[2].endswith("| 2.14 | 10.7 | 21.40 | 2.0 |")
+
+
+def test_the_share_of_masks_that_were_found() -> None:
+    wanted = [record(0, 0, 20), record(20, 20, 10), record(0, 30, 5), record(0, 0, 0)]
+    found = [record(0, 0, 19), record(20, 20, 9), record(0, 0, 0)]  # IoUs .9025 and .81
+    assert [share_found(wanted, found, iou) for iou in (0.95, 0.9, 0.75)] == [0.25, 0.5, 0.75]
+    assert [share_found(found, wanted, iou) for iou in (0.9, 0.75)] == [pytest.approx(2 / 3), 1]
+    assert share_found(wanted, [], 0.5) == 0
+    assert math.isnan(share_found([], found, 0.5))
+
+
+def test_the_approximate_search_beside_the_exact_one(results: Results) -> None:
+    exact, approximate = SETS["approximate"][:2]
+    assert (exact.search, approximate) == ("grid", APPROXIMATE[0])
+    masks = [record(0, 0, 20), record(20, 20, 10), record(0, 30, 5), record(30, 0, 5)]
+    measured(results, approximate.name, "ours", [record(0, 0, 19), record(20, 20, 9)], seconds=1.6, prompts=60)
+    assert approximate_table(results) == NOT_MEASURED
+    measured(results, exact.name, "ours", masks, seconds=2.0)
+    assert approximate_table(results).splitlines()[2] == (
+        f"| {exact.name} | 2.00 | 1.60 | 1.25 | 100 | 60 | 4 | 2 | 25.0 % | 50.0 % | 50.0 % | 100.0 % |"
+    )
 
 
 def test_empty_tables_say_so_and_the_text_around_them_stays(results: Results) -> None:

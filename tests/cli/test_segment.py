@@ -135,6 +135,15 @@ def test_point_grids_replace_the_grid(terminal: Terminal) -> None:
     assert pd.read_csv(terminal.out / "a_features.csv")[["point_x", "point_y"]].to_numpy().tolist() == [[60.5, 30.5]]
 
 
+def test_an_approximate_search_asks_fewer_points_and_says_so(terminal: Terminal) -> None:
+    assert terminal.segment(terminal.png(), "--point-search", "hierarchical") == 0
+    assert terminal.model.decoded < 16**2
+    assert "3 masks, 3 labels" in (line := terminal.lines()[0][0])
+    assert line.endswith("(approximate)")
+    record = json.loads((terminal.out / "a_run.json").read_text())
+    assert record["parameters_used"]["point_search"] == "hierarchical"
+
+
 def test_nothing_found_says_what_to_do(terminal: Terminal) -> None:
     assert terminal.segment(terminal.png(), "--pred-iou-thresh", "0.99") == 0
     assert terminal.lines()[0][0].endswith("(lower --pred-iou-thresh or --stability-score-thresh to find more)")

@@ -51,6 +51,15 @@ def test_the_form_is_ready_again_and_says_what_was_found(cells: Any) -> None:
     assert cells.widget.bar.value() == cells.widget.bar.maximum()
 
 
+def test_an_approximate_search_says_so(cells: Any) -> None:
+    cells.widget.form.fields["point_search"].widget.value = "hierarchical"
+    layer = cells.run()
+    assert cells.widget.status.text().startswith("3 masks found")
+    assert cells.widget.status.text().endswith(", approximate.")
+    assert cells.widget.bar.value() == cells.widget.bar.maximum()
+    assert layer.metadata[METADATA_KEY]["parameters_used"]["point_search"] == "hierarchical"
+
+
 def test_a_second_run_gets_a_layer_of_its_own(cells: Any) -> None:
     first, second = cells.run(), cells.run()
     assert first is not second

@@ -18,6 +18,9 @@ from napari_sam_amg.params import AmgParameters, CropLayers
 
 _Column = TypeVar("_Column", Tensor, NDArray[Any])
 
+#: Of the way from a threshold to 1. On 20 training images with 64 x 64 points, halfway finds 98 % of the grid's masks
+#: at IoU .75 with .90 of the decoder's arithmetic, and AP@.5 falls by .001; a quarter gives 95 %, .84 and .007.
+SURE = 0.5
 EDGE_TOLERANCE = 20  # px, the reference's
 EDGE_SHARE = 1 / 32  # of a crop's shorter side
 
@@ -33,6 +36,17 @@ def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArr
     if params.stability_score_thresh == 0:
         return np.ones(len(stability_score), dtype=bool)
     return stability_score >= params.stability_score_thresh
+
+
+def sure(candidates: Candidates, params: AmgParameters) -> NDArray[np.bool_]:
+    """The masks of which the model is so sure that nothing more needs to be asked inside them.
+
+    Both scores lie at least halfway between their threshold and 1.
+    """
+    least_iou, least_stability = (
+        threshold + SURE * (1 - threshold) for threshold in (params.pred_iou_thresh, params.stability_score_thresh)
+    )
+    return (candidates.predicted_iou >= least_iou) & (candidates.stability_score >= least_stability)
 
 
 def stability_score(measure: Measure) -> float:

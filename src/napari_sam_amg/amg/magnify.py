@@ -141,7 +141,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
     grid = tuple((float(x), float(y)) for x, y in (points - corner) / crop.size[::-1])
     sure = replace(
         params, points_per_side=None, point_grids=(grid,), crop_layers="all", crop_n_layers=0,
-        pred_iou_thresh=SURE, stability_score_thresh=0.0,
+        point_search="grid", pred_iou_thresh=SURE, stability_score_thresh=0.0,
     )  # fmt: skip
     view = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
     candidates = concatenate([found for _, found in propose(view, model, sure)])

@@ -1,12 +1,16 @@
 """Grids of point prompts."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.params import AmgParameters
+
+#: With ``point_search="hierarchical"``: every 4th point along each side, then every 2nd, then the rest.
+STRIDES = (4, 2, 1)
 
 
 def square_grid(points_per_side: int) -> NDArray[np.float64]:
@@ -41,6 +45,43 @@ def layer_grids(params: AmgParameters) -> list[NDArray[np.float64]]:
             f"{params.crop_n_points_downscale_factor} in each of {params.crop_n_layers} crop layers leaves no point"
         )
     return [square_grid(side) for side in sides]
+
+
+def search_levels(params: AmgParameters) -> list[list[NDArray[np.float64]]]:
+    """The grids of ``layer_grids`` in the parts that are asked one after another: a list for every crop layer.
+
+    Each part is (n, 2) points in 0..1; every point is in one of them. With ``point_search="grid"`` there
+    is one, the grid itself. With "hierarchical" there are three, by ``STRIDES``; of an explicit grid, which
+    has no sides, every 16th point in its order, then every 4th, then the rest. Parts may be empty.
+
+    Source: the coarse grid of "hierarchical segment everything", Shu et al. 2023 (TinySAM, arXiv 2312.13789),
+    which goes from every 4th point to all at once.
+    """
+    grids = layer_grids(params)
+    if params.point_search == "grid":
+        return [[grid] for grid in grids]
+    if params.point_grids is None:
+        ranks = [_ranks((math.isqrt(len(grid)),) * 2, STRIDES) for grid in grids]
+    else:
+        ranks = [_ranks((len(grid),), [stride**2 for stride in STRIDES]) for grid in grids]
+    return [[grid[rank == level] for level in range(len(STRIDES))] for grid, rank in zip(grids, ranks, strict=True)]
+
+
+def _ranks(shape: tuple[int, ...], strides: Sequence[int]) -> NDArray[np.int64]:
+    """In which part each point of an array of points is, row by row; the margins of the first part are equal.
+
+    Each stride is a multiple of the next, so that no part holds points of an earlier one.
+    """
+    ranks = np.empty(shape, np.int64)
+    start = (shape[0] - 1) % strides[0] // 2
+    for level, stride in reversed(list(enumerate(strides))):
+        ranks[(slice(start % stride, None, stride),) * len(shape)] = level
+    return ranks.ravel()
+
+
+def count_point_batches(points: int, batch: int) -> int:
+    """How many batches ``point_batches`` makes of so many points."""
+    return -(-points // batch)
 
 
 def point_batches(crop: CropBox, grid: NDArray[np.float64], batch: int) -> Iterator[NDArray[np.float64]]:

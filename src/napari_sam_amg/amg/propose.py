@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
-from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable
-from napari_sam_amg.amg.masks import Candidates
-from napari_sam_amg.amg.prompts import layer_grids, point_batches
+from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable, sure
+from napari_sam_amg.amg.masks import Candidates, no_candidates
+from napari_sam_amg.amg.prompts import count_point_batches, search_levels
 from napari_sam_amg.amg.upsample import EMPTY, Upsampler, upsampler
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding
@@ -34,21 +35,29 @@ class Keep(Protocol):
 
 
 def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
-    """How many batches of points an image of (height, width) ``size`` takes."""
-    per_layer = [-(-len(grid) // params.points_per_batch) for grid in layer_grids(params)]
+    """How many batches of points an image of (height, width) ``size`` takes, those included that a search may save."""
+    per_layer = [
+        sum(count_point_batches(len(part), params.points_per_batch) for part in parts)
+        for parts in search_levels(params)
+    ]
     return sum(per_layer[crop.layer] for crop in crop_boxes(size, params))
 
 
 def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[tuple[CropBox, Candidates]]:
     """The candidates of every batch of points, after the filters that look at one mask alone.
 
-    ``image``: (H, W, 3) uint8 RGB. Yields once a batch, crops in the order of ``crop_boxes``.
+    ``image``: (H, W, 3) uint8 RGB. Yields ``count_batches`` times, crops in the order of ``crop_boxes``; a batch
+    that is saved, since the masks found so far cover its points, brings none at once.
     """
-    grids = layer_grids(params)
+    levels = search_levels(params)
     for crop in crop_boxes((image.shape[0], image.shape[1]), params):
         embedding = model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
         upsample = None
-        for points in point_batches(crop, grids[crop.layer], params.points_per_batch):
+        coverage = Coverage(crop, model.mask_threshold)
+        for points in coverage.batches(levels[crop.layer], params.points_per_batch):
+            if points is None:
+                yield crop, no_candidates()
+                continue
             decoded = model.decode(embedding, points, lambda iou: confident(iou, params))
             upsample = upsample or _upsampler(decoded, embedding)
             candidates = _measure(decoded, points, crop, upsample, model.mask_threshold, params)
@@ -56,6 +65,7 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
                 candidates.boxes, crop, (image.shape[0], image.shape[1]), edge_tolerance(crop, params.crop_layers)
             )
             candidates = candidates.select(~cut)
+            coverage.add(candidates.select(sure(candidates, params)))
             yield crop, candidates
 
 

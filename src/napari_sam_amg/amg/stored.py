@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.params import AmgParameters
 
-#: Parameters that act on one mask alone: they may be stricter than in the stored run, never weaker.
+#: Parameters that act on one mask alone: they may be stricter than in the stored run, never weaker. They must be
+#: equal if the run was approximate.
 THRESHOLDS = ("pred_iou_thresh", "stability_score_thresh")
 #: Parameters that act after the model, or do not change the masks at all.
 FREE = (
@@ -27,9 +28,18 @@ class StoredCandidates:
         return sum(len(candidates) for candidates in self.crops)
 
     def check(self, params: AmgParameters) -> None:
-        """Raise ``ValueError`` unless the masks for ``params`` follow from what is stored."""
+        """Raise ``ValueError`` unless the masks for ``params`` follow from what is stored.
+
+        After an approximate search they do not for other thresholds: those decide which masks the model is sure
+        of, and so which points it was asked.
+        """
         for spec in dataclasses.fields(params):
             name, value, stored = spec.name, getattr(params, spec.name), getattr(self.params, spec.name)
+            if name in THRESHOLDS and value != stored and self.params.approximate:
+                raise ValueError(
+                    f"{name}={value} differs from {stored}, with which the candidates were stored: it decides which "
+                    f"points point_search={self.params.point_search!r} asks; give {stored}, or run the model again"
+                )
             if name in THRESHOLDS and value < stored:
                 raise ValueError(
                     f"{name}={value} is lower than {stored}, with which the candidates were stored: "

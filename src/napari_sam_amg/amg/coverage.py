@@ -1,0 +1,53 @@
+"""Where no more points need to be asked: under masks of which the model is sure.
+
+Source: "hierarchical segment everything", Shu et al. 2023 (TinySAM, arXiv 2312.13789).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam_amg.amg.crops import CropBox
+from napari_sam_amg.amg.masks import Candidates
+from napari_sam_amg.amg.prompts import count_point_batches, point_batches
+from napari_sam_amg.amg.upsample import EMPTY
+
+
+class Coverage:
+    """The pixels of one crop that masks cover. Nothing is drawn before it is asked for."""
+
+    def __init__(self, crop: CropBox, mask_threshold: float) -> None:
+        self._crop, self._mask_threshold = crop, mask_threshold
+        self._covered = np.zeros(crop.size, dtype=bool)
+        self._waiting: list[Candidates] = []
+
+    def add(self, candidates: Candidates) -> None:
+        """Cover what lies inside these masks of the crop."""
+        self._waiting.append(candidates)
+
+    def batches(self, parts: Sequence[NDArray[np.float64]], batch: int) -> Iterator[NDArray[np.float64] | None]:
+        """The parts of ``search_levels`` as ``point_batches`` in pixels, without points that are covered when
+        their part begins.
+
+        None stands for each batch that is thereby saved, so that their number is known before.
+        """
+        for part in parts:
+            points = self._open(part)
+            yield from [None] * (count_point_batches(len(part), batch) - count_point_batches(len(points), batch))
+            yield from point_batches(self._crop, points, batch)
+
+    def _open(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those of the points (n, 2), (x, y) in 0..1 of the crop, in whose pixel there is no mask."""
+        while self._waiting:
+            self._draw(self._waiting.pop())
+        height, width = self._crop.size
+        column, row = np.minimum(grid * (width, height), (width - 1, height - 1)).astype(np.int64).T
+        return grid[~self._covered[row, column]]
+
+    def _draw(self, candidates: Candidates) -> None:
+        for patch, upsampler in zip(candidates.patches, candidates.upsamplers, strict=True):
+            if patch is not EMPTY:
+                mask = upsampler.pixels(patch, self._mask_threshold)
+                top, left = patch.corner
+                self._covered[top : top + mask.shape[0], left : left + mask.shape[1]] |= mask
