@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam_amg.sam.model import DecodedMasks, resized_shape
+from napari_sam_amg.sam.model import DecodedMasks, one_by_one, resized_shape
 from napari_sam_amg.sam.registry import ModelInfo
 
 BLOB_IOU = (0.7, 0.95, 0.6)  # of the three masks of a point on a blob; the second is the blob itself
@@ -65,6 +65,9 @@ class BlobModel:
         logits = [self._logits(embedding, region[p], m) for p, m in zip(prompt.tolist(), mask.tolist(), strict=True)]
         stacked = torch.as_tensor(np.array(logits, np.float32).reshape(-1, self.low_res, self.low_res))
         return DecodedMasks(prompt, iou[prompt, mask], stacked)
+
+    def decode_batches(self, embedding, batches, keep):
+        return one_by_one(self.decode, embedding, batches, keep)
 
     def _logits(self, embedding, region: int, mask: int) -> np.ndarray:
         if region == 0:

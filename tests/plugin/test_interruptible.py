@@ -60,10 +60,13 @@ def test_decoding_stops_where_scores_are_looked_at() -> None:
         reins.stop()
         return keep_all(iou)
 
-    reined.decode(embedding, POINTS, stop_and_keep)
+    batches = reined.decode_batches(embedding, [POINTS, POINTS], stop_and_keep)
+    assert next(batches)[0] is POINTS
     with pytest.raises(Interrupted):
-        reined.decode(embedding, POINTS, keep_all)
-    assert model.decoded == len(POINTS)
+        next(batches)
+    with pytest.raises(Interrupted):
+        reined.decode_batches(embedding, [POINTS], keep_all)
+    assert model.decoded == 2 * len(POINTS)  # the second was asked, and not drawn
 
 
 def test_a_held_worker_waits_until_it_is_let_go() -> None:

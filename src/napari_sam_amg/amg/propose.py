@@ -1,6 +1,6 @@
 """Phase 1: ask the model for candidates, one crop after another, one batch of points after another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.amg.prompts import count_point_batches, search_levels
 from napari_sam_amg.amg.upsample import EMPTY, Upsampler, upsampler
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding
+from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
 from napari_sam_amg.sam.registry import ModelInfo
 
 
@@ -27,11 +27,9 @@ class Model(Protocol):
 
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding: ...
 
-    def decode(self, embedding: ImageEmbedding, points: NDArray[np.float64], keep: "Keep") -> DecodedMasks: ...
-
-
-class Keep(Protocol):
-    def __call__(self, predicted_iou: Tensor, /) -> Tensor: ...
+    def decode_batches(
+        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
+    ) -> Iterator[Decoded]: ...
 
 
 def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
@@ -54,11 +52,11 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
         embedding = model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
         upsample = None
         coverage = Coverage(crop, model.mask_threshold)
-        for points in coverage.batches(levels[crop.layer], params.points_per_batch):
-            if points is None:
+        batches = coverage.batches(levels[crop.layer], params.points_per_batch)
+        for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
+            if points is None or decoded is None:
                 yield crop, no_candidates()
                 continue
-            decoded = model.decode(embedding, points, lambda iou: confident(iou, params))
             upsample = upsample or _upsampler(decoded, embedding)
             candidates = _measure(decoded, points, crop, upsample, model.mask_threshold, params)
             cut = cut_by_crop(
@@ -96,7 +94,7 @@ def _measure(
         boxes=boxes + np.tile(shift, 2),
         predicted_iou=_to_numpy(decoded.predicted_iou),
         stability_score=np.array([stability_score(measure) for measure in measures], np.float32),
-        points=points[decoded.prompt_index.cpu().numpy()] + shift,
+        points=points[decoded.prompt_index.numpy()] + shift,
         crop_boxes=np.tile(np.array(crop.xyxy, np.int64), (rows, 1)),
         patches=[patch if measure.box else EMPTY for patch, measure in zip(patches, measures, strict=True)],
         upsamplers=[upsample] * rows,
@@ -105,5 +103,5 @@ def _measure(
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:
-    values: NDArray[np.float32] = tensor.to(torch.float32).cpu().numpy()
+    values: NDArray[np.float32] = tensor.to(torch.float32).numpy()
     return values

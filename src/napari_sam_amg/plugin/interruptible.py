@@ -5,6 +5,7 @@ the image encoder (a minute for ViT-H) and between the few points that the decod
 """
 
 import threading
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_sam_amg.amg.propose import Keep, Model
-    from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding
+    from napari_sam_amg.amg.propose import Model
+    from napari_sam_amg.sam.model import Decoded, ImageEmbedding, Keep, Points
 
 
 LONGEST_WAIT = 2.0  # s; a main thread that forgets to let go must not stop a run
@@ -70,13 +71,15 @@ class InterruptibleModel:
             for hook in hooks:
                 hook.remove()
 
-    def decode(self, embedding: "ImageEmbedding", points: NDArray[np.float64], keep: "Keep") -> "DecodedMasks":
+    def decode_batches(
+        self, embedding: "ImageEmbedding", batches: "Iterable[Points | None]", keep: "Keep"
+    ) -> "Iterator[Decoded]":
         def look_and_keep(predicted_iou: "Tensor", /) -> "Tensor":
             self._look()
             return keep(predicted_iou)
 
         self._look()
-        return self._model.decode(embedding, points, look_and_keep)
+        return self._model.decode_batches(embedding, batches, look_and_keep)
 
     def _look(self, *_: Any) -> None:
         """As a hook it is given the layer and what goes into it."""

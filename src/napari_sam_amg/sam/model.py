@@ -1,8 +1,9 @@
 """One SAM model: an image becomes an embedding, points become masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import resize, to_pil_image
 
 from napari_sam_amg.sam.config import SamConfig
-from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder
+from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
+from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
 from napari_sam_amg.sam.precision import Precision, choose_type, convert
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.registry import ModelInfo
@@ -42,11 +44,16 @@ class ImageEmbedding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedMasks:
-    """M masks that survived the predicted-IoU filter, in prompt order."""
+    """M masks that survived the predicted-IoU filter, in prompt order; on the host."""
 
     prompt_index: Tensor  # (M,) int64, row of the points that were decoded
     predicted_iou: Tensor  # (M,)
     low_res_logits: Tensor  # (M, s, s), over the padded square input
+
+
+Points = NDArray[np.float64]
+Keep = Callable[[Tensor], Tensor]
+Decoded = tuple[Points | None, DecodedMasks | None]  # of a batch of points, or None twice for one that is not asked
 
 
 def resized_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
@@ -142,37 +149,98 @@ class Sam(nn.Module):
         side = self.mask_decoder.prepare(values, self.prompt_encoder.get_dense_pe()[0], dense, self.dtype)
         return ImageEmbedding(side, input_size, (image.shape[0], image.shape[1]), self.config.img_size)
 
-    @torch.inference_mode()
-    def decode(
-        self, embedding: ImageEmbedding, points: NDArray[np.float64], keep: Callable[[Tensor], Tensor]
-    ) -> DecodedMasks:
+    def decode(self, embedding: ImageEmbedding, points: Points, keep: Keep) -> DecodedMasks:
         """Masks for (P, 2) foreground points (x, y) in pixels of the original image.
 
         Each point gives three masks (SAM's multimask output). ``keep`` maps their predicted IoUs
-        (P, 3) to the booleans of those worth drawing.
+        (P, 3), on the host, to the booleans of those worth drawing.
         """
-        scale = np.array(embedding.input_size[::-1]) / np.array(embedding.original_size[::-1])
-        prompts = torch.as_tensor((points * scale).astype(np.float32), device=self.device)  # MPS has no float64
         with self._scratch() as scratch:
-            chunks = [self._decode(embedding.side, chunk, keep, scratch) for chunk in prompts.split(self.micro_batch)]
-        starts = range(0, len(prompts), self.micro_batch)
-        return DecodedMasks(
-            prompt_index=torch.cat([c.prompt_index + start for c, start in zip(chunks, starts, strict=True)]),
-            predicted_iou=torch.cat([c.predicted_iou for c in chunks]),
-            low_res_logits=torch.cat([c.low_res_logits for c in chunks]),
-        )
+            drawn = [
+                self._draw(self._read(embedding, chunk, scratch), keep)
+                for chunk in self._micro_batches(embedding, points)
+            ]
+        return self._join(drawn)
+
+    def decode_batches(
+        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
+    ) -> Iterator[Decoded]:
+        """``decode`` for one batch of points after another, with the points; None for None.
+
+        On CUDA a batch is begun before the one before it is awaited, so batches are taken one ahead.
+        """
+        if self.device.type == "cuda":
+            yield from self._decode_ahead(embedding, batches, keep)
+        else:
+            yield from one_by_one(self.decode, embedding, batches, keep)
+
+    def _decode_ahead(
+        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
+    ) -> Iterator[Decoded]:
+        def begin(points: Points | None) -> list[_Read]:
+            chunks = () if points is None else self._micro_batches(embedding, points)
+            return [self._read(embedding, chunk, None) for chunk in chunks]
+
+        for points, read in one_ahead(batches, begin):
+            yield (None, None) if points is None else (points, self._join([self._draw(one, keep) for one in read]))
+
+    def _micro_batches(self, embedding: ImageEmbedding, points: Points) -> tuple[Tensor, ...]:
+        """The points (P, 2) in pixels of the model's input, as many at a time as suit the device."""
+        scale = np.array(embedding.input_size[::-1]) / np.array(embedding.original_size[::-1])
+        prompts = to_device(torch.from_numpy((points * scale).astype(np.float32)), self.device)  # MPS has no float64
+        return prompts.split(self.micro_batch)
 
     def _scratch(self) -> AbstractContextManager[Scratch | None]:
         """On a GPU torch itself keeps memory to use it again."""
         return self._scratch_pool.borrow() if self.device.type == "cpu" else nullcontext()
 
-    def _decode(
-        self, side: DecoderSide, points: Tensor, keep: Callable[[Tensor], Tensor], scratch: Scratch | None
-    ) -> DecodedMasks:
+    @torch.inference_mode()
+    def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
         labels = torch.ones(len(points), 1, dtype=torch.int64, device=points.device)
         sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
-        reading = self.mask_decoder.read(side, sparse, scratch)
-        iou = reading.predicted_iou[:, 1:]  # mask 0 is the single-mask output, unused with multimask
+        reading = self.mask_decoder.read(embedding.side, sparse, scratch)
+        # mask 0 is the single-mask output, unused with multimask
+        return _Read(reading, Handover(reading.predicted_iou[:, 1:]))
+
+    @torch.inference_mode()
+    def _draw(self, read: "_Read", keep: Keep) -> "_Drawn":
+        iou = read.predicted_iou.wait()
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
-        logits = self.mask_decoder.draw(reading, prompt_index, mask_index + 1)
-        return DecodedMasks(prompt_index, iou[prompt_index, mask_index], logits)
+        chosen = to_device(prompt_index, self.device), to_device(mask_index + 1, self.device)
+        logits = self.mask_decoder.draw(read.reading, *chosen)
+        return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], Handover(logits))
+
+    @staticmethod
+    def _join(drawn: "list[_Drawn]") -> DecodedMasks:
+        starts = np.cumsum([0, *(one.prompts for one in drawn)]).tolist()
+        return DecodedMasks(
+            prompt_index=torch.cat([one.prompt_index + start for one, start in zip(drawn, starts[:-1], strict=True)]),
+            predicted_iou=torch.cat([one.predicted_iou for one in drawn]),
+            low_res_logits=torch.cat([one.low_res_logits.wait() for one in drawn]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """A micro-batch that was read; its predicted IoUs are on their way to the host."""
+
+    reading: Reading
+    predicted_iou: Handover  # (P, 3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """A micro-batch whose masks were drawn; they are on their way to the host."""
+
+    prompts: int
+    prompt_index: Tensor  # (M,) within the micro-batch
+    predicted_iou: Tensor  # (M,)
+    low_res_logits: Handover  # (M, s, s)
+
+
+def one_by_one(
+    decode: Callable[[Any, Points, Keep], DecodedMasks], embedding: Any, batches: Iterable[Points | None], keep: Keep
+) -> Iterator[Decoded]:
+    """``decode_batches`` of a model whose ``decode`` leaves nothing to wait for."""
+    for points in batches:
+        yield (None, None) if points is None else (points, decode(embedding, points, keep))
