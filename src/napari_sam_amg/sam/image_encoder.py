@@ -1,24 +1,20 @@
 """SAM's image encoder: a vision transformer that attends inside windows, and globally in four blocks.
 
 Source: ``segment_anything.modeling.image_encoder.ImageEncoderViT``; same state-dict keys, same
-result. Here a global block is one window as large as the image, and the relative positions enter
-as an additive mask, made for a few rows of queries at a time: whole, it would be 805 MB for vit_b.
+result. Here a global block is one window as large as the image.
 """
 
 from collections.abc import Collection
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam_amg.sam.attention import MLPBlock
-from napari_sam_amg.sam.layers import LayerNorm2d
-from napari_sam_amg.sam.windows import join_windows, split_windows
-
-#: Values of the position bias made at once. Measured on 2 CPU cores, vit_b: 16 MB pieces are as fast
-#: as larger ones or faster (they stay in memory that malloc reuses); a GPU wants fewer, larger calls.
-CPU_BIAS_VALUES = 2**22
-GPU_BIAS_VALUES = 2**25
+from napari_sam_amg.sam.layers import LayerNorm2d, gelu_, linear
+from napari_sam_amg.sam.relative_attention import attend
+from napari_sam_amg.sam.scratch import Scratch, out, scratch_for
+from napari_sam_amg.sam.windows import map_windows, pad_windows
 
 
 class PatchEmbed(nn.Module):
@@ -29,8 +25,8 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.proj(x)
-        return out.permute(0, 2, 3, 1)
+        tokens: Tensor = self.proj(x)
+        return tokens.permute(0, 2, 3, 1)
 
 
 class Attention(nn.Module):
@@ -48,54 +44,27 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, dim // num_heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, dim // num_heads))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C).
+    def forward(self, x: Tensor, scratch: Scratch | None = None) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        attended = map_windows(x, self.side, partial(self._attend, scratch=scratch))
+        return linear(attended, self.proj, scratch, "branch")
 
-        Padding of the last windows takes part as in the reference: a zero token, whose projection
+    def _attend(self, x: Tensor, scratch: Scratch | None) -> Tensor:
+        """Windows (n, r, c, C) -> the same, before they are projected.
+
+        Padding of the last windows is attended to as in the reference: a zero token, whose projection
         is the bias. So the projection itself need not see the padding.
         """
-        windows = split_windows(F.linear(x, self.qkv.weight), self.side) + self.qkv.bias
-        qkv = windows.flatten(1, 2).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        step = max(1, self._bias_values(x) // (self.num_heads * self.side**4))  # windows at once
-        out = torch.cat([self._attend(*part.unbind()) for part in qkv.split(step, dim=1)])
-        out = out.transpose(1, 2).flatten(2).unflatten(1, (self.side, self.side))
-        projected: Tensor = self.proj(join_windows(out, (x.shape[1], x.shape[2])))
-        return projected
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention of n windows, some rows of queries at a time: three (n, h, side**2, d) -> the same."""
-        grid = q.unflatten(2, (self.side, self.side))  # (n, h, row, column, d)
-        by_row = torch.einsum("nhrcd,rdk->nhrck", grid, _by_distance(self.rel_pos_h, self.side))
-        by_column = torch.einsum("nhrcd,cdk->nhrck", grid, _by_distance(self.rel_pos_w, self.side))
-        step = max(1, self._bias_values(q) // (q.shape[0] * self.num_heads * self.side**3))  # rows at once
-        out = q.new_empty(grid.shape)  # filled in place: small results kept between large pieces fragment the heap
-        for start in range(0, self.side, step):
-            rows = slice(start, start + step)
-            out[:, :, rows] = _attend_rows(grid[:, :, rows], k, v, by_row[:, :, rows], by_column[:, :, rows])
-        return out.flatten(2, 3)
-
-    @staticmethod
-    def _bias_values(x: Tensor) -> int:
-        few_pieces = x.device.type != "cpu" or torch.compiler.is_compiling()  # every piece is a node of a graph
-        return GPU_BIAS_VALUES if few_pieces else CPU_BIAS_VALUES
+        qkv, channels = linear(x, self.qkv, scratch, "wide"), x.shape[-1]
+        padding = self.qkv.bias[channels:]
+        k, v = pad_windows(qkv[..., channels:], self.side, padding).chunk(2, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).movedim(-2, 1) for part in (qkv[..., :channels], k, v))
+        return attend(q, k, v, self.rel_pos_h, self.rel_pos_w, scratch)
 
 
-def _by_distance(table: Tensor, side: int) -> Tensor:
-    """Vectors by distance (2 * side - 1, d) -> by query and key (side, d, side).
-
-    Entry [q, :, k] is ``table[q - k + side - 1]``: a sliding window over the table, read backwards.
-    """
-    return table.unfold(0, side, 1).flip(-1)
-
-
-def _attend_rows(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-    """Attention of r rows of queries: (n, h, r, side, d) -> the same.
-
-    ``by_row``, ``by_column``: what the key's row or column adds to a score (n, h, r, side, side).
-    """
-    bias = by_row[..., :, None] + by_column[..., None, :]  # (n, h, r, side, key row, key column)
-    out = F.scaled_dot_product_attention(q.flatten(2, 3), k, v, attn_mask=bias.flatten(4).flatten(2, 3))
-    return out.reshape(q.shape)
+class Mlp(MLPBlock):
+    def forward(self, x: Tensor, scratch: Scratch | None = None) -> Tensor:
+        return linear(gelu_(linear(x, self.lin1, scratch, "wide")), self.lin2, scratch, "branch")
 
 
 class Block(nn.Module):
@@ -104,12 +73,13 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, num_heads, side)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = MLPBlock(dim, 4 * dim)
+        self.mlp = Mlp(dim, 4 * dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
+    def forward(self, x: Tensor, scratch: Scratch | None = None) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C), in the scratch's memory "tokens", where ``x`` may lie already."""
+        memory = out(scratch, "tokens", tuple(x.shape), x)
+        x = torch.add(x, self.attn(self.norm1(x), scratch), out=memory)
+        return torch.add(x, self.mlp(self.norm2(x), scratch), out=memory)
 
 
 class ImageEncoderViT(nn.Module):
@@ -141,10 +111,11 @@ class ImageEncoderViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x) + self.pos_embed
+        scratch = scratch_for(x)
         for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.neck(x.permute(0, 3, 1, 2))
-        return out
+            x = block(x, scratch)
+        embedding: Tensor = self.neck(x.permute(0, 3, 1, 2))
+        return embedding
 
 
 def make_neck(in_chans: int, out_chans: int) -> nn.Sequential:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_sam_amg.sam.scratch import Scratch
+
 
 class LayerNorm2d(nn.Module):
     """Layer norm over the channels of an (B, C, H, W) tensor.
@@ -26,6 +28,22 @@ class LayerNorm2d(nn.Module):
 def norm_last(x: Tensor, norm: LayerNorm2d | nn.LayerNorm) -> Tensor:
     """A layer norm over the last axis of a tensor, of whichever type: its kernel sums in float32."""
     return F.layer_norm(x, (x.shape[-1],), norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
+
+
+def linear(x: Tensor, layer: nn.Linear, scratch: Scratch | None, name: str) -> Tensor:
+    """``layer(x)``, (..., a) -> (..., b), in the scratch's memory of this name if there is a scratch."""
+    if scratch is None:
+        out: Tensor = layer(x)
+        return out
+    out = scratch.take(name, (*x.shape[:-1], layer.out_features), x)
+    torch.addmm(layer.bias, x.flatten(0, -2), layer.weight.t(), out=out.flatten(0, -2))
+    return out
+
+
+def gelu_(x: Tensor) -> Tensor:
+    """GELU in place: on a CPU new memory for the result costs several times what the function does."""
+    out: Tensor = torch.ops.aten.gelu_(x)
+    return out
 
 
 class MLP(nn.Module):

@@ -48,3 +48,13 @@ class ScratchPool:
 def out(scratch: Scratch | None, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
     """What to give an operation as ``out``: None, for new memory, without scratch."""
     return None if scratch is None else scratch.take(name, shape, like)
+
+
+def calls_are_cheap(x: Tensor) -> bool:
+    """Whether to compute on pieces that stay in the cache: not on a GPU, nor in a graph, where each call is a node."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def scratch_for(x: Tensor) -> Scratch | None:
+    """For what is computed from ``x``; none where torch keeps memory itself, or keeps results for gradients."""
+    return Scratch() if calls_are_cheap(x) and not torch.is_grad_enabled() else None
