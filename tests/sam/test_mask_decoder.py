@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_sam_amg.sam.mask_decoder import MaskDecoder
+from napari_sam_amg.sam.scratch import Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
 
 GRID = (5, 7)
@@ -39,6 +40,21 @@ def test_every_mask_equals_reference(randomize: Any, dim: int, heads: int, mlp_d
     prompt_index, mask_index = torch.ones_like(predicted_iou).nonzero(as_tuple=True)
     drawn = ours.draw(reading, prompt_index, mask_index)
     torch.testing.assert_close(drawn.view_as(masks), masks, rtol=1e-4, atol=1e-5)
+
+
+def test_sharp_attention_equals_reference(randomize: Any) -> None:
+    """Scores far apart, as of a trained model: most weights are below the smallest normal number."""
+    ours, theirs = pair(randomize, 64, 4, 32)
+    for decoder in (ours, theirs):
+        for name, weight in decoder.named_parameters():
+            if "cross_attn" in name and ("q_proj" in name or "k_proj" in name):
+                weight.mul_(10)
+    image, positions, dense, sparse = inputs(64)
+    masks, predicted_iou = theirs.predict_masks(image[None], positions[None], sparse, dense.expand(PROMPTS, 64, *GRID))
+    with torch.inference_mode():
+        reading = ours.read(ours.prepare(image, positions, dense), sparse, Scratch())
+        torch.testing.assert_close(reading.predicted_iou, predicted_iou, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours.draw_all(reading), masks, rtol=1e-4, atol=1e-3)
 
 
 def test_draws_only_what_is_asked(randomize: Any) -> None:

@@ -99,7 +99,7 @@ def test_every_tensor_follows_the_model_to_its_device(config, monkeypatch):
         side = model.embed(IMAGE).side
         model.mask_decoder.read(side, torch.empty(2, 2, config.embed_dim, device="meta"))
     level = side.transformer.levels[1]
-    tensors = (side.upscaled, level.read_key, level.read_value, level.write_query, level.written[0].projection)
+    tensors = (side.upscaling.shared, level.read_key, level.read_value, level.write_query, level.written[0])
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert torch.float64 not in seen.types
 

@@ -78,7 +78,7 @@ def test_interrupted_run_ends_with_the_same_weights(optimizer: str, examples: li
 
 
 def test_training_lowers_the_loss_of_a_batch(examples: list[Example]) -> None:
-    recipe = Recipe(steps=12, warmup=1, decay=1, batch=2, crop=64, points=4, lr=3e-3)
+    recipe = Recipe(steps=12, warmup=1, decay=1, batch=2, crop=64, points=4, lr=3e-3, partly_labelled=())
     state = new_state(CONFIG, recipe)
     state.model.train()
     samples = next(stream_batches(examples, recipe, CONFIG.img_size, 0))

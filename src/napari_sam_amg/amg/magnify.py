@@ -27,10 +27,10 @@ GRID = 8  # the field is divided into GRID x GRID cells
 SPOTS = 8  # cells that are tried
 POINTS = 3  # along each side of a tried cell
 SURE = 0.4  # predicted IoU of the masks that count
-VERY_SURE = 0.65
+VERY_SURE = 0.7
 ENOUGH = 3  # masks that must count
-THICK = 0.04  # of the crop's longer side: the median thickness that a layer should reach,
-ALMOST = 0.028  # or this, if the model is very sure of its masks
+THICK = 0.06  # of the crop's longer side: the median thickness that a layer should reach,
+ALMOST = 0.036  # or this, if the model is very sure of its masks
 
 Points = NDArray[np.float64]
 

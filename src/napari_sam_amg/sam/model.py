@@ -206,8 +206,7 @@ class Sam(nn.Module):
     def _draw(self, read: "_Read", keep: Keep) -> "_Drawn":
         iou = read.predicted_iou.wait()
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
-        chosen = to_device(prompt_index, self.device), to_device(mask_index + 1, self.device)
-        logits = self.mask_decoder.draw(read.reading, *chosen)
+        logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index + 1)
         return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], Handover(logits))
 
     @staticmethod

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_sam_amg.sam.attention import Attention, MLPBlock
-from napari_sam_amg.sam.image_tokens import ImageTokens, Level, LevelBuilder, read, write
+from napari_sam_amg.sam.image_levels import Level, LevelBuilder
+from napari_sam_amg.sam.image_tokens import ImageTokens, read, write
 from napari_sam_amg.sam.scratch import Scratch
 
 
@@ -21,7 +22,7 @@ class ImageSide:
     """Everything in the transformer that depends on the image and not on the prompts."""
 
     levels: tuple[Level, ...]  # before each layer, and after the last
-    last: Tensor  # (N, C) float32: shared part of the image tokens after the last layer, with its gain
+    last: Tensor  # (N, C) float32: base of the image tokens after the last layer
     grid_size: tuple[int, int]  # (rows, columns), N = rows * columns
 
 
@@ -41,7 +42,13 @@ class TwoWayAttentionBlock(nn.Module):
         self.skip_first_layer_pe = skip_first_layer_pe
 
     def forward(
-        self, queries: Tensor, query_pe: Tensor, keys: ImageTokens, level: Level, above: Level
+        self,
+        queries: Tensor,
+        query_pe: Tensor,
+        keys: ImageTokens | None,
+        level: Level,
+        above: Level,
+        scratch: Scratch | None,
     ) -> tuple[Tensor, ImageTokens]:
         """(P, T, C) tokens, their encoding, and the image tokens at ``level`` -> tokens, and those ``above``."""
         if self.skip_first_layer_pe:
@@ -50,10 +57,10 @@ class TwoWayAttentionBlock(nn.Module):
             q = queries + query_pe
             queries = queries + self.self_attn(q, q, queries)
         queries = self.norm1(queries)
-        queries = self.norm2(queries + read(keys, level, self.cross_attn_token_to_image, queries + query_pe))
+        queries = self.norm2(queries + read(keys, level, self.cross_attn_token_to_image, queries + query_pe, scratch))
         queries = self.norm3(queries + self.mlp(queries))
         attention = self.cross_attn_image_to_token
-        return queries, write(keys, level, above, attention, self.norm4, queries + query_pe, queries)
+        return queries, write(keys, level, above, attention, self.norm4, queries + query_pe, queries, scratch)
 
 
 class TwoWayTransformer(nn.Module):
@@ -84,15 +91,19 @@ class TwoWayTransformer(nn.Module):
             levels.append(builder.describe(block.cross_attn_token_to_image, block.cross_attn_image_to_token))
             builder.climb(block.cross_attn_image_to_token, block.norm4)
         levels.append(builder.describe(self.final_attn_token_to_image, None))
-        return ImageSide(tuple(levels), builder.base * builder.gain, (image.shape[1], image.shape[2]))
+        return ImageSide(tuple(levels), builder.base, (image.shape[1], image.shape[2]))
 
     def _blocks(self) -> list[TwoWayAttentionBlock]:
         return [cast(TwoWayAttentionBlock, layer) for layer in self.layers]
 
-    def forward(self, side: ImageSide, tokens: Tensor, scratch: Scratch | None = None) -> tuple[Tensor, ImageTokens]:
-        """(P, T, C) tokens -> tokens (P, T, C), and the image tokens after all layers."""
-        queries, keys = tokens, ImageTokens(None, (), scratch)
+    def forward(
+        self, side: ImageSide, tokens: Tensor, outputs: int, scratch: Scratch | None = None
+    ) -> tuple[Tensor, ImageTokens]:
+        """(P, T, C) tokens -> the first ``outputs`` of them, and the image tokens, after all layers."""
+        queries, image = tokens, None
         for block, level, above in zip(self._blocks(), side.levels[:-1], side.levels[1:], strict=True):
-            queries, keys = block(queries, tokens, keys, level, above)
-        found = read(keys, side.levels[-1], self.final_attn_token_to_image, queries + tokens)
-        return self.norm_final_attn(queries + found), keys
+            queries, image = block(queries, tokens, image, level, above, scratch)
+        assert image is not None
+        asking, attention = queries[:, :outputs], self.final_attn_token_to_image
+        found = read(image, side.levels[-1], attention, asking + tokens[:, :outputs], scratch)
+        return self.norm_final_attn(asking + found), image
