@@ -42,19 +42,27 @@ def test_every_mask_equals_reference(randomize: Any, dim: int, heads: int, mlp_d
     torch.testing.assert_close(drawn.view_as(masks), masks, rtol=1e-4, atol=1e-5)
 
 
-def test_sharp_attention_equals_reference(randomize: Any) -> None:
-    """Scores far apart, as of a trained model: most weights are below the smallest normal number."""
+@pytest.mark.parametrize("seed", range(5))
+def test_sharp_attention_is_as_exact_as_the_references(randomize: Any, seed: int) -> None:
+    """Scores far apart, as of a trained model: most weights are below the smallest normal number.
+
+    A small error of such a score is a large one of the result, so both are compared with double precision.
+    """
     ours, theirs = pair(randomize, 64, 4, 32)
     for decoder in (ours, theirs):
         for name, weight in decoder.named_parameters():
             if "cross_attn" in name and ("q_proj" in name or "k_proj" in name):
                 weight.mul_(10)
+    torch.manual_seed(seed)
     image, positions, dense, sparse = inputs(64)
-    masks, predicted_iou = theirs.predict_masks(image[None], positions[None], sparse, dense.expand(PROMPTS, 64, *GRID))
+    asked = (image[None], positions[None], sparse, dense.expand(PROMPTS, 64, *GRID))
     with torch.inference_mode():
         reading = ours.read(ours.prepare(image, positions, dense), sparse, Scratch())
-        torch.testing.assert_close(reading.predicted_iou, predicted_iou, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(ours.draw_all(reading), masks, rtol=1e-4, atol=1e-3)
+        found = (ours.draw_all(reading), reading.predicted_iou)
+        single = theirs.predict_masks(*asked)
+        truth = theirs.double().predict_masks(*(part.double() for part in asked))
+    for one, other, true in zip(found, single, truth, strict=True):
+        assert (one - true).abs().max() <= 10 * (other - true).abs().max() + 1e-6
 
 
 def test_draws_only_what_is_asked(randomize: Any) -> None:

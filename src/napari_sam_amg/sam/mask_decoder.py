@@ -105,7 +105,7 @@ class MaskDecoder(nn.Module):
         weights = self._hypernetworks(reading.mask_tokens[to_device(prompts, device)])
         tokens_at_once = CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE
         at_once, bounds = max(1, tokens_at_once // (rows * columns)), [0, *counts.cumsum(0).tolist()]
-        drawn = [weights.new_empty(0, 4 * rows, 4 * columns)]
+        logits = reading.side.upscaling.shared.new_empty(len(prompt_index), rows, 4, 4 * columns)
         for start in range(0, len(prompts), at_once):
             some = slice(start, min(start + at_once, len(prompts)))
             theirs = slice(bounds[some.start], bounds[some.stop])
@@ -113,22 +113,18 @@ class MaskDecoder(nn.Module):
             tokens = reading.image_tokens.of(prompts[some])
             planes = reading.side.upscaling.draw(tokens, weights[some, to_device(masks, device)], reading.scratch)
             pairs = to_device((position[theirs] - start) * len(masks) + column, device)
-            drawn.append(_as_images([plane.flatten(0, 1)[pairs] for plane in planes], rows))
-        return torch.cat(drawn)
+            for row, plane in enumerate(planes):
+                logits[theirs, :, row] = plane.flatten(0, 1)[pairs].unflatten(1, (rows, -1))
+        return logits.flatten(1, 2)
 
     def draw_all(self, reading: Reading) -> Tensor:
         """Low-resolution logits of every mask of every prompt: (P, masks, 4 * rows, 4 * columns)."""
         weights = self._hypernetworks(reading.mask_tokens)
         planes = reading.side.upscaling.draw(reading.image_tokens, weights, reading.scratch)
-        images = _as_images([plane.flatten(0, 1) for plane in planes], reading.side.transformer.grid_size[0])
-        return images.unflatten(0, (-1, self.num_mask_tokens))
+        rows = [plane.unflatten(2, (reading.side.transformer.grid_size[0], -1)) for plane in planes]
+        return torch.stack(rows, dim=3).flatten(2, 3)
 
     def _hypernetworks(self, mask_tokens: Tensor) -> Tensor:
         """What each mask weighs the upscaled channels with: (P, masks, C) -> (P, masks, C / 8)."""
         networks = enumerate(self.output_hypernetworks_mlps)
         return torch.stack([network(mask_tokens[:, index]) for index, network in networks], dim=1)
-
-
-def _as_images(planes: list[Tensor], rows: int) -> Tensor:
-    """Four (M, N * 4), a row of pixels in the blocks of all image tokens each -> (M, 4 * rows, 4 * columns)."""
-    return torch.stack([plane.unflatten(1, (rows, -1)) for plane in planes], dim=2).flatten(1, 2)
