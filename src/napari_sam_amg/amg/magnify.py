@@ -29,7 +29,9 @@ POINTS = 3  # along each side of a tried cell
 SURE = 0.4  # predicted IoU of the masks that count
 VERY_SURE = 0.7
 ENOUGH = 3  # masks that must count
-THICK = 0.06  # of the crop's longer side: the median thickness that a layer should reach,
+#: Of the crop's longer side: the median thickness that a layer should reach. The last step, from layer 2 to 3, is
+#: nearly twofold, and pays for the thinnest objects alone,
+THICK = (0.06, 0.06, 0.035, 0.035)
 ALMOST = 0.036  # or this, if the model is very sure of its masks
 
 Points = NDArray[np.float64]
@@ -60,12 +62,11 @@ class Trial:
     thickness: NDArray[np.float64]  # (n,) diameter of the largest circle in it, as a share of the crop's longer side
     side: int  # the crop's longer side, px
 
-    @property
-    def suits(self) -> bool:
+    def suits(self, layer: int) -> bool:
         if len(self.thickness) < ENOUGH:
             return False
         thickness = np.median(self.thickness)
-        return bool(thickness >= THICK or (thickness >= ALMOST and self.predicted_iou.mean() >= VERY_SURE))
+        return bool(thickness >= THICK[layer] or (thickness >= ALMOST and self.predicted_iou.mean() >= VERY_SURE))
 
 
 def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> int:
@@ -81,14 +82,15 @@ def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) ->
         if layer and min(crops[0].size) < SMALLEST_CROP:
             break
         trial = try_layer(image, model, params, crops, spots)
-        if trial.suits:
+        if trial.suits(layer):
             return layer
         trials.append(trial)
     most = max(trials, key=lambda trial: len(trial.thickness))
     if not len(most.thickness):
         return 0
     thickness = float(np.median(most.thickness)) * most.side
-    return next((layer for layer, trial in enumerate(trials) if thickness / trial.side >= THICK), len(trials) - 1)
+    thick = (layer for layer, trial in enumerate(trials) if thickness / trial.side >= THICK[layer])
+    return next(thick, len(trials) - 1)
 
 
 def trial_spots(image: NDArray[np.uint8]) -> list[Points]:
