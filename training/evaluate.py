@@ -11,16 +11,17 @@ import torch
 
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.evaluation.scores import Score, evaluate_labels, pool_scores
+from napari_sam_amg.evaluation.scores import Calibration, Score, evaluate_labels, pool_calibrations, pool_scores
 from napari_sam_amg.params import AmgParameters, parameter_type
 from napari_sam_amg.run import PlaneResult, segment_planes
 from napari_sam_amg.sam.checkpoint import load_model
 from training.baseline import otsu_watershed
 from training.dataset import Example, find_datasets, find_pairs, read_example
+from training.rating import rate_all_masks
 
 COLUMNS = (
     "data set (images, objects)", "AP.5", "AP.75", "mean AP", "F1", "matched IoU", "r(IoU)", "IoU error",
-    "Otsu AP.5", "Otsu AP.75", "s/image",
+    "Otsu AP.5", "Otsu AP.75", "s/image", "r(IoU), all masks", "IoU error, all masks",
 )  # fmt: skip
 HEADER = f"| {' | '.join(COLUMNS)} |"
 RULE = "| --- " * len(COLUMNS) + "|"
@@ -34,6 +35,7 @@ class Outcome:
     ours: Score
     otsu: Score
     seconds: float
+    all_masks: Calibration | None = None  # of every mask that the model made, if asked for
 
 
 def read_some(data: Path, split: str, dataset: str, limit: int | None) -> Iterator[Example]:
@@ -58,16 +60,17 @@ def score_result(example: Example, result: PlaneResult) -> Score:
     return evaluate_labels(example.labels, result.labels, predicted_iou)
 
 
-def evaluate_example(example: Example, model: Model, params: AmgParameters) -> Outcome:
+def evaluate_example(example: Example, model: Model, params: AmgParameters, all_masks: bool = False) -> Outcome:
     started = time.monotonic()
     result = segment(example, model, params)
     seconds = time.monotonic() - started
     otsu = evaluate_labels(example.labels, otsu_watershed(example.image))
-    return Outcome(example.name, score_result(example, result), otsu, seconds)
+    rated = rate_all_masks(example, model, result.params) if all_masks else None
+    return Outcome(example.name, score_result(example, result), otsu, seconds, rated)
 
 
 def table_row(dataset: str, outcomes: list[Outcome]) -> str:
-    """Pooled over the objects of all images; "nan" where a figure is undefined."""
+    """Pooled over the objects of all images; "nan" where a figure is undefined or was not asked for."""
     ours, otsu = pool_scores(o.ours for o in outcomes), pool_scores(o.otsu for o in outcomes)
     assert ours.calibration is not None
     figures = (
@@ -75,8 +78,12 @@ def table_row(dataset: str, outcomes: list[Outcome]) -> str:
         ours.calibration.correlation, ours.calibration.mean_error, otsu.ap(0.5), otsu.ap(0.75),
     )  # fmt: skip
     seconds = sum(o.seconds for o in outcomes) / len(outcomes)
+    rated = pool_calibrations(o.all_masks for o in outcomes) or Calibration((), ())
     cells = " | ".join(f"{figure:.3f}" for figure in figures)
-    return f"| {dataset} ({len(outcomes)}, {ours.true_objects}) | {cells} | {seconds:.1f} |"
+    return (
+        f"| {dataset} ({len(outcomes)}, {ours.true_objects}) | {cells} | {seconds:.1f} "
+        f"| {rated.correlation:.3f} | {rated.mean_error:.3f} |"
+    )
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
@@ -95,6 +102,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="of the AMG")
     parser.add_argument("--each", action="store_true", help="print every image too")
+    parser.add_argument("--all-masks", action="store_true", help="rate every mask that the model makes; slower")
     return parser.parse_args()
 
 
@@ -104,12 +112,15 @@ def main() -> None:
     model = load_model(arguments.checkpoint, device="cpu")
     params = AmgParameters(**{**model.info.amg_defaults, **parse_overrides(arguments.parameter)})
     print(HEADER, RULE, sep="\n", flush=True)
+    everything: list[Outcome] = []
     for dataset in arguments.dataset or find_datasets(arguments.data / arguments.split):
         examples = read_some(arguments.data, arguments.split, dataset, arguments.limit)
-        outcomes = [evaluate_example(example, model, params) for example in examples]
+        outcomes = [evaluate_example(example, model, params, arguments.all_masks) for example in examples]
+        everything += outcomes
         print(table_row(dataset, outcomes), flush=True)
         for outcome in outcomes if arguments.each else ():
             print(f"  {outcome.name} ours {outcome.ours.ap():.3f} Otsu {outcome.otsu.ap():.3f}", flush=True)
+    print(table_row("all", everything))
 
 
 if __name__ == "__main__":

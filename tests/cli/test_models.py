@@ -8,7 +8,7 @@ import torch
 
 from napari_sam_amg.cli import main
 from napari_sam_amg.sam.checkpoint import load_model
-from napari_sam_amg.sam.registry import KnownModel, known_models, size_in_words
+from napari_sam_amg.sam.registry import KnownModel, embedded_path, known_models, size_in_words
 from tests.cli.terminal import Terminal
 from tests.loopback import Loopback
 
@@ -28,7 +28,8 @@ def test_list_names_every_model_with_its_file(terminal: Terminal, publish: Publi
     model.path.write_bytes(CONTENT)
     rows, errors = models(terminal)
     assert [row.split()[0] for row in rows[1:-2]] == list(known_models())
-    assert rows[1].split()[:5] == ["embedded", "unet", "14", "MB", "yes"]
+    size = size_in_words(embedded_path().stat().st_size).split()
+    assert rows[1].split()[:5] == ["embedded", "unet", *size, "yes"]
     assert rows[2].split()[:5] == ["vit_t", "vit_t", "102", "kB", "yes"]
     assert rows[2].endswith(str(model.path))
     assert rows[3].split()[:5] == ["vit_b", "vit_b", "375", "MB", "no"]

@@ -1,5 +1,6 @@
 """The table of the model card, with a model that finds blobs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,11 @@ import pytest
 from skimage import io
 
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.run import generate_masks
 from tests.disc_model import BLOB_IOU, BlobModel, blobs
 from training.dataset import Example
 from training.evaluate import HEADER, RULE, evaluate_example, read_some, table_row
+from training.rating import best_ious
 
 PARAMS = AmgParameters(points_per_side=16, pred_iou_thresh=0.9, stability_score_thresh=0.5)
 
@@ -40,7 +43,7 @@ def test_labels_are_scored_with_their_predicted_iou(example: Example) -> None:
 
 
 def test_a_row_has_a_cell_for_every_column(example: Example) -> None:
-    outcome = evaluate_example(example, BlobModel(), PARAMS)
+    outcome = evaluate_example(example, BlobModel(), PARAMS, all_masks=True)
     cells = [cell.strip() for cell in table_row("blobs", [outcome, outcome]).strip("| ").split("|")]
     assert len(cells) == HEADER.count("|") - 1 == RULE.count("|") - 1
     assert cells[0] == "blobs (2, 8)"
@@ -49,3 +52,24 @@ def test_a_row_has_a_cell_for_every_column(example: Example) -> None:
     assert named["r(IoU)"] == "nan"  # the model predicts the same for all
     assert outcome.ours.calibration is not None
     assert named["IoU error"] == f"{outcome.ours.calibration.mean_error:.3f}"
+    assert outcome.all_masks is not None
+    assert named["IoU error, all masks"] == f"{outcome.all_masks.mean_error:.3f}"
+
+
+def test_all_masks_are_rated_and_not_only_the_kept_ones(example: Example) -> None:
+    params = replace(PARAMS, pred_iou_thresh=1.0)
+    outcome = evaluate_example(example, BlobModel(), params, all_masks=True)
+    assert outcome.ours.found_objects == 0
+    assert outcome.all_masks is not None
+    assert len(outcome.all_masks.predicted) > 3 * 16  # most points lie on background, and have masks too
+    assert min(outcome.all_masks.true) == 0
+    assert max(outcome.all_masks.true) > 0.9
+
+
+def test_best_iou_is_that_of_whole_frames(example: Example) -> None:
+    masks = generate_masks(cv2.cvtColor(example.image, cv2.COLOR_GRAY2RGB), BlobModel(), PARAMS)
+    assert len(masks) == 3
+    for row, best in enumerate(best_ious(masks, example.labels)):
+        frame = masks.frame(row)
+        objects = [example.labels == label for label in np.unique(example.labels[example.labels > 0])]
+        assert best == pytest.approx(max((frame & one).sum() / (frame | one).sum() for one in objects))

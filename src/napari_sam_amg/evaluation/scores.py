@@ -115,7 +115,18 @@ def pool_scores(scores: Iterable[Score]) -> Score:
         matched=tuple(sum(score.matched[place] for score in several) for place in range(len(THRESHOLDS))),
         iou_sum=math.fsum(score.iou_sum for score in several),
         seg_sum=math.fsum(score.seg_sum for score in several),
-        calibration=_pool_calibrations([score.calibration for score in several if score.calibration is not None]),
+        calibration=pool_calibrations(score.calibration for score in several),
+    )
+
+
+def pool_calibrations(several: Iterable[Calibration | None]) -> Calibration | None:
+    """Over all labels of the images that have one; None if no image has."""
+    known = [one for one in several if one is not None]
+    if not known:
+        return None
+    return Calibration(
+        predicted=tuple(value for one in known for value in one.predicted),
+        true=tuple(value for one in known for value in one.true),
     )
 
 
@@ -177,12 +188,3 @@ def _calibrate(pairs: _Pairs, predicted_iou: Mapping[int, float]) -> Calibration
         if math.isfinite(predicted_iou.get(label, math.nan))
     ]
     return Calibration(tuple(predicted for predicted, _ in rows), tuple(true for _, true in rows))
-
-
-def _pool_calibrations(several: list[Calibration]) -> Calibration | None:
-    if not several:
-        return None
-    return Calibration(
-        predicted=tuple(value for one in several for value in one.predicted),
-        true=tuple(value for one in several for value in one.true),
-    )
