@@ -20,7 +20,7 @@ from napari_sam_amg.sam.scratch import Scratch
 from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 
 #: Image tokens upscaled at once, of all prompts: on a CPU their pixels should stay in its cache.
-CPU_TOKENS_AT_ONCE = 4096
+CPU_TOKENS_AT_ONCE = 8192
 GPU_TOKENS_AT_ONCE = 2**18
 
 
