@@ -21,10 +21,9 @@ from training.rating import rate_all_masks
 
 COLUMNS = (
     "data set (images, objects)", "AP.5", "AP.75", "mean AP", "F1", "matched IoU", "r(IoU)", "IoU error",
-    "Otsu AP.5", "Otsu AP.75", "s/image", "r(IoU), all masks", "IoU error, all masks",
+    "Otsu AP.5", "Otsu AP.75", "s/image",
 )  # fmt: skip
-HEADER = f"| {' | '.join(COLUMNS)} |"
-RULE = "| --- " * len(COLUMNS) + "|"
+ALL_MASKS_COLUMNS = ("r(IoU), all masks", "IoU error, all masks")  # if they are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +68,27 @@ def evaluate_example(example: Example, model: Model, params: AmgParameters, all_
     return Outcome(example.name, score_result(example, result), otsu, seconds, rated)
 
 
+def table_head(all_masks: bool = False) -> str:
+    columns = COLUMNS + ALL_MASKS_COLUMNS * all_masks
+    return f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|"
+
+
 def table_row(dataset: str, outcomes: list[Outcome]) -> str:
-    """Pooled over the objects of all images; "nan" where a figure is undefined or was not asked for."""
+    """Pooled over the objects of all images; "nan" where a figure is undefined."""
     ours, otsu = pool_scores(o.ours for o in outcomes), pool_scores(o.otsu for o in outcomes)
     assert ours.calibration is not None
     figures = (
         ours.ap(0.5), ours.ap(0.75), ours.mean_ap(), ours.f1(), ours.mean_matched_iou,
         ours.calibration.correlation, ours.calibration.mean_error, otsu.ap(0.5), otsu.ap(0.75),
     )  # fmt: skip
-    seconds = sum(o.seconds for o in outcomes) / len(outcomes)
-    rated = pool_calibrations(o.all_masks for o in outcomes) or Calibration((), ())
-    cells = " | ".join(f"{figure:.3f}" for figure in figures)
-    return (
-        f"| {dataset} ({len(outcomes)}, {ours.true_objects}) | {cells} | {seconds:.1f} "
-        f"| {rated.correlation:.3f} | {rated.mean_error:.3f} |"
-    )
+    rated = pool_calibrations(o.all_masks for o in outcomes)
+    cells = [
+        f"{dataset} ({len(outcomes)}, {ours.true_objects})",
+        *(f"{figure:.3f}" for figure in figures),
+        f"{sum(o.seconds for o in outcomes) / len(outcomes):.1f}",
+        *(f"{figure:.3f}" for figure in ((rated.correlation, rated.mean_error) if rated else ())),
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.checkpoint, device="cpu")
     params = AmgParameters(**{**model.info.amg_defaults, **parse_overrides(arguments.parameter)})
-    print(HEADER, RULE, sep="\n", flush=True)
+    print(table_head(arguments.all_masks), flush=True)
     everything: list[Outcome] = []
     for dataset in arguments.dataset or find_datasets(arguments.data / arguments.split):
         examples = read_some(arguments.data, arguments.split, dataset, arguments.limit)
