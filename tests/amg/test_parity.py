@@ -96,3 +96,10 @@ def test_thresholds_that_let_one_mask_or_none_through():
 def test_everything_passes_means_hundreds():
     params = AmgParameters(points_per_side=12, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1)
     assert len(generate_masks(tissue(), embedded(), params)) == 3 * 12**2
+
+
+def test_one_point_alone():
+    everything = {"pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 1}
+    theirs, ours = both(tissue(), points_per_side=1, **everything)
+    assert len(theirs) == len(ours) == 3
+    assert agreement(theirs, ours).matched == 1
