@@ -39,7 +39,7 @@ def test_few_items(count: int) -> None:
 
 def test_ahead_decodes_the_same(sam: Sam) -> None:
     embedding = sam.embed(IMAGE)
-    plain = list(sam.decode_batches(embedding, BATCHES, confident))
+    plain = sam.decode_batches(embedding, BATCHES, confident)  # each batch's logits go with the next
     ahead = list(sam._decode_ahead(embedding, BATCHES, confident))
     masks = 0
     for (points, one), (same_points, other) in zip(plain, ahead, strict=True):

@@ -1,4 +1,4 @@
-"""Memory that is used again: who may share it, and that results never live in it."""
+"""Memory that is used again: who may share it, and which results live in it."""
 
 from threading import Barrier, Thread
 
@@ -51,3 +51,22 @@ def test_masks_of_one_call_outlive_the_next():
     before = first.low_res_logits.clone(), first.predicted_iou.clone()
     model.decode(embedding, points[1], keep)
     torch.testing.assert_close((first.low_res_logits, first.predicted_iou), before, rtol=0, atol=0)
+
+
+def test_logits_of_a_batch_share_memory_with_the_next():
+    model = load_model(device="cpu")
+    embedding = model.embed(np.repeat(sample("nuclei.tif")[:200, :200, None] // 257, 3, axis=2).astype(np.uint8))
+    batches = list(np.random.default_rng(0).uniform(0, 200, (3, 40, 2)))
+
+    def keep(iou: torch.Tensor) -> torch.Tensor:
+        return iou > iou.median()
+
+    places = set()
+    for points, found in model.decode_batches(embedding, batches, keep):
+        assert points is not None
+        assert found is not None
+        alone = model.decode(embedding, points, keep)
+        assert torch.equal(found.low_res_logits, alone.low_res_logits)
+        assert torch.equal(found.prompt_index, alone.prompt_index)
+        places.add(found.low_res_logits.data_ptr())
+    assert len(places) == 1

@@ -93,11 +93,12 @@ class MaskDecoder(nn.Module):
         found, image_tokens = self.transformer(side.transformer, tokens, len(output_tokens), scratch)
         return Reading(side, found[:, 1:], image_tokens, self.iou_prediction_head(found[:, 0]), scratch)
 
-    def draw(self, reading: Reading, prompt_index: Tensor, mask_index: Tensor) -> Tensor:
+    def draw(self, reading: Reading, prompt_index: Tensor, mask_index: Tensor, place: Tensor | None = None) -> Tensor:
         """Low-resolution logits of M chosen masks: two (M,) indices -> (M, 4 * rows, 4 * columns).
 
         The pairs of indices, on the host, are sorted and differ, as ``torch.nonzero`` gives them; prompts
-        that they do not name are not upscaled. A GPU is not waited for.
+        that they do not name are not upscaled. A GPU is not waited for. ``place``: contiguous memory for the
+        result; by default new.
         """
         rows, columns = reading.side.transformer.grid_size
         device = reading.mask_tokens.device
@@ -105,7 +106,8 @@ class MaskDecoder(nn.Module):
         weights = self._hypernetworks(reading.mask_tokens[to_device(prompts, device)])
         tokens_at_once = CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE
         at_once, bounds = max(1, tokens_at_once // (rows * columns)), [0, *counts.cumsum(0).tolist()]
-        logits = reading.side.upscaling.shared.new_empty(len(prompt_index), rows, 4, 4 * columns)
+        shape = (len(prompt_index), rows, 4, 4 * columns)
+        logits = reading.side.upscaling.shared.new_empty(shape) if place is None else place.view(shape)
         for start in range(0, len(prompts), at_once):
             some = slice(start, min(start + at_once, len(prompts)))
             theirs = slice(bounds[some.start], bounds[some.stop])

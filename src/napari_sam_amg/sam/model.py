@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -162,23 +163,40 @@ class Sam(nn.Module):
         (P, 3), on the host, to the booleans of those worth drawing.
         """
         with self._scratch() as scratch:
-            drawn = [
-                self._draw(self._read(embedding, chunk, scratch), keep)
-                for chunk in self._micro_batches(embedding, points)
-            ]
-        return self._join(drawn)
+            return self._decode(embedding, points, keep, scratch, None)
 
     def decode_batches(
         self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
     ) -> Iterator[Decoded]:
         """``decode`` for one batch of points after another, with the points; None for None.
 
-        On CUDA a batch is begun before the one before it is awaited, so batches are taken one ahead.
+        The logits of a batch are lost with the next one. On CUDA a batch is begun before the one before it is
+        awaited, so batches are taken one ahead.
         """
         if self.device.type == "cuda":
             yield from self._decode_ahead(embedding, batches, keep)
-        else:
-            yield from one_by_one(self.decode, embedding, batches, keep)
+            return
+        with self._scratch() as scratch:
+            decode = partial(self._decode, scratch=scratch, kept=scratch)
+            yield from one_by_one(decode, embedding, batches, keep)
+
+    def _decode(
+        self, embedding: ImageEmbedding, points: Points, keep: Keep, scratch: Scratch | None, kept: Scratch | None
+    ) -> DecodedMasks:
+        """``kept``: where the logits live; in new memory without."""
+        drawn: list[_Drawn] = []
+        place = None if kept is None else self._place_for_logits(kept, len(points))
+        masks = 0
+        for chunk in self._micro_batches(embedding, points):
+            rest = None if place is None else place[masks:]
+            drawn.append(self._draw(self._read(embedding, chunk, scratch), keep, rest))
+            masks += len(drawn[-1].prompt_index)
+        return self._join(drawn, None if place is None else place[:masks])
+
+    def _place_for_logits(self, kept: Scratch, points: int) -> Tensor:
+        """Enough for all masks of as many points: a CPU gives memory when it is written to."""
+        masks, side = points * (self.mask_decoder.num_mask_tokens - 1), 4 * self.config.grid_side
+        return kept.take("logits", (masks, side, side), torch.empty(0, dtype=self.dtype))
 
     def _decode_ahead(
         self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
@@ -209,19 +227,21 @@ class Sam(nn.Module):
         return _Read(reading, Handover(reading.predicted_iou[:, 1:]))
 
     @torch.inference_mode()
-    def _draw(self, read: "_Read", keep: Keep) -> "_Drawn":
+    def _draw(self, read: "_Read", keep: Keep, place: Tensor | None = None) -> "_Drawn":
         iou = read.predicted_iou.wait()
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
-        logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index + 1)
+        place = None if place is None else place[: len(prompt_index)]
+        logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index + 1, place)
         return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], Handover(logits))
 
     @staticmethod
-    def _join(drawn: "list[_Drawn]") -> DecodedMasks:
+    def _join(drawn: "list[_Drawn]", logits: Tensor | None = None) -> DecodedMasks:
+        """``logits``: of all, if they follow each other in memory already."""
         starts = np.cumsum([0, *(one.prompts for one in drawn)]).tolist()
         return DecodedMasks(
             prompt_index=torch.cat([one.prompt_index + start for one, start in zip(drawn, starts[:-1], strict=True)]),
             predicted_iou=torch.cat([one.predicted_iou for one in drawn]),
-            low_res_logits=torch.cat([one.low_res_logits.wait() for one in drawn]),
+            low_res_logits=torch.cat([one.low_res_logits.wait() for one in drawn]) if logits is None else logits,
         )
 
 
