@@ -118,14 +118,16 @@ def main() -> None:
     params = AmgParameters(**{**model.info.amg_defaults, **parse_overrides(arguments.parameter)})
     print(table_head(arguments.all_masks), flush=True)
     everything: list[Outcome] = []
-    for dataset in arguments.dataset or find_datasets(arguments.data / arguments.split):
+    datasets = arguments.dataset or find_datasets(arguments.data / arguments.split)
+    for dataset in datasets:
         examples = read_some(arguments.data, arguments.split, dataset, arguments.limit)
         outcomes = [evaluate_example(example, model, params, arguments.all_masks) for example in examples]
         everything += outcomes
         print(table_row(dataset, outcomes), flush=True)
         for outcome in outcomes if arguments.each else ():
             print(f"  {outcome.name} ours {outcome.ours.ap():.3f} Otsu {outcome.otsu.ap():.3f}", flush=True)
-    print(table_row("all", everything))
+    if len(datasets) > 1:
+        print(table_row("all", everything))
 
 
 if __name__ == "__main__":
