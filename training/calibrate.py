@@ -26,10 +26,10 @@ from napari_sam_amg.sam.checkpoint import load_model
 from napari_sam_amg.sam.model import DecodedMasks, Sam
 from training.batches import example_chances, view_with_objects
 from training.colour import PIXEL_MEAN, colour_view
+from training.compact import save_compactly, to_half
 from training.dataset import Example, read_split
 from training.export import AMG_DEFAULTS
 from training.recipe import Recipe
-from training.state import save_atomically
 
 HELD_OUT = 5  # every fifth image
 STEPS, BATCH, RATE = 1500, 1024, 4e-4
@@ -177,9 +177,8 @@ def main() -> None:
     logging.info("kept, held out: %.4f, %s", mean_error(trained, test), figures(trained, test))
     content = torch.load(arguments.checkpoint, weights_only=True)
     for name, value in trained.state_dict().items():
-        key = f"mask_decoder.iou_prediction_head.{name}"
-        content["model"][key] = value.to(content["model"][key].dtype)
-    save_atomically(content, arguments.output)
+        content["model"][f"mask_decoder.iou_prediction_head.{name}"] = to_half(value)
+    save_compactly(content, arguments.output)
 
 
 if __name__ == "__main__":

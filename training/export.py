@@ -5,11 +5,11 @@ import logging
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from training.compact import save_compactly, to_half
 from training.model import EmbeddedSam, build_model, config_entry
 from training.recipe import ModelConfig
-from training.state import STATE_NAME, save_atomically
+from training.state import STATE_NAME
 from training.train import RUNS
 
 FORMAT = "napari-sam-amg/1"
@@ -23,20 +23,14 @@ AMG_DEFAULTS: dict[str, float | str] = {
 }
 
 
-def to_half(name: str, value: Tensor) -> Tensor:
-    """Matrices in float16. Vectors stay: batch-norm variances would underflow, and they are small."""
-    half = value.is_floating_point() and value.ndim > 1
-    return value.half().contiguous() if half else value.clone()
-
-
 def export_model(model: EmbeddedSam, path: Path) -> None:
     content = {
         "format": FORMAT,
         "config": config_entry(model.config),
         "amg": AMG_DEFAULTS,
-        "model": {name: to_half(name, value) for name, value in model.state_dict().items()},
+        "model": {name: to_half(value) for name, value in model.state_dict().items()},
     }
-    save_atomically(content, path)
+    save_compactly(content, path)
 
 
 def load_run(folder: Path) -> EmbeddedSam:

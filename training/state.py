@@ -1,6 +1,7 @@
 """A run's whole state: weights, their average, the optimizers and the step."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,13 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     torch._foreach_lerp_([old[name] for name in names], [new[name] for name in names], 1 - decay)
 
 
-def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """Write beside the target, then move: a reader never sees half a file."""
+def save_atomically(content: dict[str, Any], path: Path, finish: Callable[[Path], None] | None = None) -> None:
+    """Write beside the target, then move: a reader never sees half a file. ``finish`` may change it before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     torch.save(content, temporary)
+    if finish is not None:
+        finish(temporary)
     temporary.replace(path)
 
 

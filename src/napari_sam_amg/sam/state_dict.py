@@ -5,6 +5,7 @@ Nothing is concluded from the file's name, and nothing in the file is run.
 
 import pickle
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +54,20 @@ def _read(path: Path) -> Any:
     if not start.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(f"not a PyTorch file, it begins with {start!r}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP))
+        mmap = start.startswith(_ZIP) and not _is_compressed(path)  # compressed, torch would map what is no tensor
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"Python object {foreign[1]}" if foreign else "content"
         raise CheckpointError(f"damaged, or holds more than tensors ({what}), which is unsafe to load") from error
     except Exception as error:  # torch raises half a dozen types for a damaged file
         raise CheckpointError(f"truncated or damaged ({_first_line(error)})") from error
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether any entry of a zip file is."""
+    with zipfile.ZipFile(path) as file:
+        return any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist())
 
 
 def _first_bytes(path: Path) -> bytes:
