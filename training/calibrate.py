@@ -35,6 +35,7 @@ HELD_OUT = 5  # every fifth image
 STEPS, BATCH, RATE = 1500, 1024, 4e-4
 LOOK_EVERY = 100  # steps: the average that predicts the held-out images best is kept
 UNCERTAIN_BELOW = 0.05  # IoU: masks that fit nothing are many and all alike; a third of them is kept
+ALMOST_KEPT = 0.4  # predicted IoU: points whose best mask has more count three times, since users see those masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +130,9 @@ def train_head(head: nn.Module, asked: Asked, test: Asked, seed: int) -> nn.Modu
     average = torch.optim.swa_utils.AveragedModel(head, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
     optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    good = asked.ious.amax(1) > UNCERTAIN_BELOW
-    weights = torch.where(good, 1.0, 1 / 3)
+    with torch.no_grad():
+        likely = head(asked.tokens)[:, 1:].amax(1) > ALMOST_KEPT
+    weights = torch.where(asked.ious.amax(1) > UNCERTAIN_BELOW, 1.0, 1 / 3) * torch.where(likely, 3.0, 1.0)
     for step in range(STEPS):
         rows = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
         loss = (head(asked.tokens[rows])[:, 1:] - asked.ious[rows]).square().mean()
@@ -154,7 +156,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--frames", type=int, default=320, help="views; a fifth more are held out")
+    parser.add_argument("--frames", type=int, default=640, help="views; a fifth more are held out")
     parser.add_argument("--side", type=int, default=8, help="points a side of the grid")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
