@@ -30,7 +30,8 @@ def test_the_masks_are_the_models_own(sam: Sam) -> None:
     free, reined = (generate_masks(IMAGE, model, params) for model in (sam, InterruptibleModel(sam, Reins())))
     assert len(free.boxes) > 0
     np.testing.assert_array_equal(reined.boxes, free.boxes)
-    np.testing.assert_array_equal(reined.predicted_iou, free.predicted_iou)
+    # one run in 55 differed by 3e-6: the order of sums in a matrix product depends on where its memory lies
+    np.testing.assert_allclose(reined.predicted_iou, free.predicted_iou, rtol=1e-5)
 
 
 def test_the_image_encoder_stops_between_its_layers(sam: Sam) -> None:
