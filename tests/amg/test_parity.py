@@ -76,7 +76,10 @@ def test_same_masks_as_the_reference(image, parameters):
     found = agreement(theirs, ours)
     assert found.matched >= 0.995
     assert found.box_error <= 1
-    assert found.score_error <= 1e-3
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["predicted_iou"] == pytest.approx(other["predicted_iou"], abs=1e-4)
+        # a pixel whose logit is the threshold but for rounding may fall on either side; the score is a ratio of pixels
+        assert abs(one["stability_score"] - other["stability_score"]) * one["area"] <= 1.5
     assert [set(record) for record in ours] == [set(record) for record in theirs]
 
 
