@@ -9,7 +9,6 @@ from segment_anything.utils.amg import calculate_stability_score, is_box_near_cr
 
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.filters import confident, cut_by_crop, non_maximum, stability_score, stable
-from napari_sam_amg.amg.upsample import Measure
 from napari_sam_amg.params import AmgParameters
 
 
@@ -33,7 +32,7 @@ def test_thresholds_of_zero_keep_all():
 def test_stability_as_the_reference_computes_it(seed, offset):
     logits = np.random.default_rng(seed).normal(0, 2, (9, 7)).astype(np.float32)
     expected = calculate_stability_score(torch.as_tensor(logits)[None], 0.0, offset).item()
-    ours = stability_score(Measure(None, np.count_nonzero(logits > -offset), np.count_nonzero(logits > offset)))
+    (ours,) = stability_score(*(np.array([np.count_nonzero(logits > level)]) for level in (-offset, offset)))
     assert ours == pytest.approx(expected) or (math.isnan(ours) and math.isnan(expected))
 
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from napari_sam_amg.amg.boxes import box_of
-from napari_sam_amg.amg.upsample import EMPTY, TILE, Upsampler, upsampler
+from napari_sam_amg.amg.tiles import EMPTY, TILE, Grid
+from napari_sam_amg.amg.upsample import upsampler
 
 
 def full_frames(logits, img_size, input_size, original_size):
@@ -56,16 +57,19 @@ def edges(low):
 def test_measures_and_pixels_are_those_of_full_frames(low, square, inside, full, offset):
     upsample = upsampler(low, square, inside, full)
     logits = edges(low)
-    for patch, frame in zip(upsample.patches(logits, -offset), full_frames(logits, square, inside, full), strict=True):
-        measure = upsample.measure(patch, 0.0, offset)
-        assert measure.larger == pytest.approx((frame > -offset).sum(), rel=1e-4, abs=1)
-        assert measure.smaller == pytest.approx((frame > offset).sum(), rel=1e-4, abs=1)
+    patches = upsample.patches(logits, -offset)
+    measures = upsample.measure(patches, 0.0, offset)
+    for index, frame in enumerate(full_frames(logits, square, inside, full)):
+        patch = patches[index]
+        assert measures.larger[index] == pytest.approx((frame > -offset).sum(), rel=1e-4, abs=1)
+        assert measures.smaller[index] == pytest.approx((frame > offset).sum(), rel=1e-4, abs=1)
         ours = np.zeros(full, bool)
         if patch is not EMPTY:
             top, left = patch.corner
             mask = upsample.pixels(patch, 0.0)
             ours[top : top + len(mask), left : left + mask.shape[1]] = mask
-        assert measure.box == box_of(ours)
+        assert measures.empty[index] == (not ours.any())
+        assert tuple(measures.boxes[index]) == (box_of(ours) or (0, 0, 0, 0))
         assert not (ours != (frame > 0))[np.abs(frame) > 1e-5].any()
 
 
@@ -73,16 +77,16 @@ def test_only_the_outline_is_multiplied_out(monkeypatch):
     upsample = upsampler(256, 1024, (1024, 1024), (4096, 4096))
     (patch,) = upsample.patches(blob(256, 128, 128, 90)[None], -1.0)
     made = []
-    inner = Upsampler._logits
+    inner = Grid.logits
 
-    def note(self, patch, row, column):
-        made.append(len(row))
-        return inner(self, patch, row, column)
+    def note(self, tiles):
+        made.append(len(tiles.crossed))
+        return inner(self, tiles)
 
-    monkeypatch.setattr(Upsampler, "_logits", note)
-    measure = upsample.measure(patch, 0.0, 1.0)
-    assert measure.larger == pytest.approx(np.pi * (16 * 91) ** 2, rel=1e-3)
-    assert sum(made) * TILE**2 < 0.15 * measure.larger
+    monkeypatch.setattr(Grid, "logits", note)
+    larger = upsample.measure([patch], 0.0, 1.0).larger[0]
+    assert larger == pytest.approx(np.pi * (16 * 91) ** 2, rel=1e-3)
+    assert sum(made) * TILE**2 < 0.15 * larger
 
 
 def test_a_small_mask_has_a_small_patch():
@@ -95,4 +99,21 @@ def test_a_mask_only_in_the_padding_is_empty():
     upsample = upsampler(64, 256, (64, 256), (50, 200))
     (patch,) = upsample.patches(blob(64, 60, 30, 3.0)[None], -1.0)
     assert patch is EMPTY
-    assert upsample.measure(patch, 0.0, 1.0).box is None
+    assert upsample.measure([patch], 0.0, 1.0).empty.all()
+
+
+def test_many_masks_are_measured_as_each_alone():
+    """Small ones in several groups, large ones, empty ones and ones in the padding between them."""
+    upsample = upsampler(64, 256, (256, 200), (1200, 1000))
+    rng = np.random.default_rng(1)
+    radii = np.append(rng.uniform(-2, 5, 400), rng.uniform(20, 60, 30))
+    rng.shuffle(radii)
+    patches = upsample.patches(np.stack([blob(64, *rng.uniform(0, 64, 2), radius) for radius in radii]), -1.0)
+    assert len({patch is EMPTY for patch in patches}) == 2
+    together = upsample.measure(patches, 0.0, 1.0)
+    for index, patch in enumerate(patches):
+        alone = upsample.measure([patch], 0.0, 1.0)
+        assert (alone.boxes[0] == together.boxes[index]).all()
+        assert alone.larger[0] == together.larger[index]
+        assert alone.smaller[0] == together.smaller[index]
+        assert alone.empty[0] == together.empty[index]

@@ -13,7 +13,6 @@ from torchvision.ops import batched_nms
 
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.masks import Candidates
-from napari_sam_amg.amg.upsample import Measure
 from napari_sam_amg.params import AmgParameters, CropLayers
 
 _Column = TypeVar("_Column", Tensor, NDArray[Any])
@@ -49,9 +48,10 @@ def sure(candidates: Candidates, params: AmgParameters) -> NDArray[np.bool_]:
     return (candidates.predicted_iou >= least_iou) & (candidates.stability_score >= least_stability)
 
 
-def stability_score(measure: Measure) -> float:
-    """IoU of the masks that result from a higher and a lower threshold; NaN if both are empty."""
-    return measure.smaller / measure.larger if measure.larger else float("nan")
+def stability_score(larger: NDArray[np.int64], smaller: NDArray[np.int64]) -> NDArray[np.float32]:
+    """IoU of the masks that result from a lower and a higher threshold, by their pixels; NaN if both are empty."""
+    union = np.where(larger > 0, larger, np.nan)
+    return (smaller / union).astype(np.float32)
 
 
 def edge_tolerance(crop: CropBox, crop_layers: CropLayers) -> float:

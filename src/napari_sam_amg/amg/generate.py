@@ -11,7 +11,7 @@ from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidat
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
 from napari_sam_amg.amg.stored import StoredCandidates
-from napari_sam_amg.amg.upsample import EMPTY
+from napari_sam_amg.amg.tiles import EMPTY
 from napari_sam_amg.params import AmgParameters
 
 

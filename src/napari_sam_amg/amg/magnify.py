@@ -18,7 +18,7 @@ from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.filters import cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import concatenate
 from napari_sam_amg.amg.propose import Model, propose
-from napari_sam_amg.amg.upsample import EMPTY
+from napari_sam_amg.amg.tiles import EMPTY
 from napari_sam_amg.params import AmgParameters
 
 DIVISORS = (1, 2, 2, 4)  # of the points per side of each crop, for the layers that are tried

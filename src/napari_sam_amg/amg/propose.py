@@ -13,7 +13,8 @@ from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable, sure
 from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.amg.prompts import count_point_batches, search_levels
-from napari_sam_amg.amg.upsample import EMPTY, Upsampler, upsampler
+from napari_sam_amg.amg.tiles import EMPTY
+from napari_sam_amg.amg.upsample import Upsampler, upsampler
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
 from napari_sam_amg.sam.registry import ModelInfo
@@ -86,17 +87,16 @@ def _measure(
     """
     offset = params.stability_score_offset
     patches = upsample.patches(_to_numpy(decoded.low_res_logits), mask_threshold - offset)
-    measures = [upsample.measure(patch, mask_threshold, offset) for patch in patches]
+    measures = upsample.measure(patches, mask_threshold, offset)
     shift = np.array([crop.x0, crop.y0])
     rows = len(patches)
-    boxes = np.array([measure.box or (0, 0, 0, 0) for measure in measures], np.int64).reshape(-1, 4)
     candidates = Candidates(
-        boxes=boxes + np.tile(shift, 2),
+        boxes=measures.boxes + np.tile(shift, 2),
         predicted_iou=_to_numpy(decoded.predicted_iou),
-        stability_score=np.array([stability_score(measure) for measure in measures], np.float32),
+        stability_score=stability_score(measures.larger, measures.smaller),
         points=points[decoded.prompt_index.numpy()] + shift,
         crop_boxes=np.tile(np.array(crop.xyxy, np.int64), (rows, 1)),
-        patches=[patch if measure.box else EMPTY for patch, measure in zip(patches, measures, strict=True)],
+        patches=[EMPTY if empty else patch for patch, empty in zip(patches, measures.empty, strict=True)],
         upsamplers=[upsample] * rows,
     )
     return candidates.select(stable(candidates.stability_score, params))

@@ -1,110 +1,40 @@
-"""Low-resolution logits to full resolution, only where they decide anything.
+"""Masks at full resolution from low-resolution logits: their boxes, pixel counts and pixels.
 
 The reference enlarges every mask to the model's square, cuts the padding off and enlarges that to
 the image, both bilinearly, then measures full frames. Both steps are linear and separable, so
 together they are one matrix for the rows and one for the columns, with up to four entries a row.
-
-A pixel is a weighted mean of the low-resolution logits that its row and column name, so it lies
-between the least and the greatest of them. The image is cut into tiles of ``TILE`` pixels. Where
-all logits that a tile sees are on one side of a threshold, so are its pixels, and nothing is
-multiplied out; what remains are the tiles on a mask's outline. The work for a mask grows with its
-outline and not with its area or the size of the image.
+They are applied to the tiles of the image in which they decide anything, see ``tiles``.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.boxes import Box, box_of
-
-Logits = NDArray[np.float32]
-Indices = NDArray[np.int64]
-
-TILE = 32  # pixels along the side of a tile, a multiple of 8; measured from 8 to 64 at images of 600 to 4096 pixels
-_CHUNK = 256  # tiles multiplied out at once: 1 MB of logits
+from napari_sam_amg.amg.tiles import EMPTY, TILE, Grid, Indices, Logits, Patch, axis
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Axis:
-    """Low-resolution samples to full-resolution pixels along one axis, in T tiles."""
+class Measures:
+    """What the filters want to know of M masks."""
 
-    weights: NDArray[np.float32]  # (T, TILE, taps), zeros beyond the last pixel
-    transposed: NDArray[np.float32]  # (T, taps, TILE) the same: products of many small matrices want them contiguous
-    windows: Indices  # (T, taps) the low-resolution samples that a tile sees, a run of them
-    length: int  # pixels
-
-    def reach(self, low: int, high: int) -> slice:
-        """The tiles that see any of the samples ``low`` .. ``high``, both included."""
-        first, last = self.windows[:, 0], self.windows[:, -1]
-        return slice(int(np.searchsorted(last, low)), int(np.searchsorted(first, high, side="right")))
-
-    def sources(self, tiles: slice) -> slice:
-        """The samples that a non-empty run of tiles sees."""
-        return slice(int(self.windows[tiles.start, 0]), int(self.windows[tiles.stop - 1, -1]) + 1)
-
-    def pixels(self, tiles: slice) -> NDArray[np.int64]:
-        """How many pixels each of a run of tiles has."""
-        return np.minimum(self.length - TILE * np.arange(tiles.start, tiles.stop), TILE)
-
-
-def axis(low: int, square: int, inside: int, full: int) -> Axis:
-    """The two bilinear steps along one axis: ``low`` -> ``square``, cut to ``inside``, -> ``full`` samples."""
-    identity = torch.eye(low)[None]
-    enlarged = F.interpolate(identity, size=square, mode="linear", align_corners=False)[..., :inside]
-    weights = F.interpolate(enlarged, size=full, mode="linear", align_corners=False)[0].T.contiguous().numpy()
-    tiles = -(-full // TILE)
-    tiled = np.zeros((tiles * TILE, low), np.float32)
-    tiled[:full] = weights
-    by_tile = tiled.reshape(tiles, TILE, low)
-    seen = (by_tile != 0).any(axis=1)
-    first, last = seen.argmax(axis=1), low - 1 - seen[:, ::-1].argmax(axis=1)
-    taps = int((last - first).max()) + 1
-    windows = np.minimum(first, low - taps)[:, None] + np.arange(taps)
-    cut = np.take_along_axis(by_tile, windows[:, None], axis=2)
-    return Axis(cut, np.ascontiguousarray(cut.transpose(0, 2, 1)), windows, full)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """The low-resolution logits that a mask is made of."""
-
-    logits: Logits  # (h, w)
-    rows: slice  # tiles of the image (or crop) that they determine
-    columns: slice
-
-    @property
-    def corner(self) -> tuple[int, int]:
-        """(row, column) of the first pixel."""
-        return TILE * self.rows.start, TILE * self.columns.start
-
-
-EMPTY = Patch(np.empty((0, 0), np.float32), slice(0, 0), slice(0, 0))
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What the filters want to know of a mask."""
-
-    box: Box | None  # XYXY, last column and row included; None if no pixel is above the threshold
-    larger: int  # pixels above the threshold less the offset
-    smaller: int  # pixels above the threshold plus the offset
+    boxes: Indices  # (M, 4) XYXY, last column and row included; zeros if no pixel is above the threshold
+    larger: Indices  # (M,) pixels above the threshold less the offset
+    smaller: Indices  # (M,) pixels above the threshold plus the offset
+    empty: NDArray[np.bool_]  # (M,) no pixel is above the threshold
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upsampler:
     """Full-resolution masks from the model's low-resolution logits."""
 
-    rows: Axis
-    columns: Axis
+    grid: Grid
 
     def patches(self, logits: Logits, lowest: float) -> list[Patch]:
         """Of each (s, s) plane of (M, s, s) logits, what the pixels above ``lowest`` are made of."""
-        above = logits > lowest
-        in_rows, in_columns = np.max(above, axis=2), np.max(above, axis=1)
+        planes = torch.from_numpy(logits)  # its maxima use all threads
+        in_rows, in_columns = (planes.amax(dim).numpy() > lowest for dim in (2, 1))
         size = logits.shape[-1]
         bounds = zip(
             in_rows.argmax(1), size - 1 - in_rows[:, ::-1].argmax(1),
@@ -112,101 +42,54 @@ class Upsampler:
             in_rows.max(1), strict=True,
         )  # fmt: skip
         return [
-            self._patch(plane, self.rows.reach(top, bottom), self.columns.reach(left, right)) if some else EMPTY
+            self._patch(plane, (top, bottom), (left, right)) if some else EMPTY
             for plane, (top, bottom, left, right, some) in zip(logits, bounds, strict=True)
         ]
 
-    def _patch(self, plane: Logits, rows: slice, columns: slice) -> Patch:
+    def _patch(self, plane: Logits, in_rows: tuple[int, int], in_columns: tuple[int, int]) -> Patch:
+        rows, columns = self.grid.rows.reach(*in_rows), self.grid.columns.reach(*in_columns)
         if rows.start >= rows.stop or columns.start >= columns.stop:  # only the padding is above
             return EMPTY
-        return Patch(plane[self.rows.sources(rows), self.columns.sources(columns)].copy(), rows, columns)
+        return Patch(plane[self.grid.rows.sources(rows), self.grid.columns.sources(columns)].copy(), rows, columns)
 
-    def measure(self, patch: Patch, threshold: float, offset: float) -> Measure:
-        """Box and pixel counts of the mask in a patch made with ``lowest`` <= ``threshold - offset``."""
-        if patch is EMPTY:
-            return Measure(None, 0, 0)
+    def measure(self, patches: list[Patch], threshold: float, offset: float) -> Measures:
+        """Boxes and pixel counts of the masks in patches made with ``lowest`` <= ``threshold - offset``."""
         lower, upper = threshold - offset, threshold + offset
-        least, greatest = self._bounds(patch)
-        crossed = _crossed(least, greatest, (lower, threshold, upper))
-        areas = np.where(crossed, 0, self.rows.pixels(patch.rows)[:, None] * self.columns.pixels(patch.columns))
-        larger, smaller = int(areas[least > lower].sum()), int(areas[least > upper].sum())
-        boxes = [self._box_of_tiles(patch, least > threshold)]
-        for row, column, values in self._logits(patch, *np.nonzero(crossed)):
-            larger += int(np.count_nonzero(values > lower))
-            smaller += int(np.count_nonzero(values > upper))
-            boxes.append(_box_of_pixels(patch, row, column, values > threshold))
-        found = np.array([box for box in boxes if box is not None])
-        if not len(found):
-            return Measure(None, larger, smaller)
-        x0, y0 = found[:, :2].min(0).tolist()
-        x1, y1 = found[:, 2:].max(0).tolist()
-        return Measure((x0, y0, x1, y1), larger, smaller)
+        larger, smaller = np.zeros((2, len(patches)), np.int64)
+        first = np.full((2, len(patches)), np.iinfo(np.int64).max)  # x, y
+        last = np.full((2, len(patches)), -1)
+        for tiles in self.grid.walk(patches, (lower, threshold, upper)):
+            corner, size = self.grid.corners(tiles)
+            area = size[0] * size[1]
+            area[tiles.crossed] = 0
+            _merge(np.add, larger, tiles.patch, np.where(tiles.least > lower, area, 0))
+            _merge(np.add, smaller, tiles.patch, np.where(tiles.least > upper, area, 0))
+            whole = np.flatnonzero((tiles.least > threshold) & (area > 0))
+            _merge(np.minimum, first, tiles.patch[whole], corner[:, whole])
+            _merge(np.maximum, last, tiles.patch[whole], (corner + size - 1)[:, whole])
+            for index, values in self.grid.logits(tiles):
+                patch, origin = tiles.patch[index], corner[:, index]
+                _merge(np.add, larger, patch, _count(values > lower))
+                _merge(np.add, smaller, patch, _count(values > upper))
+                some, low, high = _extent(values > threshold)
+                _merge(np.minimum, first, patch[some], origin[:, some] + low)
+                _merge(np.maximum, last, patch[some], origin[:, some] + high)
+        empty = last[0] < 0
+        boxes = np.concatenate([first, last]).T
+        boxes[empty] = 0
+        return Measures(boxes, larger, smaller, empty)
 
     def pixels(self, patch: Patch, threshold: float) -> NDArray[np.bool_]:
         """Which pixels are above the threshold, from ``patch.corner`` on."""
-        least, greatest = self._bounds(patch)
-        above = least > threshold
-        tiles = np.empty((above.shape[0], TILE, above.shape[1], TILE), dtype=bool)
-        tiles[:] = above[:, None, :, None]
-        for row, column, values in self._logits(patch, *np.nonzero(_crossed(least, greatest, (threshold,)))):
-            tiles[row, :, column] = values > threshold
-        height, width = self.rows.pixels(patch.rows).sum(), self.columns.pixels(patch.columns).sum()
-        return tiles.reshape(TILE * above.shape[0], TILE * above.shape[1])[:height, :width]
-
-    def _box_of_tiles(self, patch: Patch, whole: NDArray[np.bool_]) -> Box | None:
-        """The box of tiles (row tiles, column tiles) of the patch."""
-        box = box_of(whole)
-        if box is None:
-            return None
-        x, y = patch.columns.start, patch.rows.start
-        right = min(TILE * (x + box[2] + 1), self.columns.length) - 1
-        bottom = min(TILE * (y + box[3] + 1), self.rows.length) - 1
-        return TILE * (x + box[0]), TILE * (y + box[1]), right, bottom
-
-    def _windows(self, patch: Patch) -> tuple[Indices, Indices]:
-        """The samples of the patch that its row and column tiles see: two (tiles, taps)."""
-        rows, columns = self.rows.windows[patch.rows], self.columns.windows[patch.columns]
-        return rows - rows[0, 0], columns - columns[0, 0]
-
-    def _bounds(self, patch: Patch) -> tuple[Logits, Logits]:
-        """The least and the greatest logit that each tile sees: two (row tiles, column tiles)."""
-        rows, columns = self._windows(patch)
-        by_row = patch.logits[rows.T]  # (taps, row tiles, w)
-        return by_row.min(0)[:, columns.T].min(1), by_row.max(0)[:, columns.T].max(1)
-
-    def _logits(self, patch: Patch, row: Indices, column: Indices) -> Iterator[tuple[Indices, Indices, Logits]]:
-        """The full-resolution logits (K, TILE, TILE) of chosen tiles of a patch, K at a time.
-
-        Beyond the image's last row and column they are minus infinity.
-        """
-        rows, columns = self._windows(patch)
-        for start in range(0, len(row), _CHUNK):
-            r, c = row[start : start + _CHUNK], column[start : start + _CHUNK]
-            sources = patch.logits[rows[r][:, :, None], columns[c][:, None, :]]  # (K, taps, taps)
-            by_row = self.rows.weights[patch.rows.start + r] @ sources
-            values = by_row @ self.columns.transposed[patch.columns.start + c]
-            left_rows = self.rows.length - TILE * (patch.rows.start + r)
-            left_columns = self.columns.length - TILE * (patch.columns.start + c)
-            for tile in np.flatnonzero((left_rows < TILE) | (left_columns < TILE)):
-                values[tile, left_rows[tile] :] = values[tile, :, left_columns[tile] :] = -np.inf
-            yield r, c, values
-
-
-def _crossed(least: Logits, greatest: Logits, levels: tuple[float, ...]) -> NDArray[np.bool_]:
-    """The tiles in which a level lies between the least and the greatest logit."""
-    return np.any([(least <= level) & (greatest > level) for level in levels], axis=0)
-
-
-def _box_of_pixels(patch: Patch, row: Indices, column: Indices, mask: NDArray[np.bool_]) -> Box | None:
-    """The box of the true pixels (K, TILE, TILE) of K tiles; they are looked at eight at a time."""
-    eight = mask.view(np.uint64)
-    tile, y = np.nonzero(eight.any(axis=2))
-    if not len(tile):
-        return None
-    y += TILE * (patch.rows.start + row[tile])
-    tile, x = np.nonzero(np.bitwise_or.reduce(eight, axis=1).view(np.bool_))
-    x += TILE * (patch.columns.start + column[tile])
-    return int(x.min()), int(y.min()), int(x.max()), int(y.max())
+        height, width = patch.shape
+        blocks = np.empty((height, TILE, width, TILE), dtype=bool)
+        for tiles in self.grid.walk([patch], (threshold,)):
+            row, column = tiles.row - patch.rows.start, tiles.column - patch.columns.start
+            blocks[row, :, column] = (tiles.least > threshold)[:, None, None]
+            for index, values in self.grid.logits(tiles):
+                blocks[row[index], :, column[index]] = values > threshold
+        inside = self.grid.rows.pixels(patch.rows), self.grid.columns.pixels(patch.columns)
+        return blocks.reshape(TILE * height, TILE * width)[: inside[0], : inside[1]]
 
 
 def upsampler(low_res: int, img_size: int, input_size: tuple[int, int], original_size: tuple[int, int]) -> Upsampler:
@@ -217,4 +100,40 @@ def upsampler(low_res: int, img_size: int, input_size: tuple[int, int], original
     rows, columns = (
         axis(low_res, img_size, inside, full) for inside, full in zip(input_size, original_size, strict=True)
     )
-    return Upsampler(rows, columns)
+    return Upsampler(Grid(rows, columns))
+
+
+def _merge(how: np.ufunc, into: Indices, patch: Indices, values: Indices) -> None:
+    """Reduce values (..., K) of K tiles, which are sorted by patch, into (..., M) of patches: a faster ``how.at``."""
+    if not len(patch):
+        return
+    if patch[0] == patch[-1]:
+        into[..., patch[0]] = how(into[..., patch[0]], how.reduce(values, axis=-1))
+        return
+    starts = np.concatenate([[0], np.flatnonzero(patch[1:] != patch[:-1]) + 1])
+    rows = patch[starts]
+    into[..., rows] = how(into[..., rows], how.reduceat(values, starts, axis=-1))
+
+
+def _eights(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Eight pixels as one number, and the tiles last, so that all are reduced at once: (TILE, TILE / 8, K)."""
+    return np.ascontiguousarray(mask.view(np.uint64).transpose(1, 2, 0))
+
+
+def _count(mask: NDArray[np.bool_]) -> Indices:
+    """How many of the pixels (K, TILE, TILE) of each of K tiles are true.
+
+    The bytes of a number add up to 255 at most, enough for a TILE of 40.
+    """
+    sums = _eights(mask).reshape(-1, len(mask)).sum(axis=0)
+    return sums[:, None].view(np.uint8).sum(axis=1, dtype=np.int64)
+
+
+def _extent(mask: NDArray[np.bool_]) -> tuple[Indices, Indices, Indices]:
+    """Which of the tiles (K, TILE, TILE) have a true pixel, k of them, and their first and last x and y: (2, k)."""
+    eights = _eights(mask)
+    in_columns = np.ascontiguousarray(np.bitwise_or.reduce(eights, axis=0).T).view(np.bool_)
+    in_rows = (np.bitwise_or.reduce(eights, axis=1) > 0).T
+    some = np.flatnonzero(in_rows.any(axis=1))
+    in_both = np.stack([in_columns[some], in_rows[some]])
+    return some, in_both.argmax(axis=2), TILE - 1 - in_both[:, :, ::-1].argmax(axis=2)
