@@ -1,7 +1,6 @@
 """The command ``napari-sam-amg``: no traceback, one line for each failure, exit status 0, 1, 2 or 130."""
 
 import argparse
-import os
 import signal
 import sys
 import threading
@@ -18,7 +17,7 @@ from napari_sam_amg.flags import COMMANDS, given_parameters, parse
 from napari_sam_amg.io.discover import OVERLAY_ENDING, Job, find_jobs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
-from napari_sam_amg.messages import DONE, FAILED, INTERRUPTED, print_error, report
+from napari_sam_amg.messages import DONE, FAILED, INTERRUPTED, print_error, report, stop_printing
 from napari_sam_amg.params import merged
 from napari_sam_amg.sam.precision import PrecisionWarning
 from napari_sam_amg.sam.registry import EMBEDDED, find_known, known_models, own_models
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.sam.model import Sam
 
 DEMO_IMAGE = "nuclei.tif"
+_LESS_MEMORY = ": try a smaller --points-per-batch, or --device cpu"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,13 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _quiet_libraries(), _terminated_as_interrupted():
         try:
             status = command(arguments)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # which it is where the shell closed it
+                sys.stdout.flush()
             return status
         except BrokenPipeError:  # who read the output, "head" for one, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop_printing()
             return DONE
         except KeyboardInterrupt:
-            print("napari-sam-amg: interrupted; images that were finished are kept", file=sys.stderr)
+            kept = "; images that were finished are kept" if arguments.command == "segment" else ""
+            print(f"napari-sam-amg: interrupted{kept}", file=sys.stderr)
             return INTERRUPTED
         except Exception as error:
             return report("napari-sam-amg", error, arguments.debug)
@@ -149,7 +151,7 @@ def _run(batch: "Batch", jobs: Sequence[Job], debug: bool) -> int:
             summary = batch.segment(job)
         except Exception as error:
             failed += 1
-            report(job.path, error, debug)
+            report(job.path, error, debug, _LESS_MEMORY)
             continue
         if not batch.options.quiet:
             print(summary, flush=True)

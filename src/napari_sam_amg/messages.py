@@ -1,5 +1,6 @@
 """What the commands say, when something fails in one line each, the flags for it, and their exit statuses."""
 
+import os
 import sys
 import traceback
 from typing import Any
@@ -16,10 +17,25 @@ def add_message_flags(parser: Any) -> None:
     parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
 
 
-def report(name: object, error: Exception, debug: bool) -> int:
+def say(text: str) -> None:
+    """Print a result. Who reads it, "head" for one, may have seen enough; that is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        stop_printing()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def stop_printing() -> None:
+    """Send what is still to be printed nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def report(name: object, error: Exception, debug: bool, when_out_of_memory: str = "") -> int:
     if debug:
         traceback.print_exception(error)
-    print_error(name, explain(error))
+    print_error(name, explain(error, when_out_of_memory))
     return FAILED
 
 
@@ -28,11 +44,11 @@ def print_error(name: object, reason: str, kind: str = "error") -> None:
     print(f"{name}: {kind}: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
 
 
-def explain(error: Exception) -> str:
-    """What went wrong, in a line for people who look at cells, not at code."""
+def explain(error: Exception, when_out_of_memory: str = "") -> str:
+    """What went wrong, in a line for people who look at cells, not at code; what they can do if memory ran out."""
     text = str(error)
     if is_out_of_memory(error):
-        return f"not enough memory: try a smaller --points-per-batch, or --device cpu ({text or 'no more is known'})"
+        return " ".join([f"not enough memory{when_out_of_memory}", f"({text or 'no more is known'})"])
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename else "")
     if isinstance(error, ValueError):  # ours are written for users

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -272,3 +273,92 @@ def test_the_process_needs_no_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, "evaluate", path, path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr, done.stdout.splitlines()[-1]) == (0, "", "[]")
+
+
+def run_in_shell(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    program = f'"{sys.executable}" -m napari_sam_amg evaluate'
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line.replace("EVALUATE", program)],
+        capture_output=True, text=True, check=False, cwd=folder,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "status"), [("| true", 1), ("> /dev/full", 1), (">&-", 1)], ids=["closed pipe", "full", "closed"]
+)
+def test_files_are_written_and_failures_counted_whatever_becomes_of_the_table(
+    where: str, status: int, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    write(tmp_path / "gt" / "two" / "lonely_gt.tif", TRUTH)
+    done = run_in_shell(f"EVALUATE pred gt --csv all.csv {where}", tmp_path)
+    assert done.returncode == status
+    assert (tmp_path / "all.csv").read_text().count("\n") > 3
+    assert "Traceback" not in done.stderr
+    assert ("No space left on device: standard output" in done.stderr) == (where == "> /dev/full")
+
+
+def test_what_is_read_or_is_no_file_is_never_replaced(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = tmp_path / "gt" / "two" / "b_gt.tif"
+    (tmp_path / "link").symlink_to(truth)
+    os.mkfifo(tmp_path / "pipe")
+    for target, message in (
+        (truth, "that are read"),
+        (tmp_path / "link", "that are read"),
+        (tmp_path / "pipe", "pipe"),
+    ):
+        assert evaluate(*folders, "--csv", target, "--overwrite") == 1
+        assert message in capsys.readouterr().err
+    assert (tifffile.imread(truth) == TRUTH).all()
+
+
+def test_a_link_to_write_to_stays(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert evaluate(*folders, "--csv", tmp_path / "link.csv") == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("level,")
+
+
+def test_a_bad_table_of_features_leaves_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, truth = write(tmp_path / "a_labels.tif", FOUND), write(tmp_path / "gt.png", TRUTH)
+    (tmp_path / "a_features.csv").write_text("index,predicted_iou\n1,much\n", "utf-8")
+    assert evaluate(found, truth) == 1
+    printed = capsys.readouterr()
+    assert "a_features.csv: error: line 2" in printed.err
+    assert "| gt" in printed.out
+
+
+def test_a_mask_of_black_and_white_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, truth = write(tmp_path / "a.tif", FOUND), write(tmp_path / "b.png", (TRUTH > 0).astype(np.uint8) * 255)
+    assert evaluate(found, truth) == 0
+    assert "b.png: warning: its only id is 255" in capsys.readouterr().err
+
+
+def test_axes_in_another_order_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = np.stack([TRUTH] * 9).reshape(3, 3, *TRUTH.shape)
+    for axes in ("ZTYX", "TZYX"):
+        tifffile.imwrite(tmp_path / f"{axes}.ome.tif", stack, photometric="minisblack", metadata={"axes": axes})
+    assert evaluate(tmp_path / "ZTYX.ome.tif", tmp_path / "TZYX.ome.tif") == 1
+    assert "axes ZTYX are not those of" in capsys.readouterr().err
+    assert evaluate(tmp_path / "ZTYX.ome.tif", tmp_path / "ZTYX.ome.tif") == 0
+
+
+def test_a_data_set_called_all_is_not_taken_for_the_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("all", "other"):
+        write(tmp_path / "pred" / name / "a.tif", TRUTH)
+        write(tmp_path / "gt" / name / "a.tif", TRUTH)
+    assert evaluate(tmp_path / "pred", tmp_path / "gt") == 0
+    assert list(table(capsys)) == ["data set", "all", "other", "all data sets"]
+
+
+def test_a_name_that_is_no_text_is_written(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.tif")
+    try:
+        write(tmp_path / "pred" / name, TRUTH)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    write(tmp_path / "gt" / name, TRUTH)
+    assert evaluate(tmp_path / "pred", tmp_path / "gt", "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json") == 0
+    assert "caf\\udce9" in (tmp_path / "a.csv").read_text("utf-8")
+    assert "caf\\udce9" in (tmp_path / "a.json").read_text("utf-8")

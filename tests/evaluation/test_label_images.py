@@ -35,6 +35,43 @@ def test_stacks(shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path)
     assert (read(tmp_path / "a.tif") == labels).all()
 
 
+def test_axes_of_length_1_do_not_count(tmp_path: Path) -> None:
+    for shape in ((1, 2, 4), (1, 1, 2, 4)):
+        tifffile.imwrite(tmp_path / "a.tif", LABELS.reshape(shape).astype(np.uint16), photometric="minisblack")
+        assert (read(tmp_path / "a.tif") == LABELS).all()
+    two = np.stack([LABELS, LABELS + 1]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.ome.tif", two[:, None], photometric="minisblack", metadata={"axes": "TZYX"})
+    assert (read(tmp_path / "a.ome.tif") == two).all()
+
+
+UNSIGNED, SIGNED = 1, 2
+
+
+def save_with_pillow(path: Path, pixels: Any, compression: str, sample_format: int) -> None:
+    """It writes more compressions than tifffile does alone, but chooses the format by its own types."""
+    Image.fromarray(pixels).save(path, compression=compression, tiffinfo={339: SIGNED})
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags["SampleFormat"].overwrite(sample_format)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "zstd", "tiff_deflate"])
+def test_compressions_that_pillow_has_to_read_change_no_value(compression: str, tmp_path: Path) -> None:
+    """zstd needs another package before Python 3.14; Pillow has neither uint32 nor int8."""
+    high = np.array([[0, 1, 2**31 + 5], [3, 3, 2**32 - 1]], np.uint32)
+    save_with_pillow(tmp_path / "a.tif", high.view(np.int32), compression, UNSIGNED)
+    assert (read(tmp_path / "a.tif") == high).all()
+    save_with_pillow(tmp_path / "b.tif", np.array([[0, 253]], np.uint8), compression, SIGNED)
+    with pytest.raises(ValueError, match="label -3 is not allowed"):
+        read(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_png_of_few_bits_is_as_stored(bits: int, tmp_path: Path) -> None:
+    indices = np.array([[0, 1, 2, 3]], np.uint8)
+    Image.fromarray(indices * (255 // (2**bits - 1))).save(tmp_path / "a.png", bits=bits)
+    assert read(tmp_path / "a.png").tolist() == indices.tolist()
+
+
 def test_png_of_8_and_16_bit(tmp_path: Path) -> None:
     for dtype in (np.uint8, np.uint16):
         Image.fromarray(LABELS.astype(dtype)).save(tmp_path / "a.png")
@@ -57,6 +94,10 @@ def write_jpeg(path: Path) -> None:
     Image.fromarray(LABELS.astype(np.uint8)).save(path, "JPEG")
 
 
+def write_jpeg_in_tiff(path: Path) -> None:
+    Image.fromarray(LABELS.astype(np.uint8)).save(path, "TIFF", compression="jpeg")
+
+
 def write_two(path: Path) -> None:
     with tifffile.TiffWriter(path) as writer:
         writer.write(LABELS.astype(np.uint16))
@@ -76,6 +117,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "negative": (write_tiff(np.array([[0, -3]], np.int16)), "label -3 is not allowed: 0 is background"),
     "JPEG": (write_jpeg, "a JPEG image: allowed are PNG and TIFF"),
+    "JPEG in TIFF": (write_jpeg_in_tiff, "compression JPEG is not allowed: it changes pixels"),
     "text": (lambda path: path.write_text("hello"), "not an image that can be read: allowed are PNG and TIFF"),
     "empty": (lambda path: path.touch(), "the file is empty"),
     "several": (write_two, "only the first of 2 images in the file can be read: allowed is one image or one stack"),

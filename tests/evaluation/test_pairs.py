@@ -36,10 +36,46 @@ def test_usual_endings_are_removed(name: str) -> None:
     assert base_name(Path(name)) == "a_1"
 
 
-def test_one_ending_is_removed_and_never_the_whole_name() -> None:
-    assert [base_name(Path(name)) for name in ("a_mask_labels.tif", "_gt.png", "a_masked.png")] == [
-        "a_mask", "_gt", "a_masked",
+def test_endings_are_removed_and_never_the_whole_name() -> None:
+    names = ("a_mask_labels.tif", "a_image_labels.tif", "a_img_cp_masks.png", "_gt.png", "a_masked.png")
+    assert [base_name(Path(name)) for name in names] == ["a", "a", "a", "_gt", "a_masked"]
+
+
+def test_names_of_the_cell_tracking_challenge_belong_together(tmp_path: Path) -> None:
+    pred, gt = touch(tmp_path / "pred", "mask003.tif"), touch(tmp_path / "gt", "man_seg003.tif")
+    assert found_in(pred, gt) == ([("gt", "003", "mask003.tif", "man_seg003.tif")], [])
+
+
+def test_results_of_images_that_are_called_images(tmp_path: Path) -> None:
+    """As ``segment`` names them, beside a truth that lies with its images."""
+    pred = touch(tmp_path / "pred", "0_image_labels.tif", "0_image_features.csv")
+    gt = touch(tmp_path / "gt", "0_image.png", "0_labels.png")
+    ((pair,), failures) = find_pairs(pred, gt)
+    assert (pair.truth, pair.features, failures) == (gt / "0_labels.png", pred / "0_image_features.csv", [])
+
+
+def test_what_is_left_out_as_an_image_but_has_a_partner_is_said(tmp_path: Path) -> None:
+    """A name that happens to end in _mask decides about the others in its folder."""
+    pred = touch(tmp_path / "pred", "a.tif", "b_labels.tif", "face_mask.tif")
+    gt = touch(tmp_path / "gt", "a.tif", "b.tif", "c.tif", "face_mask.tif")
+    pairs, failures = found_in(pred, gt)
+    assert [name for _, name, _, _ in pairs] == ["face"]
+    assert [(name, reason.partition(":")[0]) for name, reason in failures] == [
+        ("a.tif", "left out"), ("a.tif", "left out"), ("b.tif", "left out"),
     ]  # fmt: skip
+
+
+def test_results_without_labels_are_hinted_at(tmp_path: Path) -> None:
+    pred, gt = touch(tmp_path / "pred", "a_run.json", "a_masks.json"), touch(tmp_path / "gt", "a.tif")
+    assert "segment --format labels writes them" in found_in(pred, gt)[1][0][1]
+
+
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    pred, real = touch(tmp_path / "pred", "x/a.png"), touch(tmp_path / "elsewhere", "a.png")
+    gt = touch(tmp_path / "gt")
+    (gt / "x").symlink_to(real)
+    (real / "back").symlink_to(gt)
+    assert found_in(pred, gt) == ([("x", "a", "x/a.png", "x/a.png")], [])
 
 
 def test_files_of_a_folder_are_matched_by_name(tmp_path: Path) -> None:
@@ -73,8 +109,11 @@ def test_files_without_a_partner_are_named(tmp_path: Path) -> None:
     pairs, failures = found_in(pred, gt)
     assert [name for _, name, _, _ in pairs] == ["a"]
     assert failures == [
-        ("b.png", f"no partner: there is no label image of 'b' in {gt / 'x'}"),
-        ("c_gt.png", f"no partner: there is no label image of 'c' in {pred / 'x'}"),
+        ("b.png", f"no partner: there is no label image of 'b' in {gt / 'x'}, called b.png, b_labels.tif or the like"),
+        (
+            "c_gt.png",
+            f"no partner: there is no label image of 'c' in {pred / 'x'}, called c.png, c_labels.tif or the like",
+        ),
     ]
 
 

@@ -19,6 +19,19 @@ def test_by_label_id(tmp_path: Path) -> None:
     assert (predicted[3], predicted[1], math.isnan(predicted[7])) == (0.5, 0.25, True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "index,area,predicted_iou\n3.0,10,0.5\n7.0,,0.25\n",
+        "index;area;predicted_iou\n3;10;0,5\n7;11;0,25\n",
+        "index\tarea\tpredicted_iou\n3\t10\t0.5\n7\t11\t0.25\n",
+    ],
+    ids=["pandas", "semicolons", "tabs"],
+)
+def test_tables_that_other_programs_saved(text: str, tmp_path: Path) -> None:
+    assert read_predicted_iou(write(tmp_path, text)) == {3: 0.5, 7: 0.25}
+
+
 def test_none_without_a_table_or_its_columns(tmp_path: Path) -> None:
     assert read_predicted_iou(tmp_path / "gone.csv") is None
     for text in ("", "index,area\n1,2\n", "label,predicted_iou\n1,2\n"):

@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.messages import DONE, FAILED, explain, print_error, report
+from napari_sam_amg.messages import DONE, FAILED, explain, print_error, report, say
 
 if TYPE_CHECKING:
     from napari_sam_amg.evaluation.pairs import Pair
@@ -15,9 +17,10 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 PRED and GT are two label images (PNG or TIFF of integers, 2D or stacks; 0 is background), or two folders of them.
-In folders, files belong together whose names without suffix, and without _labels, _label, _masks, _mask, _cp_masks
-or _gt at the end, are the same; where some files of a folder have such an ending, the others are taken for images
-and left out. Every subfolder is a data set with a row of its own, and the last row is the pool of all.
+In folders, files belong together whose names without suffix, and without _labels, _label, _masks, _mask, _cp_masks,
+_gt, _image, _img or _raw at the end, are the same, and mask000 and man_seg000; where some files of a folder end in one
+of the first six, the others are taken for images and left out. Every subfolder is a data set with a row of its own,
+and the last row is the pool of all.
 
 All figures are counted over the objects of a data set:
   AP@.5, AP@.75  TP / (TP + FP + FN), a match being an IoU of at least .5 or .75
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     outputs = _outputs(arguments)
     pairs, failures = find_pairs(arguments.prediction, arguments.truth)
+    _check_inputs_stay(outputs, pairs)
     for failure in failures:
         print_error(failure.path, failure.reason)
     made = [folder for output in outputs for folder in make_folder(output.parent)]
@@ -70,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not images:
             return FAILED
         datasets = by_dataset(images)
-        print(markdown(datasets, arguments.per_image), flush=True)
         _write(arguments, datasets, failures)
+        say(markdown(datasets, arguments.per_image))
     finally:
         remove_empty(made)
     return FAILED if failures else DONE
@@ -83,6 +87,8 @@ def _outputs(arguments: argparse.Namespace) -> list[Path]:
     for path in outputs:
         if path.is_dir():
             raise ValueError(f"{path} is a folder: give the name of a file")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is a device or a pipe: give the name of a file")
         if path.exists() and not arguments.overwrite:
             raise ValueError(f"{path} exists already: give --overwrite to replace it")
     if len({path.resolve() for path in outputs}) < len(outputs):
@@ -90,13 +96,19 @@ def _outputs(arguments: argparse.Namespace) -> list[Path]:
     return outputs
 
 
+def _check_inputs_stay(outputs: list[Path], pairs: "list[Pair]") -> None:
+    inputs = {path.resolve() for pair in pairs for path in (pair.found, pair.truth, pair.features)}
+    for path in outputs:
+        if path.resolve() in inputs:
+            raise ValueError(f"{path} is one of the files that are read: give the name of another one to write")
+
+
 def _write(arguments: argparse.Namespace, datasets: "list[DatasetScore]", failures: "list[Failure]") -> None:
     from napari_sam_amg.evaluation.tables import write_csv, write_json
-    from napari_sam_amg.io.staging import staged
 
     if arguments.csv is not None:
-        with staged([arguments.csv]) as folder:
-            write_csv(folder / arguments.csv.name, datasets)
+        with _replacing(arguments.csv) as path:
+            write_csv(path, datasets)
     if arguments.json is not None:
         settings = {
             "version": __version__,
@@ -104,8 +116,18 @@ def _write(arguments: argparse.Namespace, datasets: "list[DatasetScore]", failur
             "truth": str(arguments.truth),
             "planes": arguments.planes,
         }
-        with staged([arguments.json]) as folder:
-            write_json(folder / arguments.json.name, datasets, failures, settings)
+        with _replacing(arguments.json) as path:
+            write_json(path, datasets, failures, settings)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write that takes the place of another at the end; a link stays, and what it points to is replaced."""
+    from napari_sam_amg.io.staging import staged
+
+    target = path.resolve()
+    with staged([target]) as folder:
+        yield folder / target.name
 
 
 def _score_all(pairs: "list[Pair]", failures: "list[Failure]", arguments: argparse.Namespace) -> "list[ImageScore]":
@@ -119,10 +141,17 @@ def _score_all(pairs: "list[Pair]", failures: "list[Failure]", arguments: argpar
     bar = tqdm.tqdm(pairs, unit=" images", leave=False, disable=not sys.stderr.isatty())
     for pair in bar:
         try:
-            images += score_pair(pair, arguments.planes)
+            scored = score_pair(pair, arguments.planes)
         except Exception as error:
             path = error.path if isinstance(error, FileError) else pair.found
             with bar.external_write_mode(sys.stderr):
                 report(path, error, arguments.debug)
             failures.append(Failure(path, explain(error)))
+            continue
+        images += scored.images
+        failures += [Failure(problem.path, str(problem)) for problem in scored.problems]
+        with bar.external_write_mode(sys.stderr):
+            for kind, found in (("error", scored.problems), ("warning", scored.warnings)):
+                for problem in found:
+                    print_error(problem.path, str(problem), kind)
     return images

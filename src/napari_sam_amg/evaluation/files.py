@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from napari_sam_amg.evaluation.label_images import LabelImage, open_labels
 from napari_sam_amg.evaluation.overlaps import Overlaps, count_overlaps, merge_overlaps
@@ -21,28 +24,48 @@ class FileError(ValueError):
         self.path = path
 
 
-def score_pair(pair: Pair, by_plane: bool = False) -> list[ImageScore]:
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """What became of a pair of files."""
+
+    images: list[ImageScore]
+    problems: list[FileError]  # which left the scores incomplete
+    warnings: list[FileError]
+
+
+def score_pair(pair: Pair, by_plane: bool = False) -> PairScore:
     """The score of an image or volume, or of each plane of a stack; planes are read one at a time.
 
-    Calibrated if a features table with predicted IoUs is beside the found labels. Raises ``FileError``.
+    Calibrated if a features table with predicted IoUs is beside the found labels; one that cannot be read is a
+    problem, and the rest is scored. Raises ``FileError``.
     """
-    with _blaming(pair.features):
-        predicted_iou = read_predicted_iou(pair.features)
+    predicted_iou, problems = None, []
+    try:
+        with _blaming(pair.features):
+            predicted_iou = read_predicted_iou(pair.features)
+    except FileError as error:
+        problems.append(error)
     counted = _count(pair)
-    parts = counted if by_plane else {(): merge_overlaps(list(counted.values()))}
-    return [
+    merged = merge_overlaps(list(counted.values()))
+    images = [
         ImageScore(pair.dataset, _plane_name(pair.name, index), score_overlaps(overlaps, predicted_iou))
-        for index, overlaps in parts.items()
+        for index, overlaps in (counted if by_plane else {(): merged}).items()
     ]
+    return PairScore(images, problems, _doubts(pair, merged))
+
+
+def _doubts(pair: Pair, overlaps: Overlaps) -> list[FileError]:
+    """What is allowed, but probably not meant."""
+    reason = "its only id is 255, as in a mask of black and white: all that is white is one object"
+    columns = ((pair.truth, overlaps.truth), (pair.found, overlaps.found))
+    return [FileError(path, reason) for path, ids in columns if set(np.unique(ids)) == {0, 255}]
 
 
 def _count(pair: Pair) -> dict[tuple[int, ...], Overlaps]:
     """Of every plane, by its index."""
     with ExitStack() as files:
         truth, found = _open(pair.truth, files), _open(pair.found, files)
-        if truth.shape != found.shape:
-            reason = f"shape {found.shape} is not that of {pair.truth}, {truth.shape}: they must be equal"
-            raise FileError(pair.found, reason)
+        _check_alike(pair, truth, found)
         counted = {}
         for index in truth.indices:
             with _blaming(pair.truth):
@@ -51,6 +74,19 @@ def _count(pair: Pair) -> dict[tuple[int, ...], Overlaps]:
                 found_plane = found.plane(index)
             counted[index] = count_overlaps(true_plane, found_plane)
         return counted
+
+
+def _check_alike(pair: Pair, truth: LabelImage, found: LabelImage) -> None:
+    if truth.shape != found.shape:
+        reason = f"shape {_shape(found)} is not that of {pair.truth}, {_shape(truth)}: they must be equal"
+        raise FileError(pair.found, reason)
+    if truth.named_axes and found.named_axes and truth.named_axes != found.named_axes:
+        reason = f"axes {found.named_axes} are not those of {pair.truth}, {truth.named_axes}: save both in one order"
+        raise FileError(pair.found, reason)
+
+
+def _shape(labels: LabelImage) -> str:
+    return f"{labels.shape} {labels.named_axes}".rstrip()
 
 
 def _open(path: Path, files: ExitStack) -> LabelImage:

@@ -1,5 +1,6 @@
 """Label images as they are stored, plane by plane: integers, never colours."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,17 +17,32 @@ from napari_sam_amg.io.raw_image import RawImage
 from napari_sam_amg.io.tiff import TiffPlanes, open_tiff
 
 KINDS = ("PNG", "TIFF")  # JPEG changes pixels, and so ids
+_LOSSY = re.compile("JPE?G|JP2|JXL|JPX|WEBP|LERC")  # in tifffile's names of compressions
+_NAMED = frozenset("TZC")  # axes that say what they are; others only say that there are several planes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelImage:
-    """An open file; ``shape`` is (..., Y, X)."""
+    """An open file; axes before Y of length 1 do not count."""
 
     data: Any  # array-like, indexed by all axes before Y
+    all_axes: str = ""  # a letter each, tifffile's
+
+    @property
+    def _counted(self) -> list[int]:
+        """The axes before Y that are longer than 1."""
+        return [axis for axis, length in enumerate(self.data.shape[:-2]) if length != 1]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.data.shape)
+        """(..., Y, X)."""
+        return (*(self.data.shape[axis] for axis in self._counted), *self.data.shape[-2:])
+
+    @property
+    def named_axes(self) -> str:
+        """Letters of the axes of ``shape``, if the file says what all of them are; otherwise empty."""
+        letters = "".join(self.all_axes[axis] for axis in self._counted)
+        return letters + "YX" if letters and set(letters) <= _NAMED else ""
 
     @property
     def indices(self) -> list[tuple[int, ...]]:
@@ -35,7 +51,10 @@ class LabelImage:
 
     def plane(self, index: tuple[int, ...]) -> Labels:
         """(Y, X) ids. ``ValueError`` if they are negative, or cannot be read."""
-        labels: NDArray[Any] = np.asarray(self.data[index])
+        whole = [0] * (len(self.data.shape) - 2)
+        for axis, position in zip(self._counted, index, strict=True):
+            whole[axis] = position
+        labels: NDArray[Any] = np.asarray(self.data[tuple(whole)])
         check_ids(labels)
         return labels
 
@@ -67,5 +86,9 @@ def _checked(raw: RawImage) -> LabelImage:
         )
     if raw.note:
         raise ValueError(f"only the {raw.note} can be read: allowed is one image or one stack")
+    if _LOSSY.search(raw.compression):
+        raise ValueError(
+            f"compression {raw.compression} is not allowed: it changes pixels, and so label ids; use LZW or none"
+        )
     check_type(np.dtype(raw.data.dtype))
-    return LabelImage(raw.data)
+    return LabelImage(raw.data, raw.axes)

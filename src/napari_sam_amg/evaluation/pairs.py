@@ -1,14 +1,19 @@
 """Which predicted label image belongs to which true one, in two files or two folders."""
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_sam_amg.io.discover import FEATURES_ENDING, Failure, file_stem, is_foreign_or_labels, walk
+from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, Failure, file_stem, is_foreign_or_labels, walk
 
 SUFFIXES = (".png", ".tif", ".tiff")
 #: What names of label images end with, the longer of two that fit first.
 ENDINGS = ("_cp_masks", "_labels", "_masks", "_label", "_mask", "_gt")
+#: What names of images end with; a label image may be called after one.
+IMAGE_ENDINGS = ("_image", "_img", "_raw")
+#: Label images of the Cell Tracking Challenge: results, and the truth of the segmentation.
+_CHALLENGE = re.compile(r"(?:mask|man_seg)(\d+)")
 
 _Key = tuple[Path, str]  # subfolder, name without ending
 _Files = dict[_Key, list[Path]]
@@ -26,14 +31,31 @@ class Pair:
     @property
     def features(self) -> Path:
         """Where the table of the found labels is, if there is one."""
-        return self.found.with_name(base_name(self.found) + FEATURES_ENDING)
+        stem = file_stem(self.found)
+        return self.found.with_name((_cut(stem, ENDINGS) or stem) + FEATURES_ENDING)
 
 
 def base_name(path: Path) -> str:
-    """The name of a label image without suffix and ending, by which files are matched."""
+    """The name of a label image without suffix and endings, by which files are matched."""
     stem = file_stem(path)
-    ending = next((ending for ending in ENDINGS if stem.endswith(ending)), "")
-    return stem.removesuffix(ending) or stem
+    numbered = _CHALLENGE.fullmatch(stem)
+    if numbered is not None:
+        return numbered[1]
+    while rest := _cut(stem, ENDINGS + IMAGE_ENDINGS):
+        stem = rest
+    return stem
+
+
+def is_marked(path: Path) -> bool:
+    """Whether the name says that this is a label image."""
+    stem = file_stem(path)
+    return _CHALLENGE.fullmatch(stem) is not None or bool(_cut(stem, ENDINGS))
+
+
+def _cut(stem: str, endings: tuple[str, ...]) -> str:
+    """The stem without the one of the endings that it has; empty if it has none, or is nothing else."""
+    ending = next((ending for ending in endings if stem.endswith(ending)), "")
+    return stem.removesuffix(ending) if ending else ""
 
 
 def find_pairs(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
@@ -41,7 +63,8 @@ def find_pairs(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
 
     Every subfolder is a data set of its own. Where some names in a folder have one of ``ENDINGS``,
     its other files are no label images but the images beside them. The failures are files without a
-    partner, and those that share a name. Raises ``ValueError`` if there is nothing to search.
+    partner, those that share a name, and those taken for images which have a partner. Raises
+    ``ValueError`` if there is nothing to search.
     """
     for path in (found, truth):
         if not path.exists():
@@ -56,35 +79,56 @@ def find_pairs(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
 
 
 def _match(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
-    ours, theirs = _label_images(found), _label_images(truth)
+    (ours, our_images), (theirs, their_images) = _label_images(found), _label_images(truth)
     pairs = []
     failures = [
-        Failure(folder, f"no label image in this folder: looked for {', '.join(SUFFIXES)}")
+        Failure(folder, f"no label image in this folder: looked for {', '.join(SUFFIXES)}{_hint(folder)}")
         for folder, files in ((found, ours), (truth, theirs))
         if not files
     ]
     keys = sorted({*ours, *theirs})
     nested = any(subfolder != Path() for subfolder, _ in keys)
-    for subfolder, name in keys:
-        one, other = ours.get((subfolder, name), []), theirs.get((subfolder, name), [])
+    for key in sorted({*keys, *(our_images.keys() & their_images.keys())}):
+        subfolder, name = key
+        one, other = ours.get(key, []), theirs.get(key, [])
         if len(one) == len(other) == 1:
             dataset = subfolder.as_posix() if nested else truth.resolve().name
             pairs.append(Pair(dataset, name, one[0], other[0]))
-        failures += _problem(name, one, truth / subfolder, other)
-        failures += _problem(name, other, found / subfolder, one)
+        failures += _problem(name, one, truth / subfolder, other or their_images.get(key, []))
+        failures += _problem(name, other, found / subfolder, one or our_images.get(key, []))
+        failures += [] if one else _left_out(our_images.get(key, []))
+        failures += [] if other else _left_out(their_images.get(key, []))
     return pairs, failures
 
 
-def _label_images(folder: Path) -> _Files:
+def _label_images(folder: Path) -> tuple[_Files, _Files]:
+    """The label images of a folder, and the files that are taken for images since others are marked as labels."""
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path, subfolder in walk(folder, True, is_foreign_or_labels, SUFFIXES):
         by_folder[subfolder].append(path)
-    files: _Files = defaultdict(list)
+    labels: _Files = defaultdict(list)
+    images: _Files = defaultdict(list)
     for subfolder, paths in by_folder.items():
-        marked = [path for path in paths if base_name(path) != file_stem(path)]
-        for path in marked or paths:
+        any_marked = any(map(is_marked, paths))
+        for path in paths:
+            files = images if any_marked and not is_marked(path) else labels
             files[subfolder, base_name(path)].append(path)
-    return dict(files)
+    return dict(labels), {key: paths for key, paths in images.items() if key not in labels}
+
+
+def _hint(folder: Path) -> str:
+    """Where a run was told to write something else."""
+    others = any(folder.rglob(f"*{RECORD_ENDING}"))
+    return "; results are here, but no labels: napari-sam-amg segment --format labels writes them" if others else ""
+
+
+def _left_out(paths: list[Path]) -> list[Failure]:
+    """What to say of files taken for images, though the other folder has something of the same name."""
+    reason = (
+        f"left out: taken for an image, since other files of its folder are marked as labels ({', '.join(ENDINGS)}); "
+        "name all label images of a folder alike"
+    )
+    return [Failure(path, reason) for path in paths]
 
 
 def _problem(name: str, paths: list[Path], other_folder: Path, others: list[Path]) -> list[Failure]:
@@ -93,5 +137,6 @@ def _problem(name: str, paths: list[Path], other_folder: Path, others: list[Path
         names = ", ".join(path.name for path in paths)
         return [Failure(paths[0].parent, f"{names} are all label images of {name!r}: keep one of them")]
     if paths and not others:
-        return [Failure(paths[0], f"no partner: there is no label image of {name!r} in {other_folder}")]
+        reason = f"no partner: there is no label image of {name!r} in {other_folder}, called"
+        return [Failure(paths[0], f"{reason} {name}.png, {name}_labels.tif or the like")]
     return []

@@ -10,16 +10,19 @@ _ID, _IOU = "index", "predicted_iou"
 def read_predicted_iou(path: Path) -> dict[int, float] | None:
     """By label id; NaN where the table has none. None if there is no such file, or no such column in it.
 
+    Columns may be apart by commas, or by semicolons or tabs, as spreadsheets write them, with decimal commas.
     Raises ``ValueError`` for ids that are no integers or not unique, and values that are no numbers.
     """
     if not path.exists():
         return None
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            if not {_ID, _IOU} <= set(table.fieldnames or ()):
-                return None
-            return _by_id(table)
+            for delimiter in ",;\t":
+                file.seek(0)
+                table = csv.DictReader(file, delimiter=delimiter)
+                if {_ID, _IOU} <= set(table.fieldnames or ()):
+                    return _by_id(table)
+            return None
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"not a table of comma-separated values: {error}") from error
 
@@ -28,7 +31,7 @@ def _by_id(table: "csv.DictReader[str]") -> dict[int, float]:
     predicted: dict[int, float] = {}
     for row in table:
         try:
-            label, iou = int(row[_ID]), float(row[_IOU] or math.nan)
+            label, iou = _id(row[_ID]), _number(row[_IOU])
         except (TypeError, ValueError):
             raise ValueError(
                 f"line {table.line_num}: {_ID}={row[_ID]!r}, {_IOU}={row[_IOU]!r} is not allowed: "
@@ -38,3 +41,12 @@ def _by_id(table: "csv.DictReader[str]") -> dict[int, float]:
             raise ValueError(f"line {table.line_num}: {_ID}={label} is there already: ids must be unique")
         predicted[label] = iou
     return predicted
+
+
+def _id(text: str | None) -> int:
+    """An integer, or 1.0, as pandas writes a column of ids once a cell of it was empty."""
+    return int((text or "").removesuffix(".0"))
+
+
+def _number(text: str | None) -> float:
+    return float(text.replace(",", ".")) if text else math.nan

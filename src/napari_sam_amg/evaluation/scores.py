@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from napari_sam_amg.evaluation.overlaps import Labels, Overlaps, count_overlaps
+from napari_sam_amg.evaluation.overlaps import Overlaps, count_overlaps
 
 #: IoU that a match needs at least. Quotients of integers and these literals are rounded alike, so ">=" is exact.
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -82,14 +82,14 @@ class Score:
         return self.matched[THRESHOLDS.index(threshold)]
 
 
-def evaluate_labels(truth: Labels, found: Labels, predicted_iou: Mapping[int, float] | None = None) -> Score:
+def evaluate_labels(truth: ArrayLike, found: ArrayLike, predicted_iou: Mapping[int, float] | None = None) -> Score:
     """Compare two label images of the same shape, 2D or stacks; ids span the whole array and 0 is background.
 
     ``predicted_iou`` by label id of ``found``, as in the features table, adds the calibration; labels
     that it does not know, and NaN, are left out of it. ``ValueError`` names shapes, types or ids
     that are not allowed.
     """
-    return score_overlaps(count_overlaps(truth, found), predicted_iou)
+    return score_overlaps(count_overlaps(np.asarray(truth), np.asarray(found)), predicted_iou)
 
 
 def score_overlaps(overlaps: Overlaps, predicted_iou: Mapping[int, float] | None = None) -> Score:

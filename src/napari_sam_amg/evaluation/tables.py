@@ -65,7 +65,8 @@ def markdown(datasets: Sequence[DatasetScore], with_images: bool = False) -> str
         rows.append((dataset.name, _pooled(dataset)))
         if with_images:
             rows += [(f"{dataset.name}: {image.name}", figures(image.score)) for image in dataset.images]
-    rows += _all_row(datasets)
+    taken = {dataset.name for dataset in datasets}
+    rows += [(f"{name} data sets" if name in taken else name, row) for name, row in _all_row(datasets)]
     titles = {key: title for key, title in _TITLES.items() if any(key in row for _, row in rows)}
     cells = [["data set", *titles.values()]]
     cells += [[_escaped(name), *(_cell(row.get(key, math.nan)) for key in titles)] for name, row in rows]
@@ -83,7 +84,8 @@ def write_csv(path: Path, datasets: Sequence[DatasetScore]) -> None:
         rows.append({**_place("data set", dataset.name), **_pooled(dataset)})
     rows += [{**_place(name, ""), **row} for name, row in _all_row(datasets)]
     columns = max(rows, key=len).keys()  # those of the predicted IoU come last, and not for every image
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # a name of a file need not be text
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows({key: "" if _is_undefined(value) else value for key, value in row.items()} for row in rows)

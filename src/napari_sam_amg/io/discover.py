@@ -69,13 +69,22 @@ def walk(
 ) -> Iterator[tuple[Path, Path]]:
     """Files in a folder in order of name, each with the subfolder of ``path`` that it is in.
 
-    ``is_wanted(folder, name)`` decides about files with one of the suffixes, and about subfolders.
+    ``is_wanted(folder, name)`` decides about files with one of the suffixes, and about subfolders. Links
+    to folders are followed, but not into a folder that the way has come through.
     """
-    for folder, subfolders, names in os.walk(path, onerror=_raise):
-        subfolders[:] = sorted(name for name in subfolders if recursive and is_wanted(Path(folder), name))
+    for place, subfolders, names in os.walk(path, onerror=_raise, followlinks=True):
+        folder = Path(place)
+        wanted = sorted(name for name in subfolders if recursive and is_wanted(folder, name))
+        subfolders[:] = [name for name in wanted if not _leads_back(folder / name, path)]
         for name in sorted(names):
-            if name.lower().endswith(suffixes) and is_wanted(Path(folder), name):
-                yield Path(folder) / name, Path(folder).relative_to(path)
+            if name.lower().endswith(suffixes) and is_wanted(folder, name):
+                yield folder / name, folder.relative_to(path)
+
+
+def _leads_back(folder: Path, start: Path) -> bool:
+    """Whether a link points to a folder that it was reached through, from ``start`` on."""
+    way = [parent for parent in folder.parents if parent == start or start in parent.parents]
+    return folder.is_symlink() and folder.resolve() in [parent.resolve() for parent in way]
 
 
 def _raise(error: OSError) -> None:

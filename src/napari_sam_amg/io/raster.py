@@ -25,6 +25,7 @@ _GREY_MODES = ("1", "L", "I;16", "I;16B", "I", "F")
 def read_raster(path: Path, palette: bool = True) -> RawImage:
     """A PNG or JPEG file: (Y, X) or (Y, X, 3 or 4), as stored; palettes as their colours, or else as indices.
 
+    Without ``palette`` grey of less than 8 bit is as stored too, and not spread over 8 bit.
     Pillow reads all but 16-bit colour, which it would reduce to 8 bit; that is read by OpenCV.
     """
     with _open(path) as image:
@@ -33,6 +34,8 @@ def read_raster(path: Path, palette: bool = True) -> RawImage:
             pixels = _bgr_to_rgb(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED))
         else:
             pixels = _pixels(image, palette)
+            if not palette and image.mode == "L":
+                pixels = pixels // _png_grey_step(path)
     return RawImage(pixels, "YX" if pixels.ndim == 2 else "YXS")
 
 
@@ -80,6 +83,14 @@ def _is_deep_colour_png(path: Path) -> bool:
         return False
     depth, colour_type = header[24], header[25]
     return depth == 16 and bool(colour_type & (_PNG_COLOUR | _PNG_ALPHA))
+
+
+def _png_grey_step(path: Path) -> int:
+    """What Pillow multiplies the grey values of a PNG file by: those of 2 and 4 bit."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    depth, colour_type = header[24], header[25]
+    return 255 // (2**depth - 1) if header[1:4] == b"PNG" and colour_type == 0 and depth < 8 else 1
 
 
 def _bgr_to_rgb(pixels: Any) -> NDArray[Any]:

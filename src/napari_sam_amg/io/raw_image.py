@@ -14,6 +14,7 @@ class RawImage:
     axes: str  # a letter for each axis of the data, tifffile's: T, Z, C, ..., then YX or YXS
     pixel_size: tuple[float, float] | None = None  # (y, x) in micrometres
     note: str = ""  # what was left out
+    compression: str = ""  # tifffile's name of it, in a TIFF file
 
 
 @dataclass(frozen=True, slots=True, eq=False)

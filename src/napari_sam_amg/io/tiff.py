@@ -55,7 +55,8 @@ def open_tiff(path: Path) -> Iterator[RawImage]:
         note = "" if len(tiff.series) == 1 else f"first of {len(tiff.series)} images in the file"
         complaints.check()
         data, axes = _lazy(tiff, series, path)
-        yield RawImage(data, axes, tiff_pixel_size(tiff), note)
+        compression = tifffile.COMPRESSION(series.keyframe.compression).name
+        yield RawImage(data, axes, tiff_pixel_size(tiff), note, compression)
 
 
 def _open(path: Path) -> tifffile.TiffFile:
@@ -137,14 +138,26 @@ def _page_pixels(series: tifffile.TiffPageSeries, number: int, path: Path) -> ND
 
 
 def _decode(page: Any, keyframe: Any, path: Path) -> NDArray[Any]:
-    """Pixels of a page; LZW, JPEG and fax compression need imagecodecs, or else Pillow."""
+    """Pixels of a page; LZW, JPEG, fax and (before Python 3.14) zstd need imagecodecs, or else Pillow."""
     try:
         pixels: NDArray[Any] = page.asarray()
+        return pixels
+    except ImportError:
+        pass
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-        deep_colour = keyframe.samplesperpixel > 1 and keyframe.bitspersample > 8
-        return read_tiff_page(path, page.index, deep_colour)
+    deep_colour = keyframe.samplesperpixel > 1 and keyframe.bitspersample > 8
+    return _as_stored(read_tiff_page(path, page.index, deep_colour), keyframe)
+
+
+def _as_stored(pixels: NDArray[Any], keyframe: Any) -> NDArray[Any]:
+    """What Pillow read as the file has it: Pillow knows fewer types, and turns grey round that counts from white."""
+    dtype = np.dtype(keyframe.dtype).newbyteorder("=")
+    if pixels.dtype == np.uint8 and keyframe.photometric.name == "MINISWHITE":
+        pixels = 255 - pixels
+    if {pixels.dtype.kind, dtype.kind} <= set("iu") and pixels.dtype.itemsize == dtype.itemsize:
+        return pixels.view(dtype)
     return pixels
 
 
