@@ -69,8 +69,10 @@ class Listener:
         return taken
 
 
-def ask_grid(rng: Generator, model: Sam, listener: Listener, image: NDArray[np.uint8], labels: Any, side: int) -> Asked:
-    """A grid of ``side`` x ``side`` points, shifted at random, on an image with the objects ``labels``."""
+def ask_grid(
+    rng: Generator, model: Sam, listener: Listener, image: NDArray[np.uint8], labels: Any, side: int
+) -> tuple[Asked, NDArray[np.bool_]]:
+    """A grid of ``side`` x ``side`` points, shifted at random, on an image with ``labels``; which hit an object."""
     embedding = model.embed(image)
     spacing = np.array(image.shape[1::-1]) / side
     cells = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
@@ -81,20 +83,23 @@ def ask_grid(rng: Generator, model: Sam, listener: Listener, image: NDArray[np.u
         masks = decoded.low_res_logits > model.mask_threshold
         stride = image.shape[0] // masks.shape[-1]
         ious.append(best_ious(masks, labels[stride // 2 :: stride, stride // 2 :: stride]).view(len(some), -1))
-    return Asked(listener.take(), torch.cat(ious))
+    return Asked(listener.take(), torch.cat(ious)), labels[tuple(points.astype(int).T[::-1])] > 0
 
 
 def ask(model: Sam, examples: Sequence[Example], frames: int, side: int, seed: int) -> Asked:
-    """Grids on random views, as training sees them but of the frame's full size."""
-    rng = np.random.default_rng(seed)
-    chances = example_chances(examples, Recipe())
+    """Grids on random views, as training sees them but of the frame's full size; of photographs the objects only."""
+    rng, recipe = np.random.default_rng(seed), Recipe()
+    chances = example_chances(examples, recipe)
     listener = Listener(model.mask_decoder.iou_prediction_head)
     asked = []
     for index in range(frames):
         example, view = view_with_objects(rng, examples, chances, 0.0, model.config.img_size)
         image = 255 * colour_view(rng, view.image, example).clip(0, 1)
         image = np.where(view.inside[..., None], image, PIXEL_MEAN).astype(np.uint8)
-        asked.append(ask_grid(rng, model, listener, image, view.labels, side))
+        grid, hits = ask_grid(rng, model, listener, image, view.labels, side)
+        if example.dataset in recipe.partly_labelled:  # what is beside the labels may be an object or not
+            grid = Asked(grid.tokens[hits], grid.ious[hits])
+        asked.append(grid)
         logging.info("%d of %d: %s, mean IoU %.2f", index + 1, frames, example.dataset, asked[-1].ious.mean())
     return Asked(torch.cat([a.tokens for a in asked]), torch.cat([a.ious for a in asked]))
 

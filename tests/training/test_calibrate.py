@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 
+from napari_sam_amg.sam.checkpoint import load_model
 from napari_sam_amg.sam.layers import MLP
-from training.calibrate import Asked, best_ious, mean_error, train_head
+from training.calibrate import Asked, ask, best_ious, mean_error, train_head
+from training.dataset import Example
 
 
 def test_the_truth_is_the_object_that_fits_best():
@@ -29,3 +31,23 @@ def test_a_head_learns_and_the_given_one_stays():
     trained = train_head(head, asked, test, seed=0)
     assert mean_error(trained, test) < 0.5 * mean_error(head, test)
     torch.testing.assert_close(head.state_dict(), before, rtol=0, atol=0)
+
+
+def test_of_photographs_only_points_on_objects_are_asked():
+    """What is beside their labels may be an object that nobody labelled: a good mask of it is not a bad one."""
+    labels = np.zeros((96, 128), np.int32)
+    labels[20:60, 30:90] = 1
+    image = np.where(labels[..., None] > 0, 200, 30).astype(np.uint8).repeat(3, axis=2)
+    counts = {}
+    for dataset in ("dsb2018_fluo", "coco_natural"):
+        asked = ask(
+            load_model(),
+            [Example(dataset, "a", image, labels, (0.0, 0.0), (255.0, 255.0), 50.0)],
+            frames=2,
+            side=4,
+            seed=0,
+        )
+        assert len(asked.tokens) == len(asked.ious)
+        counts[dataset] = len(asked.tokens)
+    assert counts["dsb2018_fluo"] == 2 * 4 * 4
+    assert 0 < counts["coco_natural"] < counts["dsb2018_fluo"]
