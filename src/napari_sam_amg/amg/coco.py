@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
@@ -50,12 +51,12 @@ def uncompressed_rle(masks: Masks, row: int) -> dict[str, Any]:
     """Run lengths down the columns of the full frame, background first, from the cutout alone."""
     height, width = masks.size
     rows, columns = masks.window(row)
-    cutout = masks.cutouts[row].astype(np.int8)
-    change = np.diff(np.pad(cutout, ((1, 1), (0, 0))), axis=0).T  # (columns, rows + 1)
-    column, start = np.nonzero(change == 1)
-    _, stop = np.nonzero(change == -1)
-    base = (column + columns.start) * height + rows.start
-    starts, stops = base + start, base + stop
+    down = rows.stop - rows.start + 1  # a column and a pixel of background, which ends every run
+    line = np.zeros(1 + (columns.stop - columns.start) * down, dtype=bool)
+    line[1:].reshape(-1, down)[:, :-1] = cv2.transpose(masks.cutouts[row].view(np.uint8))
+    column, position = np.divmod(np.flatnonzero(line[1:] != line[:-1]), down)
+    edges = (column + columns.start) * height + rows.start + position
+    starts, stops = edges[::2], edges[1::2]
     joined = starts[1:] == stops[:-1]  # a run that goes on at the top of the next column
     starts, stops = starts[np.append(True, ~joined)[: len(starts)]], stops[np.append(~joined, True)[: len(stops)]]
     edges = np.concatenate([[0], np.stack([starts, stops], axis=1).ravel(), [height * width]])
