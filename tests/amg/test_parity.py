@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 from segment_anything import SamAutomaticMaskGenerator
 
 from benchmarks.agreement import agreement
@@ -68,17 +69,22 @@ def both(image, **parameters):
     return generator.generate(image), generate_masks(image, embedded(), params).to_coco()
 
 
+def decode(record):
+    return coco_mask.decode(record["segmentation"])
+
+
 @pytest.mark.parametrize(("image", "parameters"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_same_masks_as_the_reference(image, parameters):
     theirs, ours = both(image(), **parameters)
     assert len(theirs) > 3
     assert len(ours) == len(theirs)
-    found = agreement(theirs, ours)
-    assert found.matched >= 0.995
-    assert found.box_error <= 1
+    assert agreement(theirs, ours).box_error <= 1
+    # a pixel whose logit is the threshold but for rounding may fall on either side: an IoU below .999 in a small mask
+    flipped = [np.count_nonzero(decode(one) != decode(other)) for one, other in zip(ours, theirs, strict=True)]
+    assert all(pixels <= max(1, 1e-3 * one["area"]) for pixels, one in zip(flipped, ours, strict=True))
+    assert np.count_nonzero(flipped) <= 0.02 * len(ours)
     for one, other in zip(ours, theirs, strict=True):
         assert one["predicted_iou"] == pytest.approx(other["predicted_iou"], abs=1e-4)
-        # a pixel whose logit is the threshold but for rounding may fall on either side; the score is a ratio of pixels
         assert abs(one["stability_score"] - other["stability_score"]) * one["area"] <= 1.5
     assert [set(record) for record in ours] == [set(record) for record in theirs]
 
