@@ -75,6 +75,19 @@ def test_draws_only_what_is_asked(randomize: Any) -> None:
     torch.testing.assert_close(ours.draw_all(reading), every.unflatten(0, (PROMPTS, 4)))
 
 
+def test_reads_only_the_masks_that_are_asked(randomize: Any) -> None:
+    ours, _ = pair(randomize, 64, 4, 32)
+    image, positions, dense, sparse = inputs(64)
+    side = ours.prepare(image, positions, dense)
+    every, some = ours.read(side, sparse), ours.read(side, sparse, masks=range(1, 4))
+    torch.testing.assert_close(some.predicted_iou, every.predicted_iou[:, 1:])
+    torch.testing.assert_close(some.mask_tokens, every.mask_tokens[:, 1:])
+    torch.testing.assert_close(ours.draw_all(some), ours.draw_all(every)[:, 1:])
+    prompt_index, mask_index = torch.tensor([0, 2]), torch.tensor([2, 0])
+    drawn = ours.draw(every, prompt_index, mask_index + 1)
+    torch.testing.assert_close(ours.draw(some, prompt_index, mask_index), drawn)
+
+
 def test_draws_nothing_for_no_masks(randomize: Any) -> None:
     ours, _ = pair(randomize, 64, 4, 32)
     image, positions, dense, sparse = inputs(64)

@@ -33,21 +33,17 @@ class Upsampler:
 
     def patches(self, logits: Logits, lowest: float) -> list[Patch]:
         """Of each (s, s) plane of (M, s, s) logits, what the pixels above ``lowest`` are made of."""
-        planes = torch.from_numpy(logits)  # its maxima use all threads
-        in_rows, in_columns = (planes.amax(dim).numpy() > lowest for dim in (2, 1))
-        size = logits.shape[-1]
-        bounds = zip(
-            in_rows.argmax(1), size - 1 - in_rows[:, ::-1].argmax(1),
-            in_columns.argmax(1), size - 1 - in_columns[:, ::-1].argmax(1),
-            in_rows.max(1), strict=True,
-        )  # fmt: skip
+        in_rows = torch.from_numpy(logits).amax(2).numpy() > lowest  # torch's maximum uses all threads
+        bounds = zip(in_rows.argmax(1), logits.shape[1] - in_rows[:, ::-1].argmax(1), in_rows.max(1), strict=True)
         return [
-            self._patch(plane, (top, bottom), (left, right)) if some else EMPTY
-            for plane, (top, bottom, left, right, some) in zip(logits, bounds, strict=True)
+            self._patch(plane, first, stop, lowest) if some else EMPTY
+            for plane, (first, stop, some) in zip(logits, bounds, strict=True)
         ]
 
-    def _patch(self, plane: Logits, in_rows: tuple[int, int], in_columns: tuple[int, int]) -> Patch:
-        rows, columns = self.grid.rows.reach(*in_rows), self.grid.columns.reach(*in_columns)
+    def _patch(self, plane: Logits, first: int, stop: int, lowest: float) -> Patch:
+        """``first`` .. ``stop``: the rows of the plane that reach above ``lowest``, the last one not included."""
+        in_columns = np.flatnonzero(plane[first:stop].max(axis=0) > lowest)
+        rows, columns = self.grid.rows.reach(first, stop - 1), self.grid.columns.reach(in_columns[0], in_columns[-1])
         if rows.start >= rows.stop or columns.start >= columns.stop:  # only the padding is above
             return EMPTY
         return Patch(plane[self.grid.rows.sources(rows), self.grid.columns.sources(columns)].copy(), rows, columns)

@@ -37,9 +37,10 @@ class Reading:
     """What the transformer found for P prompts."""
 
     side: DecoderSide
-    mask_tokens: Tensor  # (P, masks, C)
+    masks: range  # of the decoder's which it is about
+    mask_tokens: Tensor  # (P, len(masks), C)
     image_tokens: ImageTokens
-    predicted_iou: Tensor  # (P, masks)
+    predicted_iou: Tensor  # (P, len(masks))
     scratch: Scratch | None  # where what is image-sized lives
 
 
@@ -82,28 +83,34 @@ class MaskDecoder(nn.Module):
         side = self.transformer.prepare(image_embedding + dense_prompt, image_pe, dtype)
         return DecoderSide(side, upscaling(self.output_upscaling, side.last, side.levels[-1], dtype))
 
-    def read(self, side: DecoderSide, sparse_prompts: Tensor, scratch: Scratch | None = None) -> Reading:
-        """Run the transformer for (P, n, C) sparse prompt embeddings.
+    def read(
+        self, side: DecoderSide, sparse_prompts: Tensor, scratch: Scratch | None = None, masks: range | None = None
+    ) -> Reading:
+        """Run the transformer for (P, n, C) sparse prompt embeddings, for some masks, by default for all.
 
+        The tokens of other masks take part in all layers, and are not brought to an end.
         With ``scratch`` the reading is lost with the next one that uses it; without, everything is new
         memory, and gradients flow.
         """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse_prompts.shape[0], -1, -1), sparse_prompts], dim=1)
-        found, image_tokens = self.transformer(side.transformer, tokens, len(output_tokens), scratch)
-        return Reading(side, found[:, 1:], image_tokens, self.iou_prediction_head(found[:, 0]), scratch)
+        masks = range(self.num_mask_tokens) if masks is None else masks
+        wanted = to_device(torch.tensor([0, *(1 + mask for mask in masks)]), tokens.device)
+        found, image_tokens = self.transformer(side.transformer, tokens, wanted, scratch)
+        predicted_iou = self.iou_prediction_head(found[:, 0])[:, masks.start : masks.stop]
+        return Reading(side, masks, found[:, 1:], image_tokens, predicted_iou, scratch)
 
     def draw(self, reading: Reading, prompt_index: Tensor, mask_index: Tensor, place: Tensor | None = None) -> Tensor:
         """Low-resolution logits of M chosen masks: two (M,) indices -> (M, 4 * rows, 4 * columns).
 
-        The pairs of indices, on the host, are sorted and differ, as ``torch.nonzero`` gives them; prompts
-        that they do not name are not upscaled. A GPU is not waited for. ``place``: contiguous memory for the
-        result; by default new.
+        ``mask_index`` counts within the masks of the reading. The pairs of indices, on the host, are sorted
+        and differ, as ``torch.nonzero`` gives them; prompts that they do not name are not upscaled. A GPU is
+        not waited for. ``place``: contiguous memory for the result; by default new.
         """
         rows, columns = reading.side.transformer.grid_size
         device = reading.mask_tokens.device
         prompts, position, counts = torch.unique_consecutive(prompt_index, return_inverse=True, return_counts=True)
-        weights = self._hypernetworks(reading.mask_tokens[to_device(prompts, device)])
+        weights = self._hypernetworks(reading.mask_tokens[to_device(prompts, device)], reading.masks)
         tokens_at_once = CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE
         at_once, bounds = max(1, tokens_at_once // (rows * columns)), [0, *counts.cumsum(0).tolist()]
         shape = (len(prompt_index), rows, 4, 4 * columns)
@@ -120,13 +127,13 @@ class MaskDecoder(nn.Module):
         return logits.flatten(1, 2)
 
     def draw_all(self, reading: Reading) -> Tensor:
-        """Low-resolution logits of every mask of every prompt: (P, masks, 4 * rows, 4 * columns)."""
-        weights = self._hypernetworks(reading.mask_tokens)
+        """Low-resolution logits of every mask of every prompt: (P, len(masks), 4 * rows, 4 * columns)."""
+        weights = self._hypernetworks(reading.mask_tokens, reading.masks)
         planes = reading.side.upscaling.draw(reading.image_tokens, weights, reading.scratch)
         rows = [plane.unflatten(2, (reading.side.transformer.grid_size[0], -1)) for plane in planes]
         return torch.stack(rows, dim=3).flatten(2, 3)
 
-    def _hypernetworks(self, mask_tokens: Tensor) -> Tensor:
-        """What each mask weighs the upscaled channels with: (P, masks, C) -> (P, masks, C / 8)."""
-        networks = enumerate(self.output_hypernetworks_mlps)
-        return torch.stack([network(mask_tokens[:, index]) for index, network in networks], dim=1)
+    def _hypernetworks(self, mask_tokens: Tensor, masks: range) -> Tensor:
+        """What each mask weighs the upscaled channels with: (P, len(masks), C) -> (P, len(masks), C / 8)."""
+        networks = [self.output_hypernetworks_mlps[mask] for mask in masks]
+        return torch.stack([network(mask_tokens[:, row]) for row, network in enumerate(networks)], dim=1)

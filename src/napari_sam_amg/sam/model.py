@@ -222,16 +222,16 @@ class Sam(nn.Module):
     def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
         labels = torch.ones(len(points), 1, dtype=torch.int64, device=points.device)
         sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
-        reading = self.mask_decoder.read(embedding.side, sparse, scratch)
-        # mask 0 is the single-mask output, unused with multimask
-        return _Read(reading, Handover(reading.predicted_iou[:, 1:]))
+        masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
+        reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
+        return _Read(reading, Handover(reading.predicted_iou))
 
     @torch.inference_mode()
     def _draw(self, read: "_Read", keep: Keep, place: Tensor | None = None) -> "_Drawn":
         iou = read.predicted_iou.wait()
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
         place = None if place is None else place[: len(prompt_index)]
-        logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index + 1, place)
+        logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place)
         return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], Handover(logits))
 
     @staticmethod

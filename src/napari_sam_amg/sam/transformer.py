@@ -97,13 +97,13 @@ class TwoWayTransformer(nn.Module):
         return [cast(TwoWayAttentionBlock, layer) for layer in self.layers]
 
     def forward(
-        self, side: ImageSide, tokens: Tensor, outputs: int, scratch: Scratch | None = None
+        self, side: ImageSide, tokens: Tensor, wanted: Tensor, scratch: Scratch | None = None
     ) -> tuple[Tensor, ImageTokens]:
-        """(P, T, C) tokens -> the first ``outputs`` of them, and the image tokens, after all layers."""
+        """(P, T, C) tokens -> those at the indices ``wanted``, and the image tokens, after all layers."""
         queries, image = tokens, None
         for block, level, above in zip(self._blocks(), side.levels[:-1], side.levels[1:], strict=True):
             queries, image = block(queries, tokens, image, level, above, scratch)
         assert image is not None
-        asking, attention = queries[:, :outputs], self.final_attn_token_to_image
-        found = read(image, side.levels[-1], attention, asking + tokens[:, :outputs], scratch)
+        asking, attention = queries[:, wanted], self.final_attn_token_to_image
+        found = read(image, side.levels[-1], attention, asking + tokens[:, wanted], scratch)
         return self.norm_final_attn(asking + found), image
