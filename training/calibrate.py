@@ -4,13 +4,16 @@ Training asks about a dozen points of a small crop, most of them on objects. The
 points about a whole frame, and keeps or drops masks by the predicted IoU alone. So the head that
 predicts it is trained once more, alone, on what the product sees: views of the frame's full size, a grid
 of points, and as the truth of a mask its IoU with the object that it fits best, wherever the point was.
-Everything else stays as it is, so what the head sees is computed once. Some images are held out.
+Everything else stays as it is, so what the head sees is computed once.
+
+Some images are held out to choose the number of steps and to tell what it gained; then the head is trained on
+all of them, as many steps.
 """
 
 import argparse
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,9 +130,8 @@ def mean_error(head: nn.Module, asked: Asked) -> float:
         return float((head(asked.tokens)[:, 1:] - asked.ious).square().mean().sqrt())
 
 
-def train_head(head: nn.Module, asked: Asked, test: Asked, seed: int) -> nn.Module:
-    """A copy of the head that predicts the IoUs of ``asked``, as it was when it did best on ``test``."""
-    least, best = mean_error(head, test), head
+def trained_heads(head: nn.Module, asked: Asked, seed: int) -> Iterator[tuple[int, nn.Module]]:
+    """Copies of the head that learn to predict the IoUs of ``asked``: steps so far, and the average; changes."""
     generator = torch.Generator().manual_seed(seed)
     head = copy.deepcopy(head).requires_grad_(True)
     average = torch.optim.swa_utils.AveragedModel(head, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
@@ -147,13 +149,24 @@ def train_head(head: nn.Module, asked: Asked, test: Asked, seed: int) -> nn.Modu
         schedule.step()
         average.update_parameters(head)
         if step % LOOK_EVERY == LOOK_EVERY - 1:
-            error = mean_error(average.module, test)
-            logging.info(
-                "step %d loss %.4f, held out: %.4f, %s", step + 1, loss.item(), error, figures(average.module, test)
-            )
-            if error < least:
-                least, best = error, copy.deepcopy(average.module)
-    return best.requires_grad_(False)
+            yield step + 1, average.module
+
+
+def train_head(head: nn.Module, asked: Asked, test: Asked, seed: int) -> tuple[int, nn.Module]:
+    """A copy of the head that predicts the IoUs of ``asked``, as it was when it did best on ``test``: its steps, it."""
+    least, best, steps = mean_error(head, test), head, 0
+    for step, trained in trained_heads(head, asked, seed):
+        error = mean_error(trained, test)
+        logging.info("step %d, held out: %.4f, %s", step, error, figures(trained, test))
+        if error < least:
+            least, best, steps = error, copy.deepcopy(trained), step
+    return steps, best.requires_grad_(False)
+
+
+def train_as_long(head: nn.Module, asked: Asked, steps: int, seed: int) -> nn.Module:
+    """A copy of the head after as many steps, a multiple of LOOK_EVERY; the head itself after none."""
+    trained = next((one for step, one in trained_heads(head, asked, seed) if step == steps), head)
+    return trained.requires_grad_(False)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -180,8 +193,10 @@ def main() -> None:
     test = ask(model, examples[::HELD_OUT], arguments.frames // 5, arguments.side, arguments.seed + 1)
     head = model.mask_decoder.iou_prediction_head
     logging.info("before, held out: %.4f, %s", mean_error(head, test), figures(head, test))
-    trained = train_head(head, asked, test, arguments.seed)
-    logging.info("kept, held out: %.4f, %s", mean_error(trained, test), figures(trained, test))
+    steps, trained = train_head(head, asked, test, arguments.seed)
+    logging.info("after %d steps, held out: %.4f, %s", steps, mean_error(trained, test), figures(trained, test))
+    both = Asked(torch.cat([asked.tokens, test.tokens]), torch.cat([asked.ious, test.ious]))
+    trained = train_as_long(head, both, steps, arguments.seed)
     content = torch.load(arguments.checkpoint, weights_only=True)
     for name, value in trained.state_dict().items():
         content["model"][f"mask_decoder.iou_prediction_head.{name}"] = to_half(value)

@@ -5,7 +5,7 @@ import torch
 
 from napari_sam_amg.sam.checkpoint import load_model
 from napari_sam_amg.sam.layers import MLP
-from training.calibrate import Asked, ask, best_ious, mean_error, train_head
+from training.calibrate import Asked, ask, best_ious, mean_error, train_as_long, train_head
 from training.dataset import Example
 
 
@@ -28,9 +28,12 @@ def test_a_head_learns_and_the_given_one_stays():
     tokens = torch.randn(600, 8)
     ious = tokens[:, :3].sigmoid()
     asked, test = Asked(tokens[:500], ious[:500]), Asked(tokens[500:], ious[500:])
-    trained = train_head(head, asked, test, seed=0)
+    steps, trained = train_head(head, asked, test, seed=0)
     assert mean_error(trained, test) < 0.5 * mean_error(head, test)
     torch.testing.assert_close(head.state_dict(), before, rtol=0, atol=0)
+    again = train_as_long(head, asked, steps, seed=0)
+    torch.testing.assert_close(again.state_dict(), trained.state_dict(), rtol=0, atol=0)
+    assert train_as_long(head, asked, 0, seed=0) is head
 
 
 def test_of_photographs_only_points_on_objects_are_asked():
