@@ -15,7 +15,7 @@ from training.train import RUNS
 FORMAT = "napari-sam-amg/1"
 # Defaults that belong to these weights, tuned on training images by training.tune
 AMG_DEFAULTS: dict[str, float | str] = {
-    "pred_iou_thresh": 0.45,
+    "pred_iou_thresh": 0.36,
     "stability_score_thresh": 0.4,
     "stability_score_offset": 1.0,
     "box_nms_thresh": 0.5,

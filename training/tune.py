@@ -26,7 +26,7 @@ from training.dataset import Example, find_datasets
 from training.evaluate import read_some
 
 LOWEST_IOU = 0.34  # predicted; masks below it are not drawn
-IOU_THRESHOLDS = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65)
+IOU_THRESHOLDS = (0.35, 0.36, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65)
 STABILITY_THRESHOLDS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8)
 NMS_THRESHOLDS = (0.3, 0.5, 0.7)
 
