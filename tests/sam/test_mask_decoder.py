@@ -7,7 +7,9 @@ import segment_anything.modeling as reference
 import torch
 from torch import Tensor
 
-from napari_sam_amg.sam.mask_decoder import MaskDecoder
+from napari_sam_amg.sam.mask_decoder import CPU_TOKENS_AT_ONCE, MaskDecoder
+from napari_sam_amg.sam.mask_upscaling import NUMBERS_AT_ONCE
+from napari_sam_amg.sam.pieces import cut
 from napari_sam_amg.sam.scratch import Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
 
@@ -23,9 +25,9 @@ def pair(randomize: Any, dim: int, heads: int, mlp_dim: int) -> tuple[MaskDecode
     return ours, theirs
 
 
-def inputs(dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def inputs(dim: int, grid: tuple[int, int] = GRID, prompts: int = PROMPTS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Image embedding, position encoding, dense prompt (one for all prompts) and sparse prompts."""
-    return torch.randn(dim, *GRID), torch.randn(dim, *GRID), torch.randn(dim, 1, 1), torch.randn(PROMPTS, 2, dim)
+    return torch.randn(dim, *grid), torch.randn(dim, *grid), torch.randn(dim, 1, 1), torch.randn(prompts, 2, dim)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,25 @@ def test_every_mask_equals_reference(randomize: Any, dim: int, heads: int, mlp_d
     prompt_index, mask_index = torch.ones_like(predicted_iou).nonzero(as_tuple=True)
     drawn = ours.draw(reading, prompt_index, mask_index)
     torch.testing.assert_close(drawn.view_as(masks), masks, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_pieces_of_a_large_grid_equal_reference(randomize: Any) -> None:
+    """With a scratch and so many prompts and tokens that both steps go by pieces, the last of which is smaller."""
+    prompts, grid = 16, (39, 50)
+    ours, theirs = pair(randomize, 256, 8, 64)
+    image, positions, dense, sparse = inputs(256, grid, prompts)
+    scratch = Scratch()
+    reading = ours.read(ours.prepare(image, positions, dense), sparse, scratch)
+    upscaling = reading.side.upscaling
+    assert len(cut(39 * 50, prompts * 8 * 7, upscaling.shared, scratch)) == 4
+    at_once = CPU_TOKENS_AT_ONCE // (39 * 50)
+    assert len(cut(39 * 50, at_once * 256, upscaling.shared, scratch, 50, NUMBERS_AT_ONCE)) == 2
+    masks, predicted_iou = theirs.predict_masks(image[None], positions[None], sparse, dense.expand(prompts, 256, *grid))
+    torch.testing.assert_close(reading.predicted_iou, predicted_iou, rtol=1e-4, atol=1e-5)
+    prompt_index, mask_index = (torch.arange(prompts)[:, None] + torch.arange(4) < 9).nonzero(as_tuple=True)
+    drawn = ours.draw(reading, prompt_index, mask_index)
+    torch.testing.assert_close(drawn, masks[prompt_index, mask_index], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))

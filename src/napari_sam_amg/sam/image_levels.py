@@ -1,6 +1,6 @@
 """What all prompts share of SAM's image tokens, projected once an image as ``image_tokens`` needs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +15,26 @@ class Level:
 
     gain: Tensor  # (C,) of the layer norm
     bias: Tensor  # (C,)
-    read_key: Tensor  # (h, d, N): base, as keys of the tokens' attention; at level 0 (h, N, d)
+    read_key: Tensor  # (h, d, N): base, as keys of the tokens' attention; at level 0 the transpose is contiguous
     read_position: Tensor | None  # (h, d, N): the position encoding, likewise; at level 0 within read_key
     read_value: Tensor  # (h, N, d): base, as values of the same
     write_query: Tensor | None  # (h, d, N): base, as queries of the image's attention; None after the last layer
     write_position: Tensor | None  # (h, d, N): position encoding and biases; at level 0 within write_query
     mean_square: Tensor  # (N,) float32, of base
     written: tuple[Tensor, ...]  # (h, d + 1, N) a layer so far: mean products of base with what it writes, and its bias
+
+    def piece(self, some: slice) -> "Level":
+        """That of some of the image tokens."""
+        return replace(
+            self,
+            read_key=self.read_key[..., some],
+            read_position=_columns(self.read_position, some),
+            read_value=self.read_value[:, some],
+            write_query=_columns(self.write_query, some),
+            write_position=_columns(self.write_position, some),
+            mean_square=self.mean_square[some],
+            written=tuple(each[..., some] for each in self.written),
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +73,7 @@ class LevelBuilder:
         return Level(
             gain=self.gain,
             bias=self.bias,
-            read_key=read_key if self.level else read_key.transpose(1, 2).contiguous(),
+            read_key=read_key if self.level else read_key.transpose(1, 2).contiguous().transpose(1, 2),
             read_position=read_position,
             read_value=project(keys, read, read.v_proj).transpose(1, 2).contiguous().to(self.dtype),
             write_query=query,
@@ -81,6 +94,10 @@ class LevelBuilder:
         if self.level == 0:
             return (tokens + positions).to(self.dtype), None
         return tokens.to(self.dtype), positions.to(self.dtype)
+
+
+def _columns(x: Tensor | None, some: slice) -> Tensor | None:
+    return None if x is None else x[..., some]
 
 
 def centre(x: Tensor) -> Tensor:

@@ -30,6 +30,9 @@ Products with what all prompts share go head by head, all prompts at once, and a
 order as the scale is multiplied. The image tokens are the contiguous axis: softmaxes, scales and sums over tokens
 run along memory.
 
+**Pieces.** Image tokens know nothing of each other but in the softmax over them. With a scratch they are dealt with
+some at a time, see ``pieces``, and the means over the pieces are joined.
+
 **Types.** Tokens, weights and scales are float32. What is image-sized has the type of the ``Level``,
 which may be a 16-bit one. Means of squares, not sums, are compared, which float16 holds.
 """
@@ -43,6 +46,7 @@ from torch import Tensor, nn
 from napari_sam_amg.sam.attention import Attention
 from napari_sam_amg.sam.handover import to_device
 from napari_sam_amg.sam.image_levels import Level, centre, share_of_biases
+from napari_sam_amg.sam.pieces import cut, join_means
 from napari_sam_amg.sam.scratch import Scratch, out
 
 LOWEST = 40.0  # below the largest score of a row no weight is told from another: e^-40 is 4e-18
@@ -65,30 +69,62 @@ class ImageTokens:
         values = tuple(each[some] for each in self.values)
         return ImageTokens(self.scale[some], self.attention[some], self.vectors[some], values)
 
-
-def products_by_head(tokens: Tensor, image: Tensor, scratch: Scratch | None) -> Tensor:
-    """(P, h, T, d) tokens with (h, d, N) of the image -> (P, h, T, N), a view in the order of the heads."""
-    prompts, heads, count, _ = tokens.shape
-    shape = (heads, prompts * count, image.shape[2])
-    rows = tokens.transpose(0, 1).flatten(1, 2).to(image.dtype)
-    products = torch.bmm(rows, image, out=out(scratch, "by head", shape, image))
-    return products.view(heads, prompts, count, -1).transpose(0, 1)
+    def piece(self, some: slice) -> "ImageTokens":
+        """Those of some places, for all prompts."""
+        return ImageTokens(self.scale[:, some], self.attention[..., some], self.vectors, self.values)
 
 
-def shared_products(tokens: Tensor, image: Tensor, scale: Tensor | None, scratch: Scratch | None) -> Tensor:
-    """The same, times a scale (P, N) -> (P, h*T, N), in the scratch's "products"."""
-    products = products_by_head(tokens, image, scratch)
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What T tokens of P prompts ask of the image tokens, in h heads: vectors to multiply those with."""
+
+    rows: Tensor  # (h, P*T, d)
+    folded: Tensor | None  # (P, h*T, K) the same for the attention of the image tokens; None at level 0
+    prompts: int
+
+
+def question(
+    tokens: ImageTokens | None, level: Level, attention: Attention, projection: nn.Linear, asked: Tensor
+) -> Question:
+    """Of (P, h, T, d) vectors, for the image tokens after their ``projection``."""
+    folded = None
+    if tokens is not None:
+        vectors = attention.fold(asked, projection) * level.gain  # (P, h*T, C)
+        folded = (vectors @ tokens.vectors.transpose(1, 2)).to(tokens.attention.dtype)
+    return Question(by_heads(asked).to(level.read_key.dtype), folded, asked.shape[0])
+
+
+def by_heads(tokens: Tensor) -> Tensor:
+    """(P, h, T, d) -> (h, P*T, d)."""
+    return tokens.transpose(0, 1).flatten(1, 2)
+
+
+def products_by_head(rows: Tensor, prompts: int, image: Tensor, scratch: Scratch | None, name: str) -> Tensor:
+    """(h, P*T, d) rows with (h, d, N) of the image -> (P, h, T, N), a view in the order of the heads."""
+    heads, count, _ = rows.shape
+    products = torch.bmm(rows, image, out=out(scratch, name, (heads, count, image.shape[2]), image))
+    return products.view(heads, prompts, count // prompts, -1).transpose(0, 1)
+
+
+def shared_products(
+    rows: Tensor, prompts: int, image: Tensor, position: Tensor | None, scale: Tensor | None, scratch: Scratch | None
+) -> Tensor:
+    """The same, times a scale (P, N), plus that with ``position`` -> (P, h*T, N), in the scratch's "products"."""
+    products = products_by_head(rows, prompts, image, scratch, "by head")
     place = out(scratch, "products", tuple(products.shape), products)
-    if scale is not None:
+    if scale is None:
+        products = products if place is None else place.copy_(products)
+    elif position is None:
         products = torch.mul(products, scale[:, None, None].to(products.dtype), out=place)
-    elif place is not None:
-        products = place.copy_(products)
+    else:
+        positions = products_by_head(rows, prompts, position, scratch, "positions by head")
+        products = torch.addcmul(positions, products, scale[:, None, None].to(products.dtype), out=place)
     return products.flatten(1, 2)
 
 
 def add_attention(products: Tensor, weights: Tensor, attention: Tensor) -> None:
     """Add (P, h*T, K) weights times (P, K, N) attention to products (P, h*T, N), in place."""
-    products.baddbmm_(weights.to(attention.dtype), attention)
+    products.baddbmm_(weights, attention)
 
 
 def softmax(scores: Tensor, dim: int, scratch: Scratch | None) -> Tensor:
@@ -96,7 +132,7 @@ def softmax(scores: Tensor, dim: int, scratch: Scratch | None) -> Tensor:
     return torch.softmax(scores, dim, out=out(scratch, "weights", tuple(scores.shape), scores))
 
 
-def without_denormals(scores: Tensor) -> Tensor:
+def without_denormals(scores: Tensor, largest: Tensor) -> Tensor:
     """Scores over the last axis, those far below the largest raised; in place, but where training needs them.
 
     Attention is sharp: weights below 1e-38 are common, and a processor takes a hundred times as long
@@ -104,23 +140,20 @@ def without_denormals(scores: Tensor) -> Tensor:
     """
     if scores.requires_grad:
         return scores
-    return torch.maximum(scores, scores.amax(-1, keepdim=True) - LOWEST, out=scores)
+    return torch.maximum(scores, largest - LOWEST, out=scores)
 
 
 def scores(
-    tokens: ImageTokens | None, level: Level, attention: Attention, projection: nn.Linear, asked: Tensor, base: Tensor,
-    position: Tensor | None, scratch: Scratch | None,
-) -> Tensor:  # fmt: skip
-    """Products of (P, h, T, d) vectors with the projected image tokens plus positions -> (P, h*T, N).
+    asked: Question, tokens: ImageTokens | None, base: Tensor, position: Tensor | None, scratch: Scratch | None
+) -> Tensor:
+    """Products of a question with the projected image tokens plus positions -> (P, h*T, N).
 
-    ``projection`` is of the image tokens; ``base`` and ``position`` are the level's for it.
+    ``base`` and ``position``: the level's for the projection, (h, d, N).
     """
-    products = shared_products(asked, base, tokens.scale if tokens else None, scratch)
-    if tokens is not None:
-        folded = attention.fold(asked, projection) * level.gain  # (P, h*T, C)
-        add_attention(products, folded @ tokens.vectors.transpose(1, 2), tokens.attention)
-    if position is not None:
-        products.view(*asked.shape[:3], -1).add_(products_by_head(asked, position, scratch))
+    scale = tokens.scale if tokens else None
+    products = shared_products(asked.rows, asked.prompts, base, position, scale, scratch)
+    if tokens is not None and asked.folded is not None:
+        add_attention(products, asked.folded, tokens.attention)
     return products
 
 
@@ -144,8 +177,8 @@ def read(
 def read_shared(level: Level, attention: Attention, asked: Tensor) -> Tensor:
     """At level 0, where all prompts see the same image tokens, the tokens of all are one sequence."""
     prompts, heads, count, _ = asked.shape
-    rows = asked.transpose(0, 1).flatten(1, 2).to(level.read_key.dtype)
-    value = F.scaled_dot_product_attention(rows[None], level.read_key[None], level.read_value[None])
+    rows = by_heads(asked).to(level.read_key.dtype)
+    value = F.scaled_dot_product_attention(rows[None], level.read_key.transpose(1, 2)[None], level.read_value[None])
     return value.view(heads, prompts, count, -1).transpose(0, 1)
 
 
@@ -154,16 +187,28 @@ def read_tokens(
 ) -> Tensor:
     """Above: (P, h, T, d) queries -> values of the same shape, without biases."""
     prompts, heads, count, _ = asked.shape
-    found = scores(tokens, level, attention, attention.k_proj, asked, level.read_key, level.read_position, scratch)
-    weights = softmax(without_denormals(found), -1, scratch)  # (P, h*T, N)
-    by_head = weights.view(prompts, heads, count, -1).transpose(0, 1)
-    place = out(scratch, "by head", tuple(by_head.shape), by_head)
-    scaled = torch.mul(by_head, tokens.scale[:, None].to(weights.dtype), out=place).flatten(1, 2)
-    value = (scaled @ level.read_value).view(heads, prompts, count, -1).transpose(0, 1)
-    # the longer factor first: a CPU takes up to 1.6 times as long the other way round
-    seen = (tokens.attention @ weights.transpose(1, 2)).to(asked.dtype)  # (P, K, h*T)
-    mean = (seen.transpose(1, 2) @ (tokens.vectors * level.gain)).unflatten(1, (heads, -1))  # (P, h, T, C)
-    return value.to(asked.dtype) + torch.einsum("phtc,hdc->phtd", mean, attention.in_heads(attention.v_proj))
+    rows = question(tokens, level, attention, attention.k_proj, asked)
+    pieces = cut(tokens.scale.shape[1], prompts * heads * count, level.read_key, scratch)
+    values, seen, log_sums = [], [], []
+    for some in pieces:
+        here, there = tokens.piece(some), level.piece(some)
+        found = scores(rows, here, there.read_key, there.read_position, scratch)
+        largest = found.detach().amax(-1, keepdim=True)
+        weights = softmax(without_denormals(found, largest), -1, scratch)  # (P, h*T, N)
+        if len(pieces) > 1:
+            # the weight of the largest score is one over the sum of all exponentials of differences to it
+            log_sums.append(largest - weights.amax(-1, keepdim=True).log())
+        by_head = weights.view(prompts, heads, count, -1).transpose(0, 1)
+        place = out(scratch, "by head", tuple(by_head.shape), by_head)
+        scaled = torch.mul(by_head, here.scale[:, None].to(weights.dtype), out=place).flatten(1, 2)
+        value = (scaled @ there.read_value).view(heads, prompts, count, -1).transpose(0, 1)
+        values.append(value.to(asked.dtype))
+        # the longer factor first: a CPU takes up to 1.6 times as long the other way round
+        seen.append((here.attention @ weights.transpose(1, 2)).to(asked.dtype))  # (P, K, h*T)
+    value = join_means(values, [log_sum.view(prompts, heads, count, 1) for log_sum in log_sums])
+    means = join_means(seen, [log_sum.transpose(1, 2) for log_sum in log_sums])
+    mean = (means.transpose(1, 2) @ (tokens.vectors * level.gain)).unflatten(1, (heads, -1))  # (P, h, T, C)
+    return value + torch.einsum("phtc,hdc->phtd", mean, attention.in_heads(attention.v_proj))
 
 
 def write(
@@ -176,55 +221,61 @@ def write(
     ``given`` (P, T, C) the tokens without it. ``norm`` follows.
     """
     asked = attention.heads(attention.k_proj(queries)) * attention.scale
-    assert level.write_query is not None
-    found = scores(tokens, level, attention, attention.q_proj, asked, level.write_query, level.write_position, scratch)
-    joining = softmax(found.view(*asked.shape[:3], -1), 2, scratch).view_as(found)
+    rows = question(tokens, level, attention, attention.q_proj, asked)
     values = attention.heads(attention.v_proj(given))  # (P, h, T, d)
     vectors = torch.einsum("phtd,hdc->phtc", values, attention.out_of_heads()).flatten(1, 2)
     vectors = vectors + share_of_biases(attention, level.bias)
     if tokens is not None:
         vectors = torch.cat([tokens.vectors * level.gain, vectors], dim=1)
     vectors = centre(vectors)
-    all_values = (*(tokens.values if tokens else ()), F.pad(values, (0, 1), value=1.0))
-    square = mean_squares(tokens, above, joining, vectors, all_values, scratch)
-    inverse = (square.clamp(min=0) + norm.eps).rsqrt()  # what should be 0 may be less by rounding
-    scale = inverse if tokens is None else tokens.scale * inverse
-    parts = (joining,) if tokens is None else (tokens.attention, joining)
-    return ImageTokens(scale, join(parts, inverse.to(joining.dtype), scratch), vectors, all_values)
+    values_so_far = (*(tokens.values if tokens else ()), F.pad(values, (0, 1), value=1.0))
+    assert level.write_query is not None
+    like, (prompts, heads, count, _) = level.write_query, asked.shape
+    given_rows = [by_heads(2 * each).to(like.dtype) for each in values_so_far]
+    gram = (vectors @ vectors.transpose(1, 2) / vectors.shape[-1]).to(like.dtype)  # (P, K, K)
+    joined = out(scratch, f"attention of {len(given_rows)}", (*vectors.shape[:2], like.shape[2]), like)
+    scales = []
+    for some in cut(like.shape[2], prompts * heads * count, like, scratch):
+        here, there = tokens.piece(some) if tokens else None, level.piece(some)
+        assert there.write_query is not None
+        found = scores(rows, here, there.write_query, there.write_position, scratch)
+        joining = softmax(found.view(prompts, heads, count, -1), 2, scratch).view_as(found)
+        square = mean_squares(here, above.piece(some), joining, given_rows, gram, scratch)
+        inverse = (square.clamp(min=0) + norm.eps).rsqrt()  # what should be 0 may be less by rounding
+        scales.append(inverse if here is None else here.scale * inverse)
+        parts = (joining,) if here is None else (here.attention, joining)
+        written = join(parts, inverse.to(joining.dtype), None if joined is None else joined[..., some])
+    return ImageTokens(torch.cat(scales, dim=1), written if joined is None else joined, vectors, values_so_far)
 
 
-def join(parts: tuple[Tensor, ...], factor: Tensor, scratch: Scratch | None) -> Tensor:
+def join(parts: tuple[Tensor, ...], factor: Tensor, place: Tensor | None) -> Tensor:
     """Several (P, k, N) along their rows, times (P, N)."""
-    if scratch is None:
+    if place is None:
         return torch.cat([part * factor[:, None] for part in parts], dim=1)
-    rows = [part.shape[1] for part in parts]
-    prompts, _, count = parts[0].shape
-    joined = scratch.take(f"attention of {len(parts)}", (prompts, sum(rows), count), parts[0])
-    for part, place in zip(parts, joined.split(rows, dim=1), strict=True):
-        torch.mul(part, factor[:, None], out=place)
-    return joined
+    for part, rows in zip(parts, place.split([part.shape[1] for part in parts], dim=1), strict=True):
+        torch.mul(part, factor[:, None], out=rows)
+    return place
 
 
 def mean_squares(
-    tokens: ImageTokens | None, level: Level, joining: Tensor, vectors: Tensor, values: tuple[Tensor, ...],
+    tokens: ImageTokens | None, level: Level, joining: Tensor, given_rows: list[Tensor], gram: Tensor,
     scratch: Scratch | None,
 ) -> Tensor:  # fmt: skip
     """Of each row of ``scale * base + attention^T @ vectors``, whose mean is 0: (P, N).
 
     That of base, plus twice the mean product of base and update, plus the quadratic form of the
-    attention with the vectors' Gram matrix. ``tokens`` are those below, ``joining`` (P, h*T, N) is
-    the attention of the layer, the rest is that of all layers.
+    attention with ``gram``, the mean products (P, K, K) of the vectors. ``tokens`` are those below, ``joining``
+    (P, h*T, N) is the attention of the layer, the rest is that of all layers; ``given_rows`` twice their values.
     """
-    gram = vectors @ vectors.transpose(1, 2) / vectors.shape[-1]  # (P, K, K)
     scale = tokens.scale if tokens else None
     square = level.mean_square if scale is None else scale.square() * level.mean_square
-    count = joining.shape[1]
-    for layer, (given, written) in enumerate(zip(values, level.written, strict=True)):
+    prompts, count, _ = joining.shape
+    for layer, (given, written) in enumerate(zip(given_rows, level.written, strict=True)):
         rows, older = slice(layer * count, (layer + 1) * count), slice(layer * count)
-        products = shared_products(2 * given, written, scale, scratch)
+        products = shared_products(given, prompts, written, None, scale, scratch)
         if layer and tokens is not None:
             add_attention(products, 2 * gram[:, rows, older], tokens.attention[:, older])
-        own = joining if layer == len(values) - 1 or tokens is None else tokens.attention[:, rows]
+        own = joining if layer == len(given_rows) - 1 or tokens is None else tokens.attention[:, rows]
         add_attention(products, gram[:, rows, rows], own)
         products = products * own if products.requires_grad else products.mul_(own)
         square = square + sum_rows(products)

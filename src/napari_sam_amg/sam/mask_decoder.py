@@ -21,7 +21,7 @@ from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 
 #: Image tokens upscaled at once, of all prompts: on a CPU their pixels should stay in its cache.
 CPU_TOKENS_AT_ONCE = 8192
-GPU_TOKENS_AT_ONCE = 2**18
+GPU_TOKENS_AT_ONCE = 2**17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ class MaskDecoder(nn.Module):
         """
         dtype = dtype or image_embedding.dtype
         side = self.transformer.prepare(image_embedding + dense_prompt, image_pe, dtype)
-        return DecoderSide(side, upscaling(self.output_upscaling, side.last, side.levels[-1], dtype))
+        return DecoderSide(side, upscaling(self.output_upscaling, side.grid_size, side.last, side.levels[-1], dtype))
 
     def read(
         self, side: DecoderSide, sparse_prompts: Tensor, scratch: Scratch | None = None, masks: range | None = None
@@ -113,25 +113,29 @@ class MaskDecoder(nn.Module):
         weights = self._hypernetworks(reading.mask_tokens[to_device(prompts, device)], reading.masks)
         tokens_at_once = CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE
         at_once, bounds = max(1, tokens_at_once // (rows * columns)), [0, *counts.cumsum(0).tolist()]
-        shape = (len(prompt_index), rows, 4, 4 * columns)
+        shape = (len(prompt_index), rows, 2, 2, columns, 4)
         logits = reading.side.upscaling.shared.new_empty(shape) if place is None else place.view(shape)
         for start in range(0, len(prompts), at_once):
             some = slice(start, min(start + at_once, len(prompts)))
             theirs = slice(bounds[some.start], bounds[some.stop])
             masks, column = mask_index[theirs].unique(return_inverse=True)
             tokens = reading.image_tokens.of(prompts[some])
-            planes = reading.side.upscaling.draw(tokens, weights[some, to_device(masks, device)], reading.scratch)
             pairs = to_device((position[theirs] - start) * len(masks) + column, device)
-            for row, plane in enumerate(planes):
-                logits[theirs, :, row] = plane.flatten(0, 1)[pairs].unflatten(1, (rows, -1))
-        return logits.flatten(1, 2)
+            weights_here = weights[some, to_device(masks, device)]
+            for grid_rows, row, drawn in reading.side.upscaling.draw(tokens, weights_here, reading.scratch):
+                chosen = drawn.flatten(0, 1) if len(drawn) == 1 else drawn.flatten(0, 1)[pairs]
+                logits[theirs, grid_rows, :, row] = chosen.permute(0, 3, 1, 4, 2)
+        return logits.view(-1, 4 * rows, 4 * columns)
 
     def draw_all(self, reading: Reading) -> Tensor:
-        """Low-resolution logits of every mask of every prompt: (P, len(masks), 4 * rows, 4 * columns)."""
+        """Low-resolution logits of every mask of every prompt: (P, len(masks), 4 * rows, 4 * columns).
+
+        Of a reading without scratch, which is drawn in one piece.
+        """
         weights = self._hypernetworks(reading.mask_tokens, reading.masks)
-        planes = reading.side.upscaling.draw(reading.image_tokens, weights, reading.scratch)
-        rows = [plane.unflatten(2, (reading.side.transformer.grid_size[0], -1)) for plane in planes]
-        return torch.stack(rows, dim=3).flatten(2, 3)
+        drawn = [rows for *_, rows in reading.side.upscaling.draw(reading.image_tokens, weights, None)]
+        blocks = torch.stack(drawn, dim=3)  # (P, masks, 2, 2, 4, rows, columns)
+        return blocks.permute(0, 1, 5, 2, 3, 6, 4).flatten(5, 6).flatten(2, 4)
 
     def _hypernetworks(self, mask_tokens: Tensor, masks: range) -> Tensor:
         """What each mask weighs the upscaled channels with: (P, len(masks), C) -> (P, len(masks), C / 8)."""

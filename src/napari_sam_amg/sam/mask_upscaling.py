@@ -1,14 +1,12 @@
 """SAM's output upscaling, from image tokens that are never computed to the logits of masks.
 
 It is two transposed convolutions whose kernel equals their stride. Such a one never mixes neighbours:
-it is a linear map of each token to its (2, 2) block, so both run as matrix products on channels-last
-tokens, and the norm over channels is a plain layer norm. The first is linear in the image tokens, so
-it takes their few vectors instead of them.
-
-It goes by one row of pixels in each block at a time: all pixels of such a row lie beside each other,
-as they do in the mask.
+it is a linear map of each token to its (2, 2) block, so both run as matrix products, and the norm over channels as a
+layer norm. The first is linear in the image tokens, so it takes their few vectors instead of them; so is the centring
+of the norm, which its weights do. The image tokens stay the contiguous axis, as everywhere in the decoder.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,79 +14,94 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam_amg.sam.image_levels import Level
+from napari_sam_amg.sam.image_levels import Level, centre
 from napari_sam_amg.sam.image_tokens import ImageTokens
-from napari_sam_amg.sam.layers import LayerNorm2d, norm_last
+from napari_sam_amg.sam.layers import LayerNorm2d
+from napari_sam_amg.sam.pieces import cut
 from napari_sam_amg.sam.scratch import Scratch, out
+
+NUMBERS_AT_ONCE = 2**20  # of a piece; half as many take longer, up to a tenth
 
 UpscalingLayers = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.GELU, nn.ConvTranspose2d, nn.GELU]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upscaling:
-    """What all prompts on an image share of it. Rows of pixels come first: two for each convolution."""
+    """What all prompts on an image share of it. Pixels of a convolution's (2, 2) blocks come before channels."""
 
-    shared: Tensor  # (2, N, 2 * C / 4) the image tokens' shared part after the first convolution
-    first: Tensor  # (2, C, 2 * C / 4) float32
-    first_bias: Tensor  # (2, 1, 2 * C / 4)
+    grid_size: tuple[int, int]  # (rows, columns), N = rows * columns
+    shared: Tensor  # (4 * C / 4, N) the image tokens' shared part after the first convolution, centred
+    first: Tensor  # (4 * C / 4, C) float32, centred
+    first_bias: Tensor  # (4 * C / 4, 1), centred
     norm: LayerNorm2d
-    second: Tensor  # (2, C / 4, 2 * C / 8)
-    second_bias: Tensor  # (2 * C / 8,)
+    second: Tensor  # (2, 2 * C / 8, C / 4), by rows of pixels
+    second_bias: Tensor  # (2 * C / 8, 1)
 
-    def draw(self, tokens: ImageTokens, weights: Tensor, scratch: Scratch | None) -> list[Tensor]:
+    def draw(
+        self, tokens: ImageTokens, weights: Tensor, scratch: Scratch | None
+    ) -> Iterator[tuple[slice, int, Tensor]]:
         """The logits of m masks for each of P prompts, from (P, m, C / 8) weights of the upscaled channels.
 
-        Four of (P, m, N * 4): a row of pixels in the blocks of all image tokens each, from the top.
+        Some rows of the grid at a time, and one row of pixels of the second convolution's blocks, 0 or 1: the logits
+        are (P, m, 2, 4, rows, columns). The 2 are the rows of pixels of the first convolution's blocks: pixel row
+        2 * first + second of 4 is meant. The 4 are columns of pixels.
         """
-        dtype = self.shared.dtype
-        scale, across = tokens.scale[..., None].to(dtype), tokens.attention.transpose(1, 2)
-        weights = weights.to(dtype)
-        planes = []
-        for shared, first, bias in zip(self.shared, self.first, self.first_bias, strict=True):
+        columns = self.grid_size[1]
+        vectors = (self.first @ tokens.vectors.transpose(1, 2)).to(self.shared.dtype)  # (P, 4 * C / 4, K)
+        weights = weights.to(self.shared.dtype)[:, None]
+        rows = weights.shape[0] * self.shared.shape[0]
+        for some in cut(self.shared.shape[1], rows, self.shared, scratch, columns, NUMBERS_AT_ONCE):
+            here, shared = tokens.piece(some), self.shared[:, some]
             place = out(scratch, "upscaled once", (weights.shape[0], *shared.shape), shared)
-            x = torch.addcmul(bias, shared, scale, out=place)  # (P, N, 2 * C / 4)
-            x = x.baddbmm_(across, (tokens.vectors @ first).to(dtype))
-            x = gelu(norm_last(x.unflatten(2, (2, -1)), self.norm)).flatten(0, 2)
-            for second in self.second:
-                place = out(scratch, "upscaled twice", (x.shape[0], second.shape[1]), x)
-                pixels = gelu(torch.addmm(self.second_bias, x, second, out=place))
-                planes.append(products(weights, pixels.view(weights.shape[0], -1, weights.shape[2])))
-        return planes
+            x = torch.addcmul(self.first_bias, shared, here.scale[:, None].to(shared.dtype), out=place)
+            x = x.baddbmm_(vectors, here.attention).unflatten(1, (4, -1))
+            x = gelu(divided(x, self.norm, scratch)).flatten(0, 1)  # (P * 4, C / 4, N)
+            for row, second in enumerate(self.second):
+                place = out(scratch, "upscaled twice", (x.shape[0], second.shape[0], x.shape[2]), x)
+                pixels = gelu(torch.baddbmm(self.second_bias, second.expand(x.shape[0], -1, -1), x, out=place))
+                logits = weights @ pixels.view(weights.shape[0], 8, weights.shape[-1], -1)  # (P, 8, m, N)
+                grid_rows = slice(some.start // columns, some.stop // columns)
+                yield grid_rows, row, logits.transpose(1, 2).unflatten(3, (-1, columns)).unflatten(2, (2, 4))
 
 
-def products(weights: Tensor, pixels: Tensor) -> Tensor:
-    """(P, m, c) with (P, n, c) -> (P, m, n). Of 16-bit floats a CPU's product wants the long factor first."""
-    if pixels.dtype == torch.float32:
-        return weights @ pixels.transpose(1, 2)
-    return (pixels @ weights.transpose(1, 2)).transpose(1, 2)
+def divided(x: Tensor, norm: LayerNorm2d, scratch: Scratch | None) -> Tensor:
+    """A layer norm over the C channels of (P, m, C, N), whose mean is 0; in place, but where training needs x."""
+    if x.dtype == torch.float16:  # which squares exceed
+        means = torch.linalg.vector_norm(x, dim=2, keepdim=True, dtype=torch.float32).square() / x.shape[2]
+    else:
+        squares = torch.mul(x, x, out=out(scratch, "upscaled twice", tuple(x.shape), x))
+        means = x.new_full((*x.shape[:2], 1, x.shape[2]), 1 / x.shape[2]) @ squares  # as a product: see sum_rows
+    inverse = (means.float() + norm.eps).rsqrt().to(x.dtype)
+    gain, bias = norm.weight[:, None].to(x.dtype), norm.bias[:, None].to(x.dtype)
+    return x * inverse * gain + bias if x.requires_grad else x.mul_(inverse).mul_(gain).add_(bias)
 
 
-def upscaling(layers: nn.Sequential, base: Tensor, level: Level, dtype: torch.dtype) -> Upscaling:
+def upscaling(
+    layers: nn.Sequential, grid_size: tuple[int, int], base: Tensor, level: Level, dtype: torch.dtype
+) -> Upscaling:
     """From the decoder's layers and the image tokens' (N, C) base at the last level.
 
     ``dtype``: of everything image-sized.
     """
     once, norm, _, twice, _ = cast(UpscalingLayers, tuple(layers))
-    first = level.gain[:, None] * by_rows(once)
+    weight, bias = by_pixels(once)
+    first = centre(level.gain[:, None] * weight)  # (4, C, C / 4)
+    second, second_bias = by_pixels(twice)
     return Upscaling(
-        shared=(base @ first).to(dtype),
-        first=first,
-        first_bias=(level.bias @ by_rows(once) + bias_of_a_row(once))[:, None].to(dtype),
+        grid_size=grid_size,
+        shared=(base @ first).transpose(1, 2).flatten(0, 1).to(dtype),
+        first=first.transpose(1, 2).flatten(0, 1),
+        first_bias=centre(level.bias @ weight + bias).view(-1, 1).to(dtype),
         norm=norm,
-        second=by_rows(twice).to(dtype),
-        second_bias=bias_of_a_row(twice).to(dtype),
+        second=second.transpose(1, 2).reshape(2, -1, second.shape[1]).to(dtype),
+        second_bias=second_bias.repeat(2)[:, None].to(dtype),
     )
 
 
-def by_rows(conv: nn.ConvTranspose2d) -> Tensor:
-    """The weight of a 2 x 2, stride-2 transposed convolution as two of linear layers: (2, C_in, 2 * C_out)."""
-    return conv.weight.permute(2, 0, 3, 1).flatten(2)
-
-
-def bias_of_a_row(conv: nn.ConvTranspose2d) -> Tensor:
-    """Its bias, likewise: (2 * C_out,)."""
+def by_pixels(conv: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """The weight of a 2 x 2, stride-2 transposed convolution as of linear layers: (4, C_in, C_out); and the bias."""
     assert conv.bias is not None
-    return conv.bias.repeat(2)
+    return conv.weight.permute(2, 3, 0, 1).flatten(0, 1), conv.bias
 
 
 def gelu(x: Tensor) -> Tensor:
