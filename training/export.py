@@ -13,7 +13,7 @@ from training.state import STATE_NAME
 from training.train import RUNS
 
 FORMAT = "napari-sam-amg/1"
-# Defaults that belong to these weights, tuned on training images by training.tune
+# Defaults that belong to these weights, tuned on training images by training.tune; pred_iou_thresh: see MODEL_CARD.md
 AMG_DEFAULTS: dict[str, float | str] = {
     "pred_iou_thresh": 0.36,
     "stability_score_thresh": 0.4,

@@ -123,15 +123,13 @@ class MaskDecoder(nn.Module):
             pairs = to_device((position[theirs] - start) * len(masks) + column, device)
             weights_here = weights[some, to_device(masks, device)]
             for grid_rows, row, drawn in reading.side.upscaling.draw(tokens, weights_here, reading.scratch):
-                chosen = drawn.flatten(0, 1) if len(drawn) == 1 else drawn.flatten(0, 1)[pairs]
+                every = drawn.flatten(0, 1)
+                chosen = every if len(drawn) == 1 else every[pairs]  # of one prompt all that was drawn is asked
                 logits[theirs, grid_rows, :, row] = chosen.permute(0, 3, 1, 4, 2)
         return logits.view(-1, 4 * rows, 4 * columns)
 
     def draw_all(self, reading: Reading) -> Tensor:
-        """Low-resolution logits of every mask of every prompt: (P, len(masks), 4 * rows, 4 * columns).
-
-        Of a reading without scratch, which is drawn in one piece.
-        """
+        """Low-resolution logits of all masks of all prompts, in new memory: (P, len(masks), 4 * rows, 4 * columns)."""
         weights = self._hypernetworks(reading.mask_tokens, reading.masks)
         drawn = [rows for *_, rows in reading.side.upscaling.draw(reading.image_tokens, weights, None)]
         blocks = torch.stack(drawn, dim=3)  # (P, masks, 2, 2, 4, rows, columns)
