@@ -175,8 +175,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"pred/one/a_labels.tif: error: shape \(11, 16\) is not that of .*a_mask.png, \(12, 16\): they must be equal",
     ),
     "floats": (
-        lambda one: write(one / "a_labels.tif", TRUTH.astype(np.float32)),
-        "pred/one/a_labels.tif: error: labels of type float32 are not allowed",
+        lambda one: write(one / "a_labels.tif", TRUTH.astype(np.float32) / 2),
+        "pred/one/a_labels.tif: error: value 0.5 is not allowed: of labels saved as float32",
     ),
     "colour": (
         lambda one: write(one / "a_labels.tif", np.zeros((12, 16, 3), np.uint8)),
@@ -184,7 +184,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "text": (
         lambda one: (one / "a_labels.tif").write_text("hello"),
-        "pred/one/a_labels.tif: error: not an image that can be read: allowed are PNG and TIFF",
+        "pred/one/a_labels.tif: error: not an image that can be read: allowed are PNG, TIFF and NPY",
     ),
     "bad truth": (
         lambda one: write(one.parents[1] / "gt" / "one" / "a_mask.png", np.zeros((12, 16, 3), np.uint8)),

@@ -44,6 +44,24 @@ def test_axes_of_length_1_do_not_count(tmp_path: Path) -> None:
     assert (read(tmp_path / "a.ome.tif") == two).all()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "imagej"), [("float16", False), ("float32", False), ("float32", True), ("float64", False)]
+)
+def test_floats_that_are_whole_numbers(dtype: str, imagej: bool, tmp_path: Path) -> None:
+    """As MorphoLibJ saves more than 65535 labels."""
+    tifffile.imwrite(tmp_path / "a.tif", LABELS.astype(dtype), imagej=imagej)
+    assert (read(tmp_path / "a.tif") == LABELS).all()
+    assert read(tmp_path / "a.tif").dtype == np.int64
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "int64", "float32"])
+@pytest.mark.parametrize("shape", [(2, 4), (3, 2, 4), (1, 2, 4), (2, 3, 2, 4)])
+def test_npy(shape: tuple[int, ...], dtype: str, tmp_path: Path) -> None:
+    labels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    np.save(tmp_path / "a.npy", np.asfortranarray(labels))
+    assert (read(tmp_path / "a.npy") == labels.squeeze()).all()
+
+
 UNSIGNED, SIGNED = 1, 2
 
 
@@ -108,17 +126,40 @@ def write_tiff(pixels: Any, **options: Any) -> Callable[[Path], None]:
     return lambda path: tifffile.imwrite(path, pixels, **options)
 
 
+def save_npy(array: Any) -> Callable[[Path], None]:
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, array)
+
+    return save
+
+
+def cut_npy(path: Path) -> None:
+    save_npy(np.zeros((99, 99)))(path)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "floats": (write_tiff(LABELS.astype(np.float32)), "labels of type float32 are not allowed: label ids are integers"),
+    "fractions": (
+        write_tiff(LABELS.astype(np.float32) / 2),
+        "value 0.5 is not allowed: of labels saved as float32, all must be whole numbers from 0 to 16777216",
+    ),
+    "NaN": (write_tiff(np.array([[0, np.nan]], np.float32)), "value nan is not allowed"),
+    "merged ids": (write_tiff(np.array([[0, 2**24 + 2]], np.float32)), r"value 1.67772e\+07 is not allowed"),
+    "negative float": (write_tiff(np.array([[0, -3]], np.float32)), "label -3 is not allowed: 0 is background"),
     "booleans": (write_tiff(LABELS > 0), "labels of type bool are not allowed"),
     "colour": (
         write_tiff(np.zeros((8, 9, 3), np.uint8), photometric="rgb"),
         r"an image in colour, of shape \(8, 9, 3\), is not allowed: labels are one integer a pixel",
     ),
     "negative": (write_tiff(np.array([[0, -3]], np.int16)), "label -3 is not allowed: 0 is background"),
-    "JPEG": (write_jpeg, "a JPEG image: allowed are PNG and TIFF"),
+    "JPEG": (write_jpeg, "a file of type JPEG: allowed are PNG, TIFF and NPY"),
     "JPEG in TIFF": (write_jpeg_in_tiff, "compression JPEG is not allowed: it changes pixels"),
-    "text": (lambda path: path.write_text("hello"), "not an image that can be read: allowed are PNG and TIFF"),
+    "text": (lambda path: path.write_text("hello"), "not an image that can be read: allowed are PNG, TIFF and NPY"),
+    "objects": (save_npy(np.array({"masks": LABELS})), "it holds Python objects, as Cellpose's _seg.npy does: allowed"),
+    "one axis": (save_npy(LABELS[0]), r"an array of shape \(4,\) is no image: allowed are \(Y, X\) and stacks of it"),
+    "cut off": (cut_npy, "the file is cut off or damaged: "),
+    "cut off early": (lambda path: path.write_bytes(b"\x93NUMPY\1"), "the file is cut off or damaged: EOF"),
     "empty": (lambda path: path.touch(), "the file is empty"),
     "several": (write_two, "only the first of 2 images in the file can be read: allowed is one image or one stack"),
 }

@@ -92,6 +92,12 @@ def test_images_beside_their_labels_are_left_out(tmp_path: Path) -> None:
     assert found_in(pred, gt) == ([("gt", "0", "0_labels.tif", "0_mask.png")], [])
 
 
+def test_arrays_and_the_files_of_cellpose(tmp_path: Path) -> None:
+    pred = touch(tmp_path / "pred", "a.tif", "a_cp_masks.png", "a_seg.npy")
+    gt = touch(tmp_path / "gt", "a_labels.npy")
+    assert found_in(pred, gt) == ([("gt", "a", "a_cp_masks.png", "a_labels.npy")], [])
+
+
 def test_every_subfolder_is_a_data_set(tmp_path: Path) -> None:
     names = ("a.png", "x/a.png", "x/y/a.png")
     pred, gt = touch(tmp_path / "pred", *names), touch(tmp_path / "gt", *names)

@@ -1,8 +1,8 @@
-"""Label images as they are stored, plane by plane: integers, never colours."""
+"""Label images as they are stored, plane by plane: whole numbers, never colours."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.evaluation.overlaps import Labels, check_ids, check_type
 from napari_sam_amg.io.images import image_kind
+from napari_sam_amg.io.npy import read_npy
 from napari_sam_amg.io.raster import read_raster
 from napari_sam_amg.io.raw_image import RawImage
 from napari_sam_amg.io.tiff import TiffPlanes, open_tiff
 
-KINDS = ("PNG", "TIFF")  # JPEG changes pixels, and so ids
+KINDS = ("PNG", "TIFF", "NPY")  # JPEG changes pixels, and so ids
 _LOSSY = re.compile("JPE?G|JP2|JXL|JPX|WEBP|LERC")  # in tifffile's names of compressions
 _NAMED = frozenset("TZC")  # axes that say what they are; others only say that there are several planes
 
@@ -54,20 +55,43 @@ class LabelImage:
         whole = [0] * (len(self.data.shape) - 2)
         for axis, position in zip(self._counted, index, strict=True):
             whole[axis] = position
-        labels: NDArray[Any] = np.asarray(self.data[tuple(whole)])
+        labels = whole_numbers(np.asarray(self.data[tuple(whole)]))
         check_ids(labels)
         return labels
 
 
 @contextmanager
 def open_labels(path: Path) -> Iterator[LabelImage]:
-    """A PNG or TIFF file; of paletted ones the indices. Planes can be read as long as the context lasts.
+    """A PNG, TIFF or NPY file; of paletted ones the indices. Planes can be read as long as the context lasts.
 
-    Raises ``ValueError`` or ``OSError`` for a file that holds no labels: colours, floats, several images.
+    Raises ``ValueError`` or ``OSError`` for a file that holds no labels: colours, booleans, several images.
     """
-    is_tiff = image_kind(path, KINDS) == "TIFF"
-    with open_tiff(path) if is_tiff else nullcontext(read_raster(path, palette=False)) as raw:
+    with _OPEN[image_kind(path, KINDS)](path) as raw:
         yield _checked(_without_colours(raw))
+
+
+_OPEN: dict[str, Callable[[Path], AbstractContextManager[RawImage]]] = {
+    "PNG": lambda path: nullcontext(read_raster(path, palette=False)),
+    "TIFF": open_tiff,
+    "NPY": lambda path: nullcontext(read_npy(path)),
+}
+
+
+def whole_numbers(labels: NDArray[Any]) -> NDArray[Any]:
+    """Ids as integers; some programs (MorphoLibJ and others in ImageJ) save them as floats.
+
+    ``ValueError`` for floats that are no ids: fractions, NaN, and those so large that two ids may have become one.
+    """
+    if labels.dtype.kind != "f":
+        return labels
+    highest = 2 ** (np.finfo(labels.dtype).nmant + 1)
+    wrong = labels[~((labels == np.trunc(labels)) & (np.abs(labels) <= highest))]
+    if wrong.size:
+        raise ValueError(
+            f"value {wrong[0]:g} is not allowed: of labels saved as {labels.dtype}, all must be whole numbers "
+            f"from 0 to {highest}"
+        )
+    return labels.astype(np.int64)
 
 
 def _without_colours(raw: RawImage) -> RawImage:
@@ -90,5 +114,7 @@ def _checked(raw: RawImage) -> LabelImage:
         raise ValueError(
             f"compression {raw.compression} is not allowed: it changes pixels, and so label ids; use LZW or none"
         )
-    check_type(np.dtype(raw.data.dtype))
+    dtype = np.dtype(raw.data.dtype)
+    if dtype.kind != "f":  # of which the values decide
+        check_type(dtype)
     return LabelImage(raw.data, raw.axes)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, Failure, file_stem, is_foreign_or_labels, walk
 
-SUFFIXES = (".png", ".tif", ".tiff")
+SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 #: What names of label images end with, the longer of two that fit first.
 ENDINGS = ("_cp_masks", "_labels", "_masks", "_label", "_mask", "_gt")
+#: Cellpose's own file beside its label images, of Python objects.
+CELLPOSE_ENDING = "_seg.npy"
 #: What names of images end with; a label image may be called after one.
 IMAGE_ENDINGS = ("_image", "_img", "_raw")
 #: Label images of the Cell Tracking Challenge: results, and the truth of the segmentation.
@@ -104,7 +106,7 @@ def _match(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
 def _label_images(folder: Path) -> tuple[_Files, _Files]:
     """The label images of a folder, and the files that are taken for images since others are marked as labels."""
     by_folder: dict[Path, list[Path]] = defaultdict(list)
-    for path, subfolder in walk(folder, True, is_foreign_or_labels, SUFFIXES):
+    for path, subfolder in walk(folder, True, _may_be_labels, SUFFIXES):
         by_folder[subfolder].append(path)
     labels: _Files = defaultdict(list)
     images: _Files = defaultdict(list)
@@ -114,6 +116,10 @@ def _label_images(folder: Path) -> tuple[_Files, _Files]:
             files = images if any_marked and not is_marked(path) else labels
             files[subfolder, base_name(path)].append(path)
     return dict(labels), {key: paths for key, paths in images.items() if key not in labels}
+
+
+def _may_be_labels(folder: Path, name: str) -> bool:
+    return not name.endswith(CELLPOSE_ENDING) and is_foreign_or_labels(folder, name)
 
 
 def _hint(folder: Path) -> str:

@@ -17,6 +17,7 @@ _SIGNATURES = {
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",  # BigTIFF
     b"MM\0+": "TIFF",
+    b"\x93NUMPY": "NPY",
 }
 
 #: What mapping intensities and painting a plane hold at once; measured on 3000 x 3000 pixels: 33, and 4 for labels.
@@ -38,14 +39,14 @@ def open_image(path: Path, channel: int | None = None) -> Iterator[SourceImage]:
 
 
 def image_kind(path: Path, allowed: tuple[str, ...] = KINDS) -> str:
-    """Of a file, whatever it is called: "PNG", "JPEG" or "TIFF". ``ValueError`` unless it is allowed."""
+    """Of a file, whatever it is called: "PNG", "JPEG", "TIFF" or "NPY". ``ValueError`` unless it is allowed."""
     with path.open("rb") as file:
         start = file.read(8)
     if not start:
         raise ValueError("the file is empty")
     kinds = [kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)]
     if not kinds or kinds[0] not in allowed:
-        what = f"a {kinds[0]} image" if kinds else "not an image that can be read"
+        what = f"a file of type {kinds[0]}" if kinds else "not an image that can be read"
         raise ValueError(f"{what}: allowed are {', '.join(allowed[:-1])} and {allowed[-1]}")
     return kinds[0]
 
