@@ -6,7 +6,8 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-from napari_sam_amg.sam.unet_encoder import UnetEncoder
+from napari_sam_amg.sam.unet_encoder import ConvNorm, UnetEncoder
+from tests.random_weights import randomized
 from training.export import export_model
 from training.model import EmbeddedSam, build_model
 from training.recipe import ModelConfig
@@ -40,6 +41,21 @@ def test_output_stride_is_8(model: EmbeddedSam) -> None:
         embedding, maps = model.image_encoder.embed_with_maps(torch.randn(2, 3, 128, 128))
     assert embedding.shape == (2, 32, 16, 16)
     assert maps.shape == (2, 4, 64, 64)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
+def test_conv_norm_equals_convolution_then_norm(kernel: int, stride: int) -> None:
+    layer = randomized(ConvNorm(4, 8, kernel, stride))
+    image = torch.randn(2, 4, 9, 7)
+    torch.testing.assert_close(layer(image), layer[1](layer[0](image)), rtol=1e-4, atol=1e-6)
+
+
+def test_in_training_the_norm_learns_from_the_batch() -> None:
+    layer = ConvNorm(4, 8).train()
+    image = torch.randn(2, 4, 9, 7)
+    normed = layer(image)
+    torch.testing.assert_close(normed.mean((0, 2, 3)), torch.zeros(8), rtol=0, atol=1e-5)
+    assert layer[1].num_batches_tracked == 1
 
 
 def test_wrong_number_of_stages_is_named() -> None:

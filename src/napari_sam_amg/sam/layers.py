@@ -46,6 +46,16 @@ def gelu_(x: Tensor) -> Tensor:
     return out
 
 
+def convolve_normed(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """``norm(conv(x))`` by the norm's running statistics, as one convolution; the convolution has no bias."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    weight = conv.weight * scale[:, None, None, None]
+    bias = norm.bias - norm.running_mean * scale
+    return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), conv.stride, conv.padding, groups=conv.groups)
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between. Source: ``segment_anything.modeling.mask_decoder.MLP``."""
 

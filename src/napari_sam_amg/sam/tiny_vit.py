@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam_amg.sam.image_encoder import make_neck
-from napari_sam_amg.sam.layers import gelu_, linear
+from napari_sam_amg.sam.layers import convolve_normed, gelu_, linear
 from napari_sam_amg.sam.scratch import Scratch, calls_are_cheap, out, scratch_for
 from napari_sam_amg.sam.windows import map_windows, pad_windows
 
@@ -29,13 +29,7 @@ class ConvNorm(nn.Module):
         self.bn = nn.BatchNorm2d(b)
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = self.bn
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        weight = self.c.weight * scale[:, None, None, None]
-        bias = norm.bias - norm.running_mean * scale
-        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), self.c.stride, self.c.padding, groups=self.c.groups)
+        return convolve_normed(x, self.c, self.bn)
 
 
 class PatchEmbed(nn.Module):

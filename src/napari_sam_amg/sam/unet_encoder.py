@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam_amg.sam.layers import LayerNorm2d
+from napari_sam_amg.sam.layers import LayerNorm2d, convolve_normed
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom
 
 STRIDE = 8  # input pixels a cell of the embedding
@@ -26,9 +26,15 @@ DENSE_MAPS = 4  # foreground logit, boundary logit, row offset, column offset
 _MAP_SCALE = STRIDE // MAP_STRIDE
 
 
-def conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+class ConvNorm(nn.Sequential):
+    """A convolution and its batch norm, run as one convolution but in training: (B, a, H, W) -> (B, b, H', W')."""
+
+    def __init__(self, a: int, b: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(nn.Conv2d(a, b, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(b))
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], tuple(self))
+        return norm(conv(x)) if self.training else convolve_normed(x, conv, norm)
 
 
 class ResidualBlock(nn.Module):
@@ -36,17 +42,17 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = conv_norm(channels, channels)
-        self.second = conv_norm(channels, channels)
+        self.first = ConvNorm(channels, channels)
+        self.second = ConvNorm(channels, channels)
         nn.init.constant_(cast(nn.BatchNorm2d, self.second[1]).weight, 0.2)  # start close to the identity
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(F.relu(self.first(x))))
+        return F.relu_(self.second(F.relu_(self.first(x))).add_(x))
 
 
 def stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     """Halve the resolution, then ``blocks`` residual blocks."""
-    down = (conv_norm(inputs, outputs, stride=2), nn.ReLU())
+    down = (ConvNorm(inputs, outputs, stride=2), nn.ReLU(inplace=True))
     return nn.Sequential(*down, *(ResidualBlock(outputs) for _ in range(blocks)))
 
 
@@ -75,9 +81,9 @@ class UnetEncoder(nn.Module):
         self.center_cells = center_cells
         widths = (3, *channels)
         self.stages = nn.ModuleList(stage(widths[i], widths[i + 1], blocks[i]) for i in range(5))
-        self.lateral = nn.ModuleList(conv_norm(channels[i], embed_dim, 1) for i in (2, 3, 4))
-        self.fine = nn.ModuleList((conv_norm(channels[0], 8, 1), conv_norm(channels[1], 24, 1)))
-        self.fine_to_embedding = conv_norm(8 * 16 + 24 * 4, embed_dim, 1)
+        self.lateral = nn.ModuleList(ConvNorm(channels[i], embed_dim, 1) for i in (2, 3, 4))
+        self.fine = nn.ModuleList((ConvNorm(channels[0], 8, 1), ConvNorm(channels[1], 24, 1)))
+        self.fine_to_embedding = ConvNorm(8 * 16 + 24 * 4, embed_dim, 1)
         self.merge_16 = ResidualBlock(embed_dim)
         self.merge_8 = ResidualBlock(embed_dim)
         self.neck = nn.Sequential(nn.Conv2d(embed_dim, embed_dim, 1, bias=False), LayerNorm2d(embed_dim))
@@ -104,14 +110,14 @@ class UnetEncoder(nn.Module):
         for down in self.stages:
             levels.append(down(levels[-1]))
         _, at_2, at_4, at_8, at_16, at_32 = levels
-        y = F.relu(self.lateral[1](at_16) + F.interpolate(self.lateral[2](at_32), scale_factor=2.0))
+        y = F.relu_(self.lateral[1](at_16) + F.interpolate(self.lateral[2](at_32), scale_factor=2.0))
         y = F.interpolate(self.merge_16(y), scale_factor=2.0)
-        y = F.relu(self.lateral[0](at_8) + y + self._fine_features(at_2, at_4))
+        y = F.relu_(self.lateral[0](at_8) + y + self._fine_features(at_2, at_4))
         out: Tensor = self.neck(self.merge_8(y))
         return out
 
     def _fine_features(self, at_2: Tensor, at_4: Tensor) -> Tensor:
-        parts = (F.pixel_unshuffle(F.relu(self.fine[0](at_2)), 4), F.pixel_unshuffle(F.relu(self.fine[1](at_4)), 2))
+        parts = (F.pixel_unshuffle(F.relu_(self.fine[0](at_2)), 4), F.pixel_unshuffle(F.relu_(self.fine[1](at_4)), 2))
         out: Tensor = self.fine_to_embedding(torch.cat(parts, dim=1))
         return out
 
