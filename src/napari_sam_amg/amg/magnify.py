@@ -4,9 +4,11 @@ A model finds objects best at the sizes that it was trained on. Small objects in
 when the field is scaled down to the model's input, and large ones fall apart when they are magnified.
 SAM's crop layers see the field at about 1, 1.5, 2.6, 5 times the scale, but all of them together cost a
 multiple, and let the fragments of the small crops win. So with ``crop_layers="auto"`` a few points are
-tried in one layer after another, and the run uses that one alone in which the masks are thick enough.
+tried in one layer after another, and the run uses that one alone in which the masks are thick enough. Its points
+lie as close as the masks of the trial are large.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
@@ -21,7 +23,9 @@ from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.tiles import EMPTY
 from napari_sam_amg.params import AmgParameters
 
-DIVISORS = (1, 2, 2, 4)  # of the points per side of each crop, for the layers that are tried
+#: Of the points per side of each crop, for the layers that are tried: what makes the fewest, and the most.
+DIVISORS = ((1, 1), (2, 1), (2, 1), (4, 2))
+POINTS_AN_OBJECT = 1.25  # that a mask of median size should hold, if 32 points per side are asked for
 SMALLEST_CROP = 40  # px; layers whose crops are smaller are not tried
 GRID = 8  # the field is divided into GRID x GRID cells
 SPOTS = 8  # cells that are tried
@@ -40,18 +44,36 @@ Points = NDArray[np.float64]
 def magnified(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> AmgParameters:
     """The parameters with ``crop_layers="auto"`` replaced by the layer that suits the image; others as they are.
 
-    ``image``: (H, W, 3) uint8 RGB. The points per side are divided by ``DIVISORS``, so that 32 make 1024,
-    1024, 4096 or 4096 points in all.
+    ``image``: (H, W, 3) uint8 RGB. With 32 points per side a crop has 32 in layer 0, 16 to 32 in layers 1 and 2 and
+    8 to 16 in layer 3, so that there are 16384 points at most, and as many as ``POINTS_AN_OBJECT`` needs in between.
     """
     if params.crop_layers != "auto":
         return params
     if params.points_per_side is None:
         raise ValueError("crop_layers='auto' needs points_per_side: with point_grids choose 'all' or 'last'")
-    layer = best_layer(image, model, params)
-    side = -(-params.points_per_side // DIVISORS[layer])
+    choice = best_layer(image, model, params)
     return replace(
-        params, crop_layers="last", crop_n_layers=layer, points_per_side=side, crop_n_points_downscale_factor=1
+        params,
+        crop_layers="last",
+        crop_n_layers=choice.layer,
+        points_per_side=choice.points_per_side(params.points_per_side),
+        crop_n_points_downscale_factor=1,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A layer, and how large the objects of the trial are in it."""
+
+    layer: int
+    object_area: float | None = None  # median, as a share of a crop; None if there was none
+
+    def points_per_side(self, asked: int) -> int:
+        """Of each crop, where ``asked`` are for the whole image if it were one crop."""
+        fewest, most = (math.ceil(asked / divisor) for divisor in DIVISORS[self.layer])
+        if not self.object_area:
+            return fewest
+        return min(max(fewest, math.ceil(asked / 32 * math.sqrt(POINTS_AN_OBJECT / self.object_area))), most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +82,7 @@ class Trial:
 
     predicted_iou: NDArray[np.float32]  # (n,)
     thickness: NDArray[np.float64]  # (n,) diameter of the largest circle in it, as a share of the crop's longer side
+    areas: NDArray[np.int64]  # (n,) px
     side: int  # the crop's longer side, px
 
     def suits(self, layer: int) -> bool:
@@ -69,7 +92,7 @@ class Trial:
         return bool(thickness >= THICK[layer] or (thickness >= ALMOST and self.predicted_iou.mean() >= VERY_SURE))
 
 
-def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> int:
+def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Choice:
     """The first crop layer of 0 .. 3 that suits.
 
     If none does, the first in which the objects of the trial that found most would be thick enough.
@@ -77,20 +100,23 @@ def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) ->
     size = (image.shape[0], image.shape[1])
     spots = trial_spots(image)
     trials: list[Trial] = []
+    crop_areas = []
     for layer in range(len(DIVISORS)):
         crops = layer_boxes(size, layer, params.crop_overlap_ratio)
         if layer and min(crops[0].size) < SMALLEST_CROP:
             break
         trial = try_layer(image, model, params, crops, spots)
+        crop_areas.append(math.prod(crops[0].size))
         if trial.suits(layer):
-            return layer
+            return Choice(layer, float(np.median(trial.areas)) / crop_areas[layer])
         trials.append(trial)
     most = max(trials, key=lambda trial: len(trial.thickness))
     if not len(most.thickness):
-        return 0
+        return Choice(0)
     thickness = float(np.median(most.thickness)) * most.side
     thick = (layer for layer, trial in enumerate(trials) if thickness / trial.side >= THICK[layer])
-    return next(thick, len(trials) - 1)
+    layer = next(thick, len(trials) - 1)
+    return Choice(layer, float(np.median(most.areas)) / crop_areas[layer])
 
 
 def trial_spots(image: NDArray[np.uint8]) -> list[Points]:
@@ -127,6 +153,7 @@ def try_layer(
     return Trial(
         np.concatenate([trial.predicted_iou for trial in trials]),
         np.concatenate([trial.thickness for trial in trials]),
+        np.concatenate([trial.areas for trial in trials]),
         max(crops[0].size),
     )
 
@@ -153,11 +180,13 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
     candidates = candidates.select(np.lexsort((-candidates.predicted_iou, *candidates.points.T)))
     _, first = np.unique(candidates.points, axis=0, return_index=True)
     best = candidates.select(first)
-    thickness = [
-        0.0 if patch is EMPTY else _thickness(upsampler.pixels(patch, model.mask_threshold))
+    masks = [
+        np.zeros((1, 1), bool) if patch is EMPTY else upsampler.pixels(patch, model.mask_threshold)
         for patch, upsampler in zip(best.patches, best.upsamplers, strict=True)
     ]
-    return Trial(best.predicted_iou, np.array(thickness, np.float64) / max(crop.size), max(crop.size))
+    thickness = np.array([_thickness(mask) for mask in masks], np.float64) / max(crop.size)
+    areas = np.array([mask.sum() for mask in masks], np.int64)
+    return Trial(best.predicted_iou, thickness, areas, max(crop.size))
 
 
 def _thickness(mask: NDArray[np.bool_]) -> float:
