@@ -66,7 +66,7 @@ class Choice:
     """A layer, and how large the objects of the trial are in it."""
 
     layer: int
-    object_area: float | None = None  # median, as a share of a crop; None if there was none
+    object_area: float = 0.0  # median, as a share of a crop; 0 if nothing was found
 
     def points_per_side(self, asked: int) -> int:
         """Of each crop, where ``asked`` are for the whole image if it were one crop."""
@@ -83,7 +83,12 @@ class Trial:
     predicted_iou: NDArray[np.float32]  # (n,)
     thickness: NDArray[np.float64]  # (n,) diameter of the largest circle in it, as a share of the crop's longer side
     areas: NDArray[np.int64]  # (n,) px
-    side: int  # the crop's longer side, px
+    crop_size: tuple[int, int]  # (height, width) of the layer's crops, px
+
+    @property
+    def side(self) -> int:
+        """The crop's longer side, px."""
+        return max(self.crop_size)
 
     def suits(self, layer: int) -> bool:
         if len(self.thickness) < ENOUGH:
@@ -100,23 +105,24 @@ def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) ->
     size = (image.shape[0], image.shape[1])
     spots = trial_spots(image)
     trials: list[Trial] = []
-    crop_areas = []
     for layer in range(len(DIVISORS)):
         crops = layer_boxes(size, layer, params.crop_overlap_ratio)
         if layer and min(crops[0].size) < SMALLEST_CROP:
             break
-        trial = try_layer(image, model, params, crops, spots)
-        crop_areas.append(math.prod(crops[0].size))
-        if trial.suits(layer):
-            return Choice(layer, float(np.median(trial.areas)) / crop_areas[layer])
-        trials.append(trial)
+        trials.append(try_layer(image, model, params, crops, spots))
+        if trials[layer].suits(layer):
+            return _choice(layer, trials, trials[layer])
     most = max(trials, key=lambda trial: len(trial.thickness))
     if not len(most.thickness):
         return Choice(0)
     thickness = float(np.median(most.thickness)) * most.side
     thick = (layer for layer, trial in enumerate(trials) if thickness / trial.side >= THICK[layer])
-    layer = next(thick, len(trials) - 1)
-    return Choice(layer, float(np.median(most.areas)) / crop_areas[layer])
+    return _choice(next(thick, len(trials) - 1), trials, most)
+
+
+def _choice(layer: int, trials: list[Trial], seen: Trial) -> Choice:
+    """A layer that was tried, for the objects that were seen in it or in another."""
+    return Choice(layer, float(np.median(seen.areas)) / math.prod(trials[layer].crop_size))
 
 
 def trial_spots(image: NDArray[np.uint8]) -> list[Points]:
@@ -154,7 +160,7 @@ def try_layer(
         np.concatenate([trial.predicted_iou for trial in trials]),
         np.concatenate([trial.thickness for trial in trials]),
         np.concatenate([trial.areas for trial in trials]),
-        max(crops[0].size),
+        crops[0].size,
     )
 
 
@@ -186,7 +192,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
     ]
     thickness = np.array([_thickness(mask) for mask in masks], np.float64) / max(crop.size)
     areas = np.array([mask.sum() for mask in masks], np.int64)
-    return Trial(best.predicted_iou, thickness, areas, max(crop.size))
+    return Trial(best.predicted_iou, thickness, areas, crop.size)
 
 
 def _thickness(mask: NDArray[np.bool_]) -> float:
