@@ -16,9 +16,9 @@ from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.run import generate_masks, propose_candidates, segment_planes
+from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.model import STAYS_FLOAT32
 from napari_sam_amg.sam.precision import choose_type, convert
-from napari_sam_amg.sam.registry import ModelInfo
 from tests.reference.sam import REFERENCE_PARAMETERS
 
 Job = Callable[[], Records]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import VITS
 from benchmarks.widen import widened
-from napari_sam_amg.sam.checkpoint import load_model
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.sam.image_encoder import ImageEncoderViT
 from napari_sam_amg.sam.model import Sam
 from napari_sam_amg.sam.tiny_vit import TinyViT

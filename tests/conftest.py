@@ -1,16 +1,23 @@
-"""Settings for all tests, and a server for those that download."""
+"""Settings for all tests, weights, random or hollow, and a server for downloads."""
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 from hypothesis import settings
+from torch import Tensor
 
-from napari_sam_amg.sam import registry
-from napari_sam_amg.sam.registry import FOLDER_VARIABLE, OFFLINE_VARIABLE, KnownModel, find_known
+from napari_sam_amg.models import registry
+from napari_sam_amg.models.registry import FOLDER_VARIABLE, OFFLINE_VARIABLE, KnownModel, find_known
+from napari_sam_amg.sam.build import build_sam
+from napari_sam_amg.sam.config import SamConfig
 from tests.loopback import Loopback
+from tests.random_weights import Module, randomized
 
 # The machines that run tests are slow and busy: a deadline would test them, not us.
 settings.register_profile("napari-sam-amg", deadline=None, derandomize=True, max_examples=60)
@@ -50,3 +57,29 @@ def publish(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         return model
 
     return put
+
+
+@pytest.fixture
+def randomize() -> Callable[[Module], Module]:
+    """Fills a module with random weights, always the same."""
+    return randomized
+
+
+def hollow(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same keys and shapes with one zero behind each, so that the file of a vit_h has a few kB."""
+    return {key: torch.zeros((), dtype=value.dtype).expand(value.shape) for key, value in state.items()}
+
+
+@pytest.fixture(scope="session")
+def hollow_vit_t() -> dict[str, Tensor]:
+    """The state dict of a MobileSAM, hollow."""
+    return hollow(build_sam(SamConfig("vit_t")).state_dict())
+
+
+@pytest.fixture(scope="session")
+def mobile_sam() -> ModuleType:
+    """The reference of vit_t; its imports from timm warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mobile_sam
+    return mobile_sam

@@ -25,7 +25,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_sam_amg.sam.checkpoint import load_model
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.sam.model import DecodedMasks, Sam
 from training.batches import example_chances, view_with_objects
 from training.colour import PIXEL_MEAN, colour_view

@@ -12,9 +12,9 @@ import torch
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.evaluation.scores import Calibration, Score, evaluate_labels, pool_calibrations, pool_scores
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.params import AmgParameters, parameter_type
 from napari_sam_amg.run import PlaneResult, segment_planes
-from napari_sam_amg.sam.checkpoint import load_model
 from training.baseline import otsu_watershed
 from training.dataset import Example, find_datasets, find_pairs, read_example
 from training.rating import rate_all_masks

@@ -19,9 +19,9 @@ from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.evaluation.scores import Score, evaluate_labels, pool_scores
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import propose_candidates
-from napari_sam_amg.sam.checkpoint import load_model
 from training.dataset import Example, find_datasets
 from training.evaluate import read_some
 

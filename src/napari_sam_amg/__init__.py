@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.stored import StoredCandidates
     from napari_sam_amg.evaluation.scores import Score, evaluate_labels
     from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
+    from napari_sam_amg.models.checkpoint import load_model
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
-    from napari_sam_amg.sam.checkpoint import load_model
 
 __all__ = [
     "AmgParameters",
@@ -57,7 +57,7 @@ _HOME = {
     "evaluate_labels": "evaluation.scores",
     "export_onnx": "interchange.onnx",
     "generate_masks": "run",
-    "load_model": "sam.checkpoint",
+    "load_model": "models.checkpoint",
     "propose_candidates": "run",
     "refilter": "amg.generate",
     "segment_planes": "run",

@@ -2,6 +2,6 @@
 
 import sys
 
-from napari_sam_amg.cli import main
+from napari_sam_amg.cli.main import main
 
 sys.exit(main())

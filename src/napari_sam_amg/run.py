@@ -33,6 +33,7 @@ class PlaneResult:
     features: pd.DataFrame  # one row per label, see amg.table
     masks: Masks  # before overlaps were resolved
     params: AmgParameters  # those of the run, with crop_layers="auto" replaced by what it chose
+    problem: str = ""  # why the plane could not be segmented and has no labels; empty if it was
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,12 +1,12 @@
-"""Measures and pixels by tiles against the reference's two full-frame interpolations."""
+"""Measures and pixels by blocks against the reference's two full-frame interpolations."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Grid
 from napari_sam_amg.amg.boxes import box_of
-from napari_sam_amg.amg.tiles import EMPTY, TILE, Grid
 from napari_sam_amg.amg.upsample import upsampler
 
 
@@ -79,14 +79,14 @@ def test_only_the_outline_is_multiplied_out(monkeypatch):
     made = []
     inner = Grid.logits
 
-    def note(self, tiles):
-        made.append(len(tiles.crossed))
-        return inner(self, tiles)
+    def note(self, blocks):
+        made.append(len(blocks.crossed))
+        return inner(self, blocks)
 
     monkeypatch.setattr(Grid, "logits", note)
     larger = upsample.measure([patch], 0.0, 1.0).larger[0]
     assert larger == pytest.approx(np.pi * (16 * 91) ** 2, rel=1e-3)
-    assert sum(made) * TILE**2 < 0.15 * larger
+    assert sum(made) * BLOCK**2 < 0.15 * larger
 
 
 def test_a_small_mask_has_a_small_patch():

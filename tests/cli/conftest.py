@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_sam_amg.sam import checkpoint
-from napari_sam_amg.sam.checkpoint import build_sam
+from napari_sam_amg.models import checkpoint
+from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
 from tests.cli.terminal import Terminal
 from tests.disc_model import BlobModel

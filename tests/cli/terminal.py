@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sam_amg.cli import main
-from napari_sam_amg.sam.registry import ModelInfo
+from napari_sam_amg.cli.main import main
+from napari_sam_amg.sam.config import ModelInfo
 from tests.disc_model import BlobModel, blobs
 
 STACK = np.stack([blobs(), np.zeros((96, 128), np.uint8), blobs(discs=((40, 40, 10), (100, 70, 15)))])

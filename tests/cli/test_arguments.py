@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam_amg.cli import main
-from napari_sam_amg.flags import given_parameters, parse
+from napari_sam_amg.cli.flags import given_parameters, parse
+from napari_sam_amg.cli.main import main
 from napari_sam_amg.params import AmgParameters, merged
 
 
@@ -75,7 +75,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("words", [[], ["models"]])
 def test_neither_napari_nor_torch_is_imported_before_it_is_needed(words: list[str]) -> None:
     code = (
-        f"import sys; from napari_sam_amg.cli import main; {words} and main({words});"
+        f"import sys; from napari_sam_amg.cli.main import main; {words} and main({words});"
         "print([m for m in ('torch', 'napari', 'qtpy', 'cv2', 'pooch', 'requests', 'filelock') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.cli import main
+from napari_sam_amg.cli.main import main
 from tests.cli.terminal import INFO, Terminal
 from tests.disc_model import blobs
 
@@ -151,7 +151,7 @@ def test_process_ends_with_the_status_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "bad.tif").write_text("hello")
     (tmp_path / "bad.pt").touch()
     code = (
-        "import sys; from napari_sam_amg.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from napari_sam_amg.cli.main import main; status = main(sys.argv[1:]);"
         "print([name for name in ('torch', 'napari', 'qtpy') if name in sys.modules]); sys.exit(status)"
     )
     words = ["segment", "bad.tif", "--output", "out", "--checkpoint", "bad.pt"]

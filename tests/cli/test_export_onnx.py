@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam_amg.cli import main
+from napari_sam_amg.cli.main import main
 from napari_sam_amg.interchange.onnx import DEFAULT_OPSET, OPSETS
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_sam_amg.cli import main
-from napari_sam_amg.sam.checkpoint import load_model
-from napari_sam_amg.sam.registry import KnownModel, embedded_path, known_models, size_in_words
+from napari_sam_amg.cli.main import main
+from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.models.registry import KnownModel, embedded_path, known_models, size_in_words
 from tests.cli.terminal import Terminal
 from tests.loopback import Loopback
 
@@ -89,7 +89,7 @@ def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
 def test_segment_downloads_the_model_unless_it_is_offline(
     terminal: Terminal, publish: Publish, server: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("napari_sam_amg.sam.checkpoint.load_model", load_model)
+    monkeypatch.setattr("napari_sam_amg.models.checkpoint.load_model", load_model)
     torch.save({"not": "a SAM"}, tmp_path / "made.pt")  # a real one takes minutes on an image
     model = publish("vit_t", (tmp_path / "made.pt").read_bytes())
     image = terminal.png()

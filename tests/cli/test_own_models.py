@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam_amg.cli import main
-from napari_sam_amg.sam import checkpoint
-from napari_sam_amg.sam.checkpoint import load_model
+from napari_sam_amg.cli.main import main
+from napari_sam_amg.models import checkpoint
+from napari_sam_amg.models.checkpoint import load_model
 from tests.cli.terminal import Terminal
 
 

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import tifffile
 
-from napari_sam_amg import batch
 from napari_sam_amg.amg.planes import PlaneStack
-from napari_sam_amg.cli import main
+from napari_sam_amg.cli.main import main
+from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models import checkpoint
+from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.models.registry import embedded_path
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import generate_masks, segment_planes
-from napari_sam_amg.sam import checkpoint
-from napari_sam_amg.sam.checkpoint import load_model
-from napari_sam_amg.sam.registry import embedded_path
 from tests.cli.terminal import DEFAULTS, STACK, Terminal
 from tests.disc_model import blobs
 
@@ -50,10 +50,15 @@ def test_record_says_all_that_is_needed_to_repeat(terminal: Terminal) -> None:
     expected = AmgParameters(**DEFAULTS | {"pred_iou_thresh": 0.91})
     assert record["settings"]["parameters"] == dataclasses.asdict(expected)
     assert record["settings"]["precision"] == "exact"
-    assert record["settings"]["model"] == {"name": "blobs", "file": "blobs.pt", "sha256": "0" * 64}
+    assert record["settings"]["model"] == {
+        "name": "blobs",
+        "architecture": "none",
+        "file": "blobs.pt",
+        "sha256": "0" * 64,
+    }
     assert record["input"]["shape"] == [3, 96, 128]
     assert record["input"]["dtype"] == "uint8"
-    assert record["input"]["sha256"] == batch.file_sha256(terminal.folder / "s.tif")
+    assert record["input"]["sha256"] == hash_file(terminal.folder / "s.tif")
     assert (record["planes"], record["masks"], record["labels"]) == (3, 5, 5)
     assert record["intensities"] == {"low": 0, "high": 200}
     assert record["outputs"] == ["s_labels.tif", "s_features.csv", "s_run.json"]

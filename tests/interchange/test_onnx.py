@@ -19,11 +19,11 @@ from PIL import Image
 import napari_sam_amg
 from napari_sam_amg.interchange import onnx as interchange
 from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.run import as_rgb
-from napari_sam_amg.sam.checkpoint import build_sam, load_model
-from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.build import build_sam
+from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.model import Sam
-from napari_sam_amg.sam.registry import ModelInfo
 from tests.disc_model import keep_all
 from tests.random_weights import randomized
 from tests.reference.sam import reference_sam

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam_amg.io.discover import Failure, find_jobs
+from napari_sam_amg.io.discover import BadInput, find_inputs
 
 OUT = Path("out")
 
@@ -15,7 +15,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def bases(inputs: list[Path], recursive: bool = False) -> list[str]:
-    jobs, failures = find_jobs(inputs, OUT, recursive)
+    jobs, failures = find_inputs(inputs, OUT, recursive)
     assert not failures
     return [str(job.output("")) for job in jobs]
 
@@ -53,19 +53,19 @@ def test_endings_tell_files_apart(tmp_path: Path) -> None:
 def test_same_name_in_two_folders_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.tif", "y/a.tif")
     with pytest.raises(ValueError, match=r"x/a\.tif and .*y/a\.tif would both be written as out/a\.tif_\*"):
-        find_jobs([tmp_path / "x", tmp_path / "y"], OUT)
+        find_inputs([tmp_path / "x", tmp_path / "y"], OUT)
 
 
 def test_what_is_not_found_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "a.tif", "empty/notes.txt")
-    jobs, failures = find_jobs([tmp_path / "empty", tmp_path / "no.tif", tmp_path / "a.tif"], OUT)
+    jobs, failures = find_inputs([tmp_path / "empty", tmp_path / "no.tif", tmp_path / "a.tif"], OUT)
     assert [job.name for job in jobs] == ["a"]
     assert failures == [
-        Failure(tmp_path / "empty", "no image in this folder: looked for .png, .jpg, .jpeg, .tif, .tiff"),
-        Failure(tmp_path / "no.tif", "no such file or folder"),
+        BadInput(tmp_path / "empty", "no image in this folder: looked for .png, .jpg, .jpeg, .tif, .tiff"),
+        BadInput(tmp_path / "no.tif", "no such file or folder"),
     ]
 
 
 def test_impossible_path_is_a_failure(tmp_path: Path) -> None:
-    _, failures = find_jobs([tmp_path / ("x" * 5000)], OUT)
+    _, failures = find_inputs([tmp_path / ("x" * 5000)], OUT)
     assert [failure.reason for failure in failures] == ["cannot be searched: File name too long"]

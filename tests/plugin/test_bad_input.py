@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.plugin import model_box, work
-from napari_sam_amg.plugin.checkpoint_defaults import missing_reason
 from napari_sam_amg.plugin.runner import _running
 from napari_sam_amg.plugin.window import is_open
 from tests.disc_model import disc_image

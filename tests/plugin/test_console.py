@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam_amg.sam.registry import embedded_path
+from napari_sam_amg.models.registry import embedded_path
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from napari_sam_amg.models import transfer
+from napari_sam_amg.models.defaults import missing_reason
+from napari_sam_amg.models.registry import KnownModel
 from napari_sam_amg.plugin import model_box
-from napari_sam_amg.plugin.checkpoint_defaults import missing_reason
-from napari_sam_amg.sam import transfer
-from napari_sam_amg.sam.registry import KnownModel
 from tests.disc_model import disc_image
 from tests.loopback import Loopback
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from napari_sam_amg import AmgParameters, generate_masks, load_model
+from napari_sam_amg.models.registry import embedded_path
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.sam.model import Sam
-from napari_sam_amg.sam.registry import embedded_path
 from tests.disc_model import BlobModel, blobs, keep_all
 
 pytestmark = pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_sam_amg.models.registry import embedded_path
 from napari_sam_amg.plugin import sample_data
 from napari_sam_amg.plugin.widget import SegmentWidget
-from napari_sam_amg.sam.registry import embedded_path
 from tests.plugin.turns import Turn, Turns
 
 pytestmark = pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from napari.utils.progress import progress
 
+from napari_sam_amg.models.defaults import missing_reason
+from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin import model_box, work
-from napari_sam_amg.plugin.checkpoint_defaults import missing_reason
 from napari_sam_amg.plugin.live import METADATA_KEY
 from napari_sam_amg.plugin.runner import duration
-from napari_sam_amg.sam.registry import known_models
 from tests.disc_model import disc_image
 from tests.plugin.held_model import MICRO_BATCH, HeldModel
 

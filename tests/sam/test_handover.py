@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam_amg.sam.checkpoint import load_model
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import MaskDecoder
 from napari_sam_amg.sam.model import Sam

@@ -9,9 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from napari_sam_amg import AmgParameters, generate_masks, load_model
-from napari_sam_amg.cli import main
+from napari_sam_amg.cli.main import main
 from napari_sam_amg.sam import precision
-from napari_sam_amg.sam.checkpoint import build_sam
+from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
 from napari_sam_amg.sam.precision import PrecisionWarning
 from tests.disc_model import keep_all

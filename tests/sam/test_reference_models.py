@@ -10,8 +10,9 @@ import segment_anything
 import torch
 from torch import Tensor, nn
 
-from napari_sam_amg.sam.checkpoint import build_sam, load_model
-from napari_sam_amg.sam.state_dict import read_contents
+from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.models.state_dict import read_contents
+from napari_sam_amg.sam.build import build_sam
 
 
 def shapes(module: nn.Module) -> dict[str, torch.Size]:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from napari_sam_amg.sam.checkpoint import load_model
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.sam.layers import MLP
 from training.calibrate import Asked, ask, best_ious, mean_error, train_as_long, train_head
 from training.dataset import Example

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches
-from napari_sam_amg.amg.tiles import EMPTY
 
 
 class Coverage:

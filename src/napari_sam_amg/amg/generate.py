@@ -6,12 +6,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, stable
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
 from napari_sam_amg.amg.stored import StoredCandidates
-from napari_sam_amg.amg.tiles import EMPTY
 from napari_sam_amg.params import AmgParameters
 
 

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.filters import cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import concatenate
 from napari_sam_amg.amg.propose import Model, propose
-from napari_sam_amg.amg.tiles import EMPTY
 from napari_sam_amg.params import AmgParameters
 
 #: Of the points per side of each crop, for the layers that are tried: what makes the fewest, and the most.
@@ -30,7 +30,7 @@ SMALLEST_CROP = 40  # px; layers whose crops are smaller are not tried
 GRID = 8  # the field is divided into GRID x GRID cells
 SPOTS = 8  # cells that are tried
 POINTS = 3  # along each side of a tried cell
-SURE = 0.4  # predicted IoU of the masks that count
+TRIAL_IOU = 0.4  # predicted IoU of the masks that count
 VERY_SURE = 0.7
 ENOUGH = 3  # masks that must count
 #: Of the crop's longer side: the median thickness that a layer should reach. The last step, from layer 2 to 3, is
@@ -176,7 +176,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
     grid = tuple((float(x), float(y)) for x, y in (points - corner) / crop.size[::-1])
     sure = replace(
         params, points_per_side=None, point_grids=(grid,), crop_layers="all", crop_n_layers=0,
-        point_search="grid", pred_iou_thresh=SURE, stability_score_thresh=0.0,
+        point_search="grid", pred_iou_thresh=TRIAL_IOU, stability_score_thresh=0.0,
     )  # fmt: skip
     view = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
     candidates = concatenate([found for _, found in propose(view, model, sure)])

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_sam_amg.amg.tiles import Patch
+from napari_sam_amg.amg.blocks import Patch
 from napari_sam_amg.amg.upsample import Upsampler
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]

@@ -8,16 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable, sure
 from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.amg.prompts import count_point_batches, search_levels
-from napari_sam_amg.amg.tiles import EMPTY
 from napari_sam_amg.amg.upsample import Upsampler, upsampler
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
-from napari_sam_amg.sam.registry import ModelInfo
 
 
 class Model(Protocol):

@@ -3,7 +3,7 @@
 The reference enlarges every mask to the model's square, cuts the padding off and enlarges that to
 the image, both bilinearly, then measures full frames. Both steps are linear and separable, so
 together they are one matrix for the rows and one for the columns, with up to four entries a row.
-They are applied to the tiles of the image in which they decide anything, see ``tiles``.
+They are applied to the blocks of the image in which they decide anything, see ``blocks``.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.tiles import EMPTY, TILE, Grid, Indices, Logits, Patch, axis
+from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Grid, Indices, Logits, Patch, axis
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,17 +54,17 @@ class Upsampler:
         larger, smaller = np.zeros((2, len(patches)), np.int64)
         first = np.full((2, len(patches)), np.iinfo(np.int64).max)  # x, y
         last = np.full((2, len(patches)), -1)
-        for tiles in self.grid.walk(patches, (lower, threshold, upper)):
-            corner, size = self.grid.corners(tiles)
+        for blocks in self.grid.walk(patches, (lower, threshold, upper)):
+            corner, size = self.grid.corners(blocks)
             area = size[0] * size[1]
-            area[tiles.crossed] = 0
-            _merge(np.add, larger, tiles.patch, np.where(tiles.least > lower, area, 0))
-            _merge(np.add, smaller, tiles.patch, np.where(tiles.least > upper, area, 0))
-            whole = np.flatnonzero((tiles.least > threshold) & (area > 0))
-            _merge(np.minimum, first, tiles.patch[whole], corner[:, whole])
-            _merge(np.maximum, last, tiles.patch[whole], (corner + size - 1)[:, whole])
-            for index, values in self.grid.logits(tiles):
-                patch, origin = tiles.patch[index], corner[:, index]
+            area[blocks.crossed] = 0
+            _merge(np.add, larger, blocks.patch, np.where(blocks.least > lower, area, 0))
+            _merge(np.add, smaller, blocks.patch, np.where(blocks.least > upper, area, 0))
+            whole = np.flatnonzero((blocks.least > threshold) & (area > 0))
+            _merge(np.minimum, first, blocks.patch[whole], corner[:, whole])
+            _merge(np.maximum, last, blocks.patch[whole], (corner + size - 1)[:, whole])
+            for index, values in self.grid.logits(blocks):
+                patch, origin = blocks.patch[index], corner[:, index]
                 _merge(np.add, larger, patch, _count(values > lower))
                 _merge(np.add, smaller, patch, _count(values > upper))
                 some, low, high = _extent(values > threshold)
@@ -78,14 +78,14 @@ class Upsampler:
     def pixels(self, patch: Patch, threshold: float) -> NDArray[np.bool_]:
         """Which pixels are above the threshold, from ``patch.corner`` on."""
         height, width = patch.shape
-        blocks = np.empty((height, TILE, width, TILE), dtype=bool)
-        for tiles in self.grid.walk([patch], (threshold,)):
-            row, column = tiles.row - patch.rows.start, tiles.column - patch.columns.start
-            blocks[row, :, column] = (tiles.least > threshold)[:, None, None]
-            for index, values in self.grid.logits(tiles):
-                blocks[row[index], :, column[index]] = values > threshold
+        mask = np.empty((height, BLOCK, width, BLOCK), dtype=bool)
+        for blocks in self.grid.walk([patch], (threshold,)):
+            row, column = blocks.row - patch.rows.start, blocks.column - patch.columns.start
+            mask[row, :, column] = (blocks.least > threshold)[:, None, None]
+            for index, values in self.grid.logits(blocks):
+                mask[row[index], :, column[index]] = values > threshold
         inside = self.grid.rows.pixels(patch.rows), self.grid.columns.pixels(patch.columns)
-        return blocks.reshape(TILE * height, TILE * width)[: inside[0], : inside[1]]
+        return mask.reshape(BLOCK * height, BLOCK * width)[: inside[0], : inside[1]]
 
 
 def upsampler(low_res: int, img_size: int, input_size: tuple[int, int], original_size: tuple[int, int]) -> Upsampler:
@@ -100,7 +100,7 @@ def upsampler(low_res: int, img_size: int, input_size: tuple[int, int], original
 
 
 def _merge(how: np.ufunc, into: Indices, patch: Indices, values: Indices) -> None:
-    """Reduce values (..., K) of K tiles, which are sorted by patch, into (..., M) of patches: a faster ``how.at``."""
+    """Reduce values (..., K) of K blocks, which are sorted by patch, into (..., M) of patches: a faster ``how.at``."""
     if not len(patch):
         return
     if patch[0] == patch[-1]:
@@ -112,24 +112,24 @@ def _merge(how: np.ufunc, into: Indices, patch: Indices, values: Indices) -> Non
 
 
 def _eights(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Eight pixels as one number, and the tiles last, so that all are reduced at once: (TILE, TILE / 8, K)."""
+    """Eight pixels as one number, and the blocks last, so that all are reduced at once: (BLOCK, BLOCK / 8, K)."""
     return np.ascontiguousarray(mask.view(np.uint64).transpose(1, 2, 0))
 
 
 def _count(mask: NDArray[np.bool_]) -> Indices:
-    """How many of the pixels (K, TILE, TILE) of each of K tiles are true.
+    """How many of the pixels (K, BLOCK, BLOCK) of each of K blocks are true.
 
-    The bytes of a number add up to 255 at most, enough for a TILE of 40.
+    The bytes of a number add up to 255 at most, enough for a BLOCK of 40.
     """
     sums = _eights(mask).reshape(-1, len(mask)).sum(axis=0)
     return sums[:, None].view(np.uint8).sum(axis=1, dtype=np.int64)
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[Indices, Indices, Indices]:
-    """Which of the tiles (K, TILE, TILE) have a true pixel, k of them, and their first and last x and y: (2, k)."""
+    """Which of the blocks (K, BLOCK, BLOCK) have a true pixel, k of them, and their first and last x and y: (2, k)."""
     eights = _eights(mask)
     in_columns = np.ascontiguousarray(np.bitwise_or.reduce(eights, axis=0).T).view(np.bool_)
     in_rows = (np.bitwise_or.reduce(eights, axis=1) > 0).T
     some = np.flatnonzero(in_rows.any(axis=1))
     in_both = np.stack([in_columns[some], in_rows[some]])
-    return some, in_both.argmax(axis=2), TILE - 1 - in_both[:, :, ::-1].argmax(axis=2)
+    return some, in_both.argmax(axis=2), BLOCK - 1 - in_both[:, :, ::-1].argmax(axis=2)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_sam_amg.errors import explain
 from napari_sam_amg.evaluation.label_images import LabelImage, open_labels
 from napari_sam_amg.evaluation.overlaps import Overlaps, count_overlaps, merge_overlaps
 from napari_sam_amg.evaluation.pairs import Pair
 from napari_sam_amg.evaluation.predicted_iou import read_predicted_iou
 from napari_sam_amg.evaluation.report import ImageScore
 from napari_sam_amg.evaluation.scores import score_overlaps
-from napari_sam_amg.messages import explain
 
 
 class FileError(ValueError):

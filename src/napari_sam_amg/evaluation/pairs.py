@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, Failure, file_stem, is_foreign_or_labels, walk
+from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, BadInput, file_stem, is_foreign_or_labels, walk
 
 SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 #: What names of label images end with, the longer of two that fit first.
@@ -60,7 +60,7 @@ def _cut(stem: str, endings: tuple[str, ...]) -> str:
     return stem.removesuffix(ending) if ending else ""
 
 
-def find_pairs(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
+def find_pairs(found: Path, truth: Path) -> tuple[list[Pair], list[BadInput]]:
     """Two files, whatever their names are, or all files of two folders and their subfolders, in order of name.
 
     Every subfolder is a data set of its own. Where some names in a folder have one of ``ENDINGS``,
@@ -80,11 +80,11 @@ def find_pairs(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
     return _match(found, truth)
 
 
-def _match(found: Path, truth: Path) -> tuple[list[Pair], list[Failure]]:
+def _match(found: Path, truth: Path) -> tuple[list[Pair], list[BadInput]]:
     (ours, our_images), (theirs, their_images) = _label_images(found), _label_images(truth)
     pairs = []
     failures = [
-        Failure(folder, f"no label image in this folder: looked for {', '.join(SUFFIXES)}{_hint(folder)}")
+        BadInput(folder, f"no label image in this folder: looked for {', '.join(SUFFIXES)}{_hint(folder)}")
         for folder, files in ((found, ours), (truth, theirs))
         if not files
     ]
@@ -128,21 +128,21 @@ def _hint(folder: Path) -> str:
     return "; results are here, but no labels: napari-sam-amg segment --format labels writes them" if others else ""
 
 
-def _left_out(paths: list[Path]) -> list[Failure]:
+def _left_out(paths: list[Path]) -> list[BadInput]:
     """What to say of files taken for images, though the other folder has something of the same name."""
     reason = (
         f"left out: taken for an image, since other files of its folder are marked as labels ({', '.join(ENDINGS)}); "
         "name all label images of a folder alike"
     )
-    return [Failure(path, reason) for path in paths]
+    return [BadInput(path, reason) for path in paths]
 
 
-def _problem(name: str, paths: list[Path], other_folder: Path, others: list[Path]) -> list[Failure]:
+def _problem(name: str, paths: list[Path], other_folder: Path, others: list[Path]) -> list[BadInput]:
     """Why the files of a name in one folder have no partner in the other, if that is so."""
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths)
-        return [Failure(paths[0].parent, f"{names} are all label images of {name!r}: keep one of them")]
+        return [BadInput(paths[0].parent, f"{names} are all label images of {name!r}: keep one of them")]
     if paths and not others:
         reason = f"no partner: there is no label image of {name!r} in {other_folder}, called"
-        return [Failure(paths[0], f"{reason} {name}.png, {name}_labels.tif or the like")]
+        return [BadInput(paths[0], f"{reason} {name}.png, {name}_labels.tif or the like")]
     return []

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_sam_amg.evaluation.report import DatasetScore, of_all
 from napari_sam_amg.evaluation.scores import THRESHOLDS, Score
-from napari_sam_amg.io.discover import Failure
+from napari_sam_amg.io.discover import BadInput
 
 Figures = dict[str, float]
 
@@ -92,7 +92,7 @@ def write_csv(path: Path, datasets: Sequence[DatasetScore]) -> None:
 
 
 def write_json(
-    path: Path, datasets: Sequence[DatasetScore], failures: Sequence[Failure], settings: Mapping[str, Any]
+    path: Path, datasets: Sequence[DatasetScore], failures: Sequence[BadInput], settings: Mapping[str, Any]
 ) -> None:
     """The same, with what was asked for and what failed; null where a measure is undefined."""
     content = {

@@ -15,7 +15,7 @@ MASKS_ENDING = "_masks"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class InputFile:
     """One input file, and where its outputs go: ``folder / (name + ending)``."""
 
     path: Path
@@ -27,33 +27,33 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class BadInput:
     """An input that cannot be segmented, and why."""
 
     path: Path
     reason: str
 
 
-def find_jobs(inputs: Sequence[Path], output: Path, recursive: bool = False) -> tuple[list[Job], list[Failure]]:
+def find_inputs(named: Sequence[Path], output: Path, recursive: bool = False) -> tuple[list[InputFile], list[BadInput]]:
     """The files that the inputs name, folders in order of name, each file once; and what was not found.
 
     Below a folder that is searched recursively, outputs lie in the same subfolders. Files that differ
     in their ending only keep it in the names of their outputs. ``ValueError`` if the outputs of two
     files would still have the same name.
     """
-    jobs: dict[Path, Job] = {}
-    failures = []
-    for path in inputs:
+    files: dict[Path, InputFile] = {}
+    bad_inputs = []
+    for path in named:
         try:
             found = list(_inputs(path, recursive))
         except OSError as error:
-            failures.append(Failure(path, f"cannot be searched: {error.strerror}"))
+            bad_inputs.append(BadInput(path, f"cannot be searched: {error.strerror}"))
             continue
         if not found:
-            failures.append(Failure(path, _nothing_found(path)))
+            bad_inputs.append(BadInput(path, _nothing_found(path)))
         for file, subfolder in found:
-            jobs.setdefault(file.resolve(), Job(file, output / subfolder, file_stem(file)))
-    return _distinct(list(jobs.values())), failures
+            files.setdefault(file.resolve(), InputFile(file, output / subfolder, file_stem(file)))
+    return _distinct(list(files.values())), bad_inputs
 
 
 def _inputs(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
@@ -116,19 +116,19 @@ def file_stem(path: Path) -> str:
     return stem[: -len(".ome")] if stem.lower().endswith(".ome") and len(stem) > len(".ome") else stem
 
 
-def _distinct(jobs: list[Job]) -> list[Job]:
-    shared = Counter(_key(job) for job in jobs)
-    named = [replace(job, name=job.path.name) if shared[_key(job)] > 1 else job for job in jobs]
-    first: dict[str, Job] = {}
-    for job in named:
-        other = first.setdefault(_key(job), job)
-        if other is not job:
+def _distinct(inputs: list[InputFile]) -> list[InputFile]:
+    shared = Counter(_key(file) for file in inputs)
+    named = [replace(file, name=file.path.name) if shared[_key(file)] > 1 else file for file in inputs]
+    first: dict[str, InputFile] = {}
+    for file in named:
+        other = first.setdefault(_key(file), file)
+        if other is not file:
             raise ValueError(
-                f"{other.path} and {job.path} would both be written as {job.output('_*')}: "
+                f"{other.path} and {file.path} would both be written as {file.output('_*')}: "
                 "segment them into different output folders"
             )
     return named
 
 
-def _key(job: Job) -> str:
-    return os.path.normcase(job.folder / job.name)
+def _key(file: InputFile) -> str:
+    return os.path.normcase(file.folder / file.name)

@@ -13,6 +13,7 @@ class RawImage:
     data: Any  # array-like (..., Y, X) or (..., Y, X, S), read lazily where the file allows it
     axes: str  # a letter for each axis of the data, tifffile's: T, Z, C, ..., then YX or YXS
     pixel_size: tuple[float, float] | None = None  # (y, x) in micrometres
+    z_spacing: float | None = None  # micrometres from plane to plane along Z
     note: str = ""  # what was left out
     compression: str = ""  # tifffile's name of it, in a TIFF file
 

@@ -56,7 +56,7 @@ def open_tiff(path: Path) -> Iterator[RawImage]:
         complaints.check()
         data, axes = _lazy(tiff, series, path)
         compression = tifffile.COMPRESSION(series.keyframe.compression).name
-        yield RawImage(data, axes, tiff_pixel_size(tiff), note, compression)
+        yield RawImage(data, axes, tiff_pixel_size(tiff), note=note, compression=compression)
 
 
 def _open(path: Path) -> tifffile.TiffFile:

@@ -7,12 +7,12 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_sam_amg.plugin.explain import explain
+from napari_sam_amg.errors import explain_in_window
+from napari_sam_amg.models.download import download
+from napari_sam_amg.models.registry import KnownModel, size_in_words
+from napari_sam_amg.models.transfer import Progress
 from napari_sam_amg.plugin.problems import RED
 from napari_sam_amg.plugin.rows import wrapped_label
-from napari_sam_amg.sam.download import download
-from napari_sam_amg.sam.registry import KnownModel, size_in_words
-from napari_sam_amg.sam.transfer import Progress
 
 _KB = 1000  # bytes; a progress bar counts up to 2 ** 31, which is less than a large model has
 
@@ -52,7 +52,7 @@ class Download(QObject):
         except _Cancelled:
             pass
         except Exception as error:
-            self._failure = explain(error)
+            self._failure = explain_in_window(error)
 
     def _report(self, progress: Progress) -> None:
         if self._worker.abort_requested:

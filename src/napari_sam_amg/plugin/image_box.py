@@ -8,7 +8,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
-from napari_sam_amg.plugin.layers import SourceImage, guess_channel_axis, shown_position, stack_of, take
+from napari_sam_amg.plugin.layers import SourceLayer, guess_channel_axis, shown_position, stack_of, take
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
 
@@ -148,7 +148,7 @@ class ImageBox(QWidget):
             return [Problem(self.image, f"{self.layer.name}: {error}{_hint(self.layer)}")]
         return []
 
-    def source(self) -> SourceImage:
+    def source(self) -> SourceLayer:
         """What is chosen now; ``ValueError`` if it cannot be segmented."""
         if self.layer is None:
             raise ValueError("there is no image layer to segment")

@@ -35,7 +35,7 @@ class LabelGeometry:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SourceImage:
+class SourceLayer:
     """All that a run takes from an image layer, so that nothing done to the layer later matters."""
 
     name: str
@@ -73,7 +73,7 @@ class SourceImage:
         return area_column(self.geometry.units[-2])
 
 
-def take(layer: Image, channel: tuple[int, int] | None, at: tuple[int, ...] | None) -> SourceImage:
+def take(layer: Image, channel: tuple[int, int] | None, at: tuple[int, ...] | None) -> SourceLayer:
     """Write down what a run needs. ``channel``: (axis, position); ``at``: index of the one plane to segment.
 
     Raises ``ValueError`` for an image that cannot be segmented.
@@ -81,7 +81,7 @@ def take(layer: Image, channel: tuple[int, int] | None, at: tuple[int, ...] | No
     whole = stack_of(layer, channel)
     low, high = layer.contrast_limits
     geometry = label_geometry(layer, channel, at)
-    return SourceImage(layer.name, whole, at, (float(low), float(high)), geometry)
+    return SourceLayer(layer.name, whole, at, (float(low), float(high)), geometry)
 
 
 def stack_of(layer: Image, channel: tuple[int, int] | None) -> PlaneStack:
@@ -178,6 +178,6 @@ def area_column(unit: Any) -> str:
     return "area_" + "".join(letter for letter in short if letter.isalnum()) + "2"
 
 
-def make_labels(labels: NDArray[np.int32], source: SourceImage, **arguments: Any) -> Labels:
+def make_labels(labels: NDArray[np.int32], source: SourceLayer, **arguments: Any) -> Labels:
     """A layer that lies on the image that was segmented."""
     return Labels(labels, name=f"{source.name} masks", **source.geometry.arguments(), **arguments)

@@ -18,7 +18,7 @@ from qtpy.QtCore import QTimer
 
 from napari_sam_amg.plugin.features_table import measure_what_is_seen
 from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.layers import SourceImage, make_labels, shown_position
+from napari_sam_amg.plugin.layers import SourceLayer, make_labels, shown_position
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ PAUSE = 1.0  # s, between them: napari's features table begins at its top again
 class LiveLabels:
     """The layer that a run fills. It appears with the first finished plane."""
 
-    def __init__(self, viewer: Viewer, source: SourceImage, reins: Reins) -> None:
+    def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = 0  # finished, found
         self._viewer, self._source, self._reins = viewer, source, reins

@@ -9,12 +9,8 @@ from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices, QEnterEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_sam_amg.plugin.checkpoint_defaults import missing_reason, model_defaults
-from napari_sam_amg.plugin.download import DownloadBox
-from napari_sam_amg.plugin.problems import Problem
-from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
-from napari_sam_amg.sam.precision import PRECISIONS
-from napari_sam_amg.sam.registry import (
+from napari_sam_amg.models.defaults import missing_reason, model_defaults
+from napari_sam_amg.models.registry import (
     EMBEDDED,
     FOLDER_VARIABLE,
     find_known,
@@ -24,6 +20,10 @@ from napari_sam_amg.sam.registry import (
     models_folder,
     own_models,
 )
+from napari_sam_amg.plugin.download import DownloadBox
+from napari_sam_amg.plugin.problems import Problem
+from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
+from napari_sam_amg.sam.precision import PRECISIONS
 
 FROM_FILE = "checkpoint file..."
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from napari_sam_amg.triton_guard import load_library
 
-_MODULES = ("torch", "napari_sam_amg.run", "napari_sam_amg.sam.checkpoint")
+_MODULES = ("torch", "napari_sam_amg.run", "napari_sam_amg.models.checkpoint")
 _LIBRARIES = ("lib/libtorch_cpu.*", "lib/libtorch_cuda.*")
 
 

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam_amg.plugin.explain import explain
+from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.features_table import open_table
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ImageBox
@@ -131,7 +131,7 @@ class SegmentPanel(QWidget):
         try:
             self.runner = Runner(self._viewer, self._job())
         except (ValueError, MemoryError) as error:
-            show_error(explain(error))
+            show_error(explain_in_window(error))
             return
         self.runner.progressed.connect(self._show_progress)
         self.runner.finished.connect(self._show_end)

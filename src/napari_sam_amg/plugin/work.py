@@ -1,33 +1,30 @@
 """What runs in the worker thread. Nothing here touches a layer or a widget."""
 
-import platform
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.errors import explain_in_window
+from napari_sam_amg.models.registry import EMBEDDED, embedded_path
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.plugin.explain import explain
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
-from napari_sam_amg.plugin.layers import SourceImage
+from napari_sam_amg.plugin.layers import SourceLayer
 from napari_sam_amg.plugin.torch_loader import load_torch
 from napari_sam_amg.plugin.warm_up import warm_up_labels
-from napari_sam_amg.sam.registry import EMBEDDED, embedded_path
+from napari_sam_amg.provenance import describe_run, versions
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.propose import Model
     from napari_sam_amg.run import Step
-
-PACKAGES = ("napari-sam-amg", "torch", "napari", "numpy")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """A run, complete when it is started."""
 
-    source: SourceImage
+    source: SourceLayer
     params: AmgParameters
     model: str  # a known name or a path
     device: str
@@ -67,7 +64,7 @@ def work(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step | Failure]":
     except Interrupted:
         return
     except Exception as error:
-        yield Failure(explain(error))
+        yield Failure(explain_in_window(error))
 
 
 def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
@@ -99,7 +96,7 @@ _loaded: "dict[tuple[str, str, str, float], Model]" = {}  # the model used last,
 
 def loaded_model(name: str, device: str, precision: str) -> "Model":
     """The model of the previous run if it is the same, else load it."""
-    from napari_sam_amg.sam import checkpoint
+    from napari_sam_amg.models import checkpoint
 
     key = (name, device, precision, _modified(name))
     with _lock:
@@ -117,18 +114,10 @@ def _modified(name: str) -> float:
 
 def record(job: Job, model: "Model", intensities: tuple[float, float]) -> dict[str, Any]:
     """Everything needed to repeat the run, as JSON has it."""
-    source, info = job.source, model.info
-    return {
-        "parameters": asdict(job.params),
-        "model": {
-            "name": info.name,
-            "architecture": info.architecture,
-            "file": info.path_name,
-            "sha256": info.sha256,
-        },
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    source = job.source
+    return describe_run(model, job.params) | {
+        "versions": versions("napari"),
         "device": str(getattr(model, "device", job.device)),
-        "precision": getattr(model, "precision", "exact"),
         "intensities": {
             "from": "contrast limits" if job.use_contrast_limits else "percentiles",
             "low": intensities[0],

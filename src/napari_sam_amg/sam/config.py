@@ -1,4 +1,4 @@
-"""The sizes that tell one SAM model from another."""
+"""The sizes that tell one SAM model from another, and where a loaded one comes from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,3 +24,14 @@ class SamConfig:
     def grid_side(self) -> int:
         """Image tokens along one side of the input."""
         return self.img_size // self.stride
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Where a loaded model comes from, and the parameter defaults that belong to it."""
+
+    name: str  # a known name, or the file's name without its ending
+    architecture: str  # "vit_h", "vit_l", "vit_b", "vit_t" or "unet"
+    path_name: str  # the checkpoint's file name
+    sha256: str  # of the checkpoint file
+    amg_defaults: Mapping[str, float | str]  # AMG parameters by name; empty: the general defaults

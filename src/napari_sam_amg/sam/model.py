@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.transforms.functional import resize, to_pil_image
 
-from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
 from napari_sam_amg.sam.precision import Precision, choose_type, convert
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
-from napari_sam_amg.sam.registry import ModelInfo
 from napari_sam_amg.sam.scratch import Scratch, ScratchPool
 from napari_sam_amg.sam.transformer import TwoWayTransformer
 

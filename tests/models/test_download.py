@@ -20,11 +20,11 @@ import torch
 import xxhash
 from torch import Tensor
 
-from napari_sam_amg.sam import transfer
-from napari_sam_amg.sam.checkpoint import load_model
-from napari_sam_amg.sam.download import DownloadError, arrived, download, ensure, remove
-from napari_sam_amg.sam.registry import CheckpointError, KnownModel, known_path
-from napari_sam_amg.sam.transfer import Progress
+from napari_sam_amg.models import transfer
+from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.models.download import DownloadError, arrived, download, ensure, remove
+from napari_sam_amg.models.registry import CheckpointError, KnownModel, known_path
+from napari_sam_amg.models.transfer import Progress
 from tests.loopback import Loopback
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
@@ -298,8 +298,8 @@ def test_folder_that_cannot_be_made(model: KnownModel) -> None:
 
 ONE_OF_TWO = """
 import sys
-from napari_sam_amg.sam.download import download
-from napari_sam_amg.sam.registry import KnownModel
+from napari_sam_amg.models.download import download
+from napari_sam_amg.models.registry import KnownModel
 stages = set()
 download(KnownModel("vit_t", "mobile_sam.pt", *sys.argv[1:], "test"), lambda progress: stages.add(progress.stage))
 print(sorted(stages))
@@ -308,8 +308,8 @@ print(sorted(stages))
 
 WITH_A_BAR = """
 import sys
-from napari_sam_amg.sam.download import download_with_bar
-from napari_sam_amg.sam.registry import KnownModel
+from napari_sam_amg.models.download import download_with_bar
+from napari_sam_amg.models.registry import KnownModel
 download_with_bar(KnownModel("vit_t", "mobile_sam.pt", *sys.argv[1:], "test", 400_000))
 """
 

@@ -5,7 +5,7 @@ import sys
 import traceback
 from typing import Any
 
-from napari_sam_amg.out_of_memory import is_out_of_memory
+from napari_sam_amg.errors import explain
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 _LONGEST_MESSAGE = 600  # characters
@@ -42,15 +42,3 @@ def report(name: object, error: Exception, debug: bool, when_out_of_memory: str 
 def print_error(name: object, reason: str, kind: str = "error") -> None:
     line = " ".join(reason.split())
     print(f"{name}: {kind}: {line[:_LONGEST_MESSAGE]}", file=sys.stderr)
-
-
-def explain(error: Exception, when_out_of_memory: str = "") -> str:
-    """What went wrong, in a line for people who look at cells, not at code; what they can do if memory ran out."""
-    text = str(error)
-    if is_out_of_memory(error):
-        return " ".join([f"not enough memory{when_out_of_memory}", f"({text or 'no more is known'})"])
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror + (f": {error.filename}" if error.filename else "")
-    if isinstance(error, ValueError):  # ours are written for users
-        return text
-    return f"{type(error).__name__}: {text} (--debug shows where)"

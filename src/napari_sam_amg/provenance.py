@@ -1,26 +1,40 @@
 """The record of a run: everything that is needed to repeat it, and to tell whether it was the same."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg import __version__
+from napari_sam_amg.params import AmgParameters
+
+if TYPE_CHECKING:
+    from napari_sam_amg.amg.propose import Model
 
 PACKAGES = ("numpy", "torch", "torchvision", "opencv-python-headless", "scikit-image", "pillow", "tifffile", "pandas")
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def describe_run(model: "Model", params: AmgParameters) -> dict[str, Any]:
+    """The model, where it computes, and the parameters, as JSON has them."""
+    info = model.info
+    return {
+        "model": {
+            "name": info.name,
+            "architecture": info.architecture,
+            "file": info.path_name,
+            "sha256": info.sha256,
+        },
+        "precision": getattr(model, "precision", "exact"),
+        "parameters": asdict(params),
+    }
 
 
-def versions() -> dict[str, str]:
-    """Of this package, Python and everything that takes part in the result."""
-    found = {name: _version(name) for name in PACKAGES}
+def versions(*more: str) -> dict[str, str]:
+    """Of this package, Python and everything that takes part in the result, ``more`` packages among it."""
+    found = {name: _version(name) for name in (*PACKAGES, *more)}
     return {
         "napari-sam-amg": __version__,
         "python": platform.python_version(),

@@ -5,17 +5,13 @@ of SAM 1 end with the beginning of the MD5. Thresholds that fit a model: SAM's f
 for its finetunes (SAM's thresholds reject everything that an ``_lm`` model finds, micro-sam issue 384).
 """
 
-import hashlib
-import importlib
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
-from napari_sam_amg.sam.own_models import OwnModel, OwnModels, read_own_models
+from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models.own_models import OwnModel, OwnModels, read_own_models
 
 EMBEDDED = "embedded"
 FOLDER_VARIABLE = "NAPARI_SAM_AMG_MODELS"
@@ -28,17 +24,6 @@ _MICRO_SAM = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
 
 class CheckpointError(ValueError):
     """A checkpoint that is absent, damaged or not what it should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """Where a loaded model comes from, and the parameter defaults that belong to it."""
-
-    name: str  # a known name, or the file's name without its ending
-    architecture: str  # "vit_h", "vit_l", "vit_b", "vit_t" or "unet"
-    path_name: str  # the checkpoint's file name
-    sha256: str  # of the checkpoint file
-    amg_defaults: Mapping[str, float | str]  # AMG parameters by name; empty: the general defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,21 +199,3 @@ def known_path(model: KnownModel) -> Path:
             f"download it again from {model.url}, or delete it and choose the model again"
         )
     return path
-
-
-def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file; ``algorithm`` is "sha256" or "xxh128"."""
-    with path.open("rb") as file:
-        return _xxh128(file, path) if algorithm == "xxh128" else hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def _xxh128(file: BufferedReader, path: Path) -> str:
-    """micro-sam publishes xxh128 hashes only, and the standard library has none."""
-    try:
-        xxhash: Any = importlib.import_module("xxhash")
-    except ImportError as error:
-        raise CheckpointError(
-            f"{path} cannot be verified: its published hash is xxh128, which needs the package 'xxhash' "
-            "(pip install xxhash); to load it unverified, give its path instead of the model's name"
-        ) from error
-    return str(hashlib.file_digest(file, xxhash.xxh128).hexdigest())

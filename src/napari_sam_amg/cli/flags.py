@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.commands import evaluate, export_onnx, models
-from napari_sam_amg.messages import add_message_flags
+from napari_sam_amg.cli import evaluate, export_onnx, models
+from napari_sam_amg.cli.messages import add_message_flags
+from napari_sam_amg.models.registry import EMBEDDED, known_models
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.precision import PRECISIONS
-from napari_sam_amg.sam.registry import EMBEDDED, known_models
 
 FORMATS = ("labels", "coco-rle", "masks")
 DEMO_FOLDER = "napari-sam-amg-demo"

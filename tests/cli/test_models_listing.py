@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from napari_sam_amg.cli import main
-from napari_sam_amg.sam.registry import find_known
+from napari_sam_amg.cli.main import main
+from napari_sam_amg.models.registry import find_known
 
 OWN = """
 [here]

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.messages import DONE, FAILED, explain, print_error, report, say
+from napari_sam_amg.cli.messages import DONE, FAILED, print_error, report, say
+from napari_sam_amg.errors import explain
 
 if TYPE_CHECKING:
     from napari_sam_amg.evaluation.pairs import Pair
     from napari_sam_amg.evaluation.report import DatasetScore, ImageScore
-    from napari_sam_amg.io.discover import Failure
+    from napari_sam_amg.io.discover import BadInput
 
 _EPILOG = """\
 PRED and GT are two label images (PNG, TIFF or NPY of whole numbers, 2D or stacks; 0 is background), or two folders.
@@ -103,7 +104,7 @@ def _check_inputs_stay(outputs: list[Path], pairs: "list[Pair]") -> None:
             raise ValueError(f"{path} is one of the files that are read: give the name of another one to write")
 
 
-def _write(arguments: argparse.Namespace, datasets: "list[DatasetScore]", failures: "list[Failure]") -> None:
+def _write(arguments: argparse.Namespace, datasets: "list[DatasetScore]", failures: "list[BadInput]") -> None:
     from napari_sam_amg.evaluation.tables import write_csv, write_json
 
     if arguments.csv is not None:
@@ -130,12 +131,12 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield folder / target.name
 
 
-def _score_all(pairs: "list[Pair]", failures: "list[Failure]", arguments: argparse.Namespace) -> "list[ImageScore]":
+def _score_all(pairs: "list[Pair]", failures: "list[BadInput]", arguments: argparse.Namespace) -> "list[ImageScore]":
     """Score one pair after another; those that fail are said, and added to the failures."""
     import tqdm
 
     from napari_sam_amg.evaluation.files import FileError, score_pair
-    from napari_sam_amg.io.discover import Failure
+    from napari_sam_amg.io.discover import BadInput
 
     images: list[ImageScore] = []
     bar = tqdm.tqdm(pairs, unit=" images", leave=False, disable=not sys.stderr.isatty())
@@ -146,10 +147,10 @@ def _score_all(pairs: "list[Pair]", failures: "list[Failure]", arguments: argpar
             path = error.path if isinstance(error, FileError) else pair.found
             with bar.external_write_mode(sys.stderr):
                 report(path, error, arguments.debug)
-            failures.append(Failure(path, explain(error)))
+            failures.append(BadInput(path, explain(error)))
             continue
         images += scored.images
-        failures += [Failure(problem.path, str(problem)) for problem in scored.problems]
+        failures += [BadInput(problem.path, str(problem)) for problem in scored.problems]
         with bar.external_write_mode(sys.stderr):
             for kind, found in (("error", scored.problems), ("warning", scored.warnings)):
                 for problem in found:

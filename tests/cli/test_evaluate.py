@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sam_amg.cli import main
+from napari_sam_amg.cli.main import main
 
 TRUTH = np.zeros((12, 16), np.uint16)
 TRUTH[1:5, 1:5], TRUTH[1:5, 5:9], TRUTH[7:11, 2:6] = 1, 2, 9  # 16 pixels each, the first two touch
@@ -267,7 +267,7 @@ def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixtur
 def test_the_process_needs_no_torch(tmp_path: Path) -> None:
     path = str(write(tmp_path / "a.png", TRUTH))
     code = (
-        "import sys; from napari_sam_amg.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from napari_sam_amg.cli.main import main; status = main(sys.argv[1:]);"
         "print([name for name in ('torch', 'napari', 'pandas') if name in sys.modules]); sys.exit(status)"
     )
     command = [sys.executable, "-c", code, "evaluate", path, path]

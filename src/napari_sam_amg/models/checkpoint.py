@@ -5,34 +5,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from napari_sam_amg.sam.config import SamConfig
-from napari_sam_amg.sam.download import ensure
-from napari_sam_amg.sam.image_encoder import ImageEncoderViT
-from napari_sam_amg.sam.model import Sam
-from napari_sam_amg.sam.own_models import OwnModel
-from napari_sam_amg.sam.precision import check_precision
-from napari_sam_amg.sam.registry import (
+from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models.download import ensure
+from napari_sam_amg.models.own_models import OwnModel
+from napari_sam_amg.models.registry import (
     EMBEDDED,
     CheckpointError,
     KnownModel,
-    ModelInfo,
     embedded_path,
     find_known,
     find_own,
     find_sha256,
-    hash_file,
     known_models,
     known_path,
     own_models,
     own_path,
 )
-from napari_sam_amg.sam.state_dict import EXPECTED, Contents, check_state, read_contents
-from napari_sam_amg.sam.tiny_vit import TinyViT
-from napari_sam_amg.sam.unet_encoder import UnetEncoder
+from napari_sam_amg.models.state_dict import EXPECTED, Contents, check_state, read_contents
+from napari_sam_amg.sam.build import build_sam
+from napari_sam_amg.sam.config import ModelInfo
+from napari_sam_amg.sam.model import Sam
+from napari_sam_amg.sam.precision import check_precision
 
-__all__ = ["CheckpointError", "available_devices", "build_sam", "known_models", "load_model", "select_device"]
+__all__ = ["CheckpointError", "available_devices", "known_models", "load_model", "select_device"]
 
 
 def load_model(
@@ -96,19 +93,6 @@ def _read_model(path: Path) -> tuple[Sam, Contents]:
         raise CheckpointError(f"{path}: {error}; expected {EXPECTED}") from error.__cause__
     model.load_state_dict({key: _own_copy(value) for key, value in contents.state.items()}, assign=True)
     return model, contents
-
-
-def build_sam(config: SamConfig) -> Sam:
-    """A model of these sizes without its weights: a vision transformer is left on the meta device."""
-    if config.architecture == "unet":
-        return Sam(config, UnetEncoder(config.img_size, config.embed_dim, **config.encoder))
-    with torch.device("meta"):  # to make up 600 million numbers that are replaced at once takes seconds
-        encoder: nn.Module
-        if config.architecture == "vit_t":
-            encoder = TinyViT(config.img_size, out_chans=config.embed_dim, **config.encoder)
-        else:
-            encoder = ImageEncoderViT(config.img_size, out_chans=config.embed_dim, **config.encoder)
-    return Sam(config, encoder)
 
 
 def _own_copy(value: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from napari_sam_amg.messages import DONE, add_message_flags
-from napari_sam_amg.sam.download import arrived, download_with_bar, remove
-from napari_sam_amg.sam.own_models import OwnModel
-from napari_sam_amg.sam.registry import (
+from napari_sam_amg.cli.messages import DONE, add_message_flags
+from napari_sam_amg.models.download import arrived, download_with_bar, remove
+from napari_sam_amg.models.own_models import OwnModel
+from napari_sam_amg.models.registry import (
     EMBEDDED,
     FOLDER_VARIABLE,
     OFFLINE_VARIABLE,

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from napari_sam_amg.models.registry import CheckpointError
 from napari_sam_amg.sam.config import SamConfig
-from napari_sam_amg.sam.registry import CheckpointError
 
 EMBEDDED_FORMAT = "napari-sam-amg/1"
 EXPECTED = "a SAM checkpoint of vit_h, vit_l, vit_b or vit_t, or one made by this project's training"

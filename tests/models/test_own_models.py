@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_sam_amg.sam.checkpoint import load_model
-from napari_sam_amg.sam.own_models import THRESHOLDS, OwnModel, read_own_models
-from napari_sam_amg.sam.registry import (
+from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.models.own_models import THRESHOLDS, OwnModel, read_own_models
+from napari_sam_amg.models.registry import (
     EMBEDDED,
     CheckpointError,
     embedded_path,

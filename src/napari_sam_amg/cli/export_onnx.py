@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from napari_sam_amg.messages import add_message_flags
-from napari_sam_amg.sam.registry import EMBEDDED, known_models
+from napari_sam_amg.cli.messages import add_message_flags
+from napari_sam_amg.models.registry import EMBEDDED, known_models
 
 OPTIONS = {
     "help": "write a model as ONNX files, for other programs",
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from napari_sam_amg.interchange.onnx import DEFAULT_OPSET, check_packages, export_onnx
-    from napari_sam_amg.sam.checkpoint import load_model
+    from napari_sam_amg.models.checkpoint import load_model
 
     check_packages()  # before a large model is read
     model = load_model(arguments.checkpoint or arguments.model or EMBEDDED, "cpu", offline=arguments.offline)

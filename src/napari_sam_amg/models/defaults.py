@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_sam_amg.sam.registry import (
+from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models.registry import (
     EMBEDDED,
     CheckpointError,
     embedded_path,
     find_known,
     find_own,
     find_sha256,
-    hash_file,
     is_offline,
 )
 

@@ -1,7 +1,7 @@
 """Published checkpoints into the models folder: by one process at a time, verified, whole or not at all. Free of torch.
 
 pooch verifies the hash of what its downloader brings and puts it in place. Its own downloaders start
-anew each time and cannot be stopped, so ours (:mod:`napari_sam_amg.sam.transfer`) takes their place.
+anew each time and cannot be stopped, so ours (:mod:`napari_sam_amg.models.transfer`) takes their place.
 """
 
 import logging
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.sam.registry import FOLDER_VARIABLE, CheckpointError, KnownModel, is_offline, size_in_words
-from napari_sam_amg.sam.transfer import DiskFullError, Part, Progress, Report, TransferError, fetch
+from napari_sam_amg.models.registry import FOLDER_VARIABLE, CheckpointError, KnownModel, is_offline, size_in_words
+from napari_sam_amg.models.transfer import DiskFullError, Part, Progress, Report, TransferError, fetch
 
 if TYPE_CHECKING:
     import tqdm

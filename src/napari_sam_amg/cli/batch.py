@@ -13,20 +13,21 @@ import tqdm
 
 from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
     FEATURES_ENDING,
     LABELS_ENDING,
     MASKS_ENDING,
     OVERLAY_ENDING,
     RECORD_ENDING,
-    Job,
+    InputFile,
 )
 from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
 from napari_sam_amg.io.images import open_image
 from napari_sam_amg.io.raw_image import SourceImage
-from napari_sam_amg.io.record import file_sha256, is_complete, versions, write_record
 from napari_sam_amg.io.staging import staged
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.provenance import describe_run, is_complete, versions, write_record
 from napari_sam_amg.run import segment_planes
 
 COCO_ENDING = "_masks.json"
@@ -85,29 +86,26 @@ class Batch:
     params: AmgParameters
     options: Options
 
-    def segment(self, job: Job) -> str:
+    def segment(self, file: InputFile) -> str:
         """Write the outputs of one file; returns a line that sums it up. Raises for anything that fails."""
-        targets = [job.output(ending) for ending in self.options.endings]
-        settings, sha256 = self._settings(), file_sha256(job.path)
+        targets = [file.output(ending) for ending in self.options.endings]
+        settings, sha256 = self._settings(), hash_file(file.path)
         if self.options.skip_existing and is_complete(targets[-1], settings, sha256, targets[:-1]):
-            return f"{job.path}: skipped, {targets[-1]} says that it is done"
+            return f"{file.path}: skipped, {targets[-1]} says that it is done"
         _check_free(targets, self.options)
-        with open_image(job.path, self.options.channel) as source, staged(targets) as folder:
+        with open_image(file.path, self.options.channel) as source, staged(targets) as folder:
             intensities = self.options.intensities or percentile_range(source.stack)
-            outcome = self._run(source, intensities, job, folder)
-            record = self._record(job, source, intensities, outcome)
+            outcome = self._run(source, intensities, file, folder)
+            record = self._record(file, source, intensities, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
             record["input"]["sha256"] = sha256
             write_record(folder / targets[-1].name, record)
-        return _summary(job, source, outcome, targets)
+        return _summary(file, source, outcome, targets)
 
     def _settings(self) -> dict[str, Any]:
         """All that decides about the result, besides the input."""
-        info, intensities = self.model.info, self.options.intensities
-        return {
-            "model": {"name": info.name, "file": info.path_name, "sha256": info.sha256},
-            "precision": getattr(self.model, "precision", "exact"),
-            "parameters": dataclasses.asdict(self.params),
+        intensities = self.options.intensities
+        return describe_run(self.model, self.params) | {
             "channel": self.options.channel,
             "intensities": None if intensities is None else [intensities.low, intensities.high],
             "pixel_size": self.options.pixel_size,
@@ -117,7 +115,7 @@ class Batch:
         given = self.options.pixel_size
         return source.raw.pixel_size if given is None else (given, given)
 
-    def _exports(self, source: SourceImage, intensities: IntensityRange, base: Job) -> list[Export]:
+    def _exports(self, source: SourceImage, intensities: IntensityRange, base: InputFile) -> list[Export]:
         makers: dict[str, Callable[[Path], Export]] = {
             LABELS_ENDING: lambda path: LabelsTiff(path, source, self._pixel_size(source)),
             FEATURES_ENDING: FeaturesCsv,
@@ -127,14 +125,14 @@ class Batch:
         }
         return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
 
-    def _run(self, source: SourceImage, intensities: IntensityRange, job: Job, folder: Path) -> Outcome:
+    def _run(self, source: SourceImage, intensities: IntensityRange, file: InputFile, folder: Path) -> Outcome:
         started, masks, labels, params = perf_counter(), 0, 0, self.params
-        exports = self._exports(source, intensities, dataclasses.replace(job, folder=folder))
+        exports = self._exports(source, intensities, dataclasses.replace(file, folder=folder))
         steps = segment_planes(
             source.stack, self.model, self.params,
             intensities=intensities, pixel_size=self._pixel_size(source), area_column=AREA_COLUMN,
         )  # fmt: skip
-        with self._bar(job) as bar:
+        with self._bar(file) as bar:
             for step in steps:
                 bar.total = step.total
                 bar.update(step.done - bar.n)
@@ -148,16 +146,18 @@ class Batch:
             export.finish()
         return Outcome(masks, labels, perf_counter() - started, params)
 
-    def _bar(self, job: Job) -> "tqdm.tqdm[Any]":
+    def _bar(self, file: InputFile) -> "tqdm.tqdm[Any]":
         hidden = self.options.quiet or not sys.stderr.isatty()
-        return tqdm.tqdm(desc=job.path.name, unit=" batches", leave=False, disable=hidden)
+        return tqdm.tqdm(desc=file.path.name, unit=" batches", leave=False, disable=hidden)
 
-    def _record(self, job: Job, source: SourceImage, intensities: IntensityRange, outcome: Outcome) -> dict[str, Any]:
+    def _record(
+        self, file: InputFile, source: SourceImage, intensities: IntensityRange, outcome: Outcome
+    ) -> dict[str, Any]:
         data = source.raw.data
         return {
             "input": {
-                "path": str(job.path.resolve()),
-                "bytes": job.path.stat().st_size,
+                "path": str(file.path.resolve()),
+                "bytes": file.path.stat().st_size,
                 "shape": list(data.shape),
                 "axes": source.raw.axes,
                 "dtype": str(data.dtype),
@@ -168,7 +168,6 @@ class Batch:
             "note": source.note,
             "intensities": {"low": intensities.low, "high": intensities.high},
             "pixel_size_um": self._pixel_size(source),
-            "architecture": self.model.info.architecture,
             "device": str(getattr(self.model, "device", "unknown")),
             "parameters_used": dataclasses.asdict(outcome.params),
             "masks": outcome.masks,
@@ -191,7 +190,7 @@ def _check_free(targets: list[Path], options: Options) -> None:
     raise ValueError(f"{existing[0]} exists already: give --overwrite to replace it, or --skip-existing to keep it")
 
 
-def _summary(job: Job, source: SourceImage, outcome: Outcome, targets: list[Path]) -> str:
+def _summary(file: InputFile, source: SourceImage, outcome: Outcome, targets: list[Path]) -> str:
     height, width = source.stack.plane_size
     planes = len(source.stack.indices)
     size = f"{height} x {width} pixels, {_count(planes, 'plane')}"
@@ -199,7 +198,7 @@ def _summary(job: Job, source: SourceImage, outcome: Outcome, targets: list[Path
     written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
     hint = "" if outcome.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"
     notes = "; ".join(note for note in (source.note, *outcome.notes, hint) if note)
-    return f"{job.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
+    return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
 
 
 def _count(number: int, noun: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from napari_sam_amg.sam.registry import size_in_words
+from napari_sam_amg.models.registry import size_in_words
 
 if TYPE_CHECKING:  # imported where they are used: they take 0.3 s, and most sessions download nothing
     import requests

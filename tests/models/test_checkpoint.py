@@ -12,16 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_sam_amg.sam.checkpoint import (
+from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models.checkpoint import (
     CheckpointError,
     available_devices,
-    build_sam,
     known_models,
     load_model,
     select_device,
 )
+from napari_sam_amg.models.registry import embedded_path
+from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
-from napari_sam_amg.sam.registry import embedded_path, hash_file
 
 State = dict[str, Tensor]
 OUR_CONFIG = {
