@@ -69,10 +69,17 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
     "truncated, old format": (lambda s, p: cut(s, p, legacy=True), "damaged"),
     "zip of another program": (lambda s, p: make_zip(p), "truncated or damaged"),
     "plain pickle": (lambda s, p: p.write_bytes(pickle.dumps({"a": 1})), "damaged"),
-    "whole module": (lambda s, p: save(nn.Linear(1, 1), p), "more than tensors .Python object torch.nn.modules"),
-    "other objects": (lambda s, p: save({"args": argparse.Namespace()}, p), "Python object argparse.Namespace"),
+    "whole module": (
+        lambda s, p: save(nn.Linear(1, 1), p),
+        "holds a whole torch.nn.modules.linear.Linear, of which the",
+    ),
+    "other objects": (lambda s, p: save(argparse.Namespace(), p), "holds no SAM image encoder, but the keys none"),
+    "whole module beside": (
+        lambda s, p: save({"net": nn.Linear(1, 1), "epoch": 3}, p),
+        r"holds no SAM image encoder, but the keys net, epoch; of net \(a whole torch.nn.modules.linear.Linear\) the",
+    ),
     "list": (lambda s, p: save([1, 2], p), "holds a list, not a state dict"),
-    "tensor": (lambda s, p: save(torch.zeros(3), p), "holds a Tensor, not a state dict"),
+    "tensor": (lambda s, p: save(torch.zeros(3), p), "holds a tensor, not a state dict"),
     "nothing": (lambda s, p: save({}, p), "holds no SAM image encoder, but the keys none"),
     "another network": (
         lambda s, p: save(nn.Linear(1, 1).state_dict(), p),
@@ -104,10 +111,10 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
         lambda s, p: save(s | {IOU: torch.zeros(1, 8)}, p),
         rf"has wrong shapes: {IOU} \(1, 8\) instead of \(1, 256\)",
     ),
-    "not a tensor": (lambda s, p: save(s | {IOU: 3}, p), rf"holds entries that are not tensors: {IOU} \(int\)"),
+    "not a tensor": (lambda s, p: save(s | {IOU: 3}, p), rf"not of plain numbers: {IOU} \(int\)"),
     "two state dicts": (
         lambda s, p: save({"model": dict(s), "model_state": dict(s)}, p),
-        r"holds several state dicts \(model_state, model\)",
+        r"holds several state dicts \(model, model_state\): write the one to use",
     ),
     "future format": (lambda s, p: save({"format": "napari-sam-amg/9"}, p), "has format 'napari-sam-amg/9', known is"),
     "our format, no weights": (
@@ -116,7 +123,7 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
     ),
     "our format, no size": (
         lambda s, p: save(our_file({}, config=without(OUR_CONFIG, "mlp_dim")), p),
-        "has no 'mlp_dim' in its config",
+        "has no entry mlp_dim in its config",
     ),
     "our format, other encoder": (
         lambda s, p: save(our_file({}, config=OUR_CONFIG | {"architecture": "vit_x"}), p),
