@@ -3,10 +3,13 @@
 import contextlib
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+
+Edit = Callable[[int, dict[str, str]], tuple[int, dict[str, str]]]
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Loopback:
         self.cut_after: int | None = None  # bytes of a body, after which the connection is closed
         self.pause = 0.0  # s, after every 10 kB
         self.silent = False  # takes requests and never answers
+        self.edit: Edit = lambda status, headers: (status, headers)  # the last word on every answer but an error
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -69,7 +73,8 @@ def _handler(server: Loopback) -> type[BaseHTTPRequestHandler]:
             if server.status != 200 or start > len(server.content):
                 self.send_error(server.status if server.status != 200 else 416)
                 return
-            self._send_head(start)
+            if self._send_head(start) >= 300:
+                return
             with contextlib.suppress(OSError):  # the other side has gone
                 self._send_body(server.content[start:], request)
 
@@ -79,18 +84,23 @@ def _handler(server: Loopback) -> type[BaseHTTPRequestHandler]:
             same = self.headers.get("If-Range", server.etag or server.last_modified)
             return int(found[1]) if found and server.ranges and same == (server.etag or server.last_modified) else 0
 
-        def _send_head(self, start: int) -> None:
+        def _send_head(self, start: int) -> int:
             total = len(server.content)
-            self.send_response(206 if start else 200)
+            headers = {"Date": self.date_time_string()}
             if start:
-                self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+                headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
             if server.says_length:
-                self.send_header("Content-Length", str(total - start))
+                headers["Content-Length"] = str(total - start)
             if server.etag:
-                self.send_header("ETag", server.etag)
+                headers["ETag"] = server.etag
             if server.last_modified:
-                self.send_header("Last-Modified", server.last_modified)
+                headers["Last-Modified"] = server.last_modified
+            status, headers = server.edit(206 if start else 200, headers)
+            self.send_response_only(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
+            return status
 
         def _send_body(self, body: bytes, request: Request) -> None:
             end = len(body) if server.cut_after is None else server.cut_after

@@ -2,7 +2,9 @@
 
 import argparse
 import pickle
+import warnings
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from napari_sam_amg.models.checkpoint import (
 from napari_sam_amg.models.registry import embedded_path
 from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
+from training.compact import compress
 
 State = dict[str, Tensor]
 OUR_CONFIG = {
@@ -55,6 +58,38 @@ def make_zip(path: Path) -> None:
         file.writestr("word/document.xml", "not torch's")
 
 
+def quantized() -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(torch.ones(1, 256), 0.1, 0, torch.qint8)
+
+
+def torchscript(path: Path) -> None:
+    """The entries by which such a file is known; to write a real one is deprecated."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__/torch/nn/modules/linear.py"):
+            file.writestr(f"model/{name}", pickle.dumps({}, 2))
+
+
+def big_endian(state: State, path: Path) -> None:
+    save(state, path)
+    rewrite(path, lambda name, data: b"big" if name.endswith("byteorder") else data)
+
+
+def shorten_storage(state: State, path: Path) -> None:
+    save(state | {IOU: torch.ones(1, 256)}, path)
+    rewrite(path, lambda _, data: data[:-4] if len(data) == 1024 else data)
+
+
+def rewrite(path: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """A zip file whose entries were changed."""
+    with zipfile.ZipFile(path) as old:
+        entries = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in entries.items():
+            new.writestr(name, change(name, data))
+
+
 def without(state: State, part: str) -> State:
     return {key: value for key, value in state.items() if part not in key}
 
@@ -69,10 +104,17 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
     "truncated, old format": (lambda s, p: cut(s, p, legacy=True), "damaged"),
     "zip of another program": (lambda s, p: make_zip(p), "truncated or damaged"),
     "plain pickle": (lambda s, p: p.write_bytes(pickle.dumps({"a": 1})), "damaged"),
-    "whole module": (lambda s, p: save(nn.Linear(1, 1), p), "more than tensors .Python object torch.nn.modules"),
-    "other objects": (lambda s, p: save({"args": argparse.Namespace()}, p), "Python object argparse.Namespace"),
+    "whole module": (
+        lambda s, p: save(nn.Linear(1, 1), p),
+        "holds a whole torch.nn.modules.linear.Linear, of which the",
+    ),
+    "other objects": (lambda s, p: save(argparse.Namespace(), p), "holds no SAM image encoder, but the keys none"),
+    "whole module beside": (
+        lambda s, p: save({"net": nn.Linear(1, 1), "epoch": 3}, p),
+        r"holds no SAM image encoder, but the keys net, epoch; of net \(a whole torch.nn.modules.linear.Linear\) the",
+    ),
     "list": (lambda s, p: save([1, 2], p), "holds a list, not a state dict"),
-    "tensor": (lambda s, p: save(torch.zeros(3), p), "holds a Tensor, not a state dict"),
+    "tensor": (lambda s, p: save(torch.zeros(3), p), "holds a tensor, not a state dict"),
     "nothing": (lambda s, p: save({}, p), "holds no SAM image encoder, but the keys none"),
     "another network": (
         lambda s, p: save(nn.Linear(1, 1).state_dict(), p),
@@ -104,10 +146,10 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
         lambda s, p: save(s | {IOU: torch.zeros(1, 8)}, p),
         rf"has wrong shapes: {IOU} \(1, 8\) instead of \(1, 256\)",
     ),
-    "not a tensor": (lambda s, p: save(s | {IOU: 3}, p), rf"holds entries that are not tensors: {IOU} \(int\)"),
+    "not a tensor": (lambda s, p: save(s | {IOU: 3}, p), rf"not of plain numbers: {IOU} \(int\)"),
     "two state dicts": (
         lambda s, p: save({"model": dict(s), "model_state": dict(s)}, p),
-        r"holds several state dicts \(model_state, model\)",
+        r"holds several state dicts \(model, model_state\): write the one to use",
     ),
     "future format": (lambda s, p: save({"format": "napari-sam-amg/9"}, p), "has format 'napari-sam-amg/9', known is"),
     "our format, no weights": (
@@ -116,13 +158,70 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
     ),
     "our format, no size": (
         lambda s, p: save(our_file({}, config=without(OUR_CONFIG, "mlp_dim")), p),
-        "has no 'mlp_dim' in its config",
+        "has no entry mlp_dim in its config",
     ),
+    "NaN": (
+        lambda s, p: save(s | {IOU: torch.full((1, 256), float("nan"))}, p),
+        f"holds NaN or infinite weights in {IOU}: its training went wrong",
+    ),
+    "one infinite weight": (
+        lambda s, p: save(s | {IOU: torch.arange(256.0)[None] / (torch.arange(256.0)[None] != 7)}, p),
+        f"holds NaN or infinite weights in {IOU}",
+    ),
+    "more than a float32 holds": (
+        lambda s, p: save(s | {IOU: torch.full((1, 256), 1e300, dtype=torch.float64)}, p),
+        f"holds NaN or infinite weights in {IOU}",
+    ),
+    "whole numbers for floats": (
+        lambda s, p: save(s | {IOU: torch.ones(1, 256, dtype=torch.int64)}, p),
+        rf"looks like vit_t but has no floats in {IOU} \(int64\)",
+    ),
+    "complex": (
+        lambda s, p: save(s | {IOU: torch.ones(1, 256, dtype=torch.complex64)}, p),
+        rf"looks like vit_t but has no floats in {IOU} \(complex64\)",
+    ),
+    "8-bit floats": (
+        lambda s, p: save(s | {IOU: torch.ones(1, 256).to(torch.float8_e4m3fn)}, p),
+        rf"not of plain numbers: {IOU} \(tensor_v3\)",
+    ),
+    "sparse": (
+        lambda s, p: save(s | {IOU: torch.ones(1, 256).to_sparse()}, p),
+        rf"not of plain numbers: {IOU} \(sparse_tensor\)",
+    ),
+    "quantized": (
+        lambda s, p: save(s | {IOU: quantized()}, p),
+        rf"not of plain numbers: {IOU} \(qtensor\)",
+    ),
+    "numbers far apart": (
+        lambda s, p: save(s | {IOU: torch.zeros(3_000_000)[None, ::10_000][:, :256]}, p),
+        f"looks like vit_t but has numbers far apart in {IOU}",
+    ),
+    "raw and averaged": (
+        lambda s, p: save({"state_dict": dict(s), "state_dict_ema": dict(s)}, p),
+        r"holds several state dicts \(state_dict, state_dict_ema\): write the one to use to a file of its own",
+    ),
+    "TorchScript": (
+        lambda s, p: torchscript(p),
+        "is a TorchScript program, not a state dict: save model.state_dict",
+    ),
+    "safetensors": (
+        lambda s, p: p.write_bytes((10).to_bytes(8, "little") + b'{"a": {}} '),
+        "is a safetensors file, not PyTorch's: write it anew with torch.save",
+    ),
+    "other order of bytes": (big_endian, "was written on a computer with another order of bytes"),
+    "storage cut short": (lambda s, p: shorten_storage(s, p), "truncated or damaged"),
     "our format, other encoder": (
         lambda s, p: save(our_file({}, config=OUR_CONFIG | {"architecture": "vit_x"}), p),
         "has architecture='vit_x' in its config, known is 'unet'",
     ),
 }
+
+
+def test_compressed_as_our_training_writes_it(hollow_vit_t: State, tmp_path: Path) -> None:
+    state = hollow_vit_t | {IOU: torch.arange(256.0)[None]}
+    torch.save({"model": state}, tmp_path / "a.pt")
+    compress(tmp_path / "a.pt")
+    assert torch.equal(load_model(tmp_path / "a.pt", "cpu").state_dict()[IOU], state[IOU])
 
 
 def our_file(model: Mapping[str, Tensor], config: Mapping[str, Any] = OUR_CONFIG) -> dict[str, Any]:
@@ -173,14 +272,62 @@ ACCEPTED: dict[str, Callable[[State], object]] = {
     "plain among a decoder's keys": lambda s: HEADS | s | {"unetr.out_conv.weight": torch.zeros(1)},
     "data parallel": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
     "MedSAM training": lambda s: {"model": s, "optimizer": {"state": {}}, "epoch": 3},
+    "PyTorch's tutorial": lambda s: {"epoch": 1, "model_state_dict": s, "optimizer_state_dict": {"state": {0: {}}}},
+    "a config under the usual name": lambda s: {"model": {"type": "vit_t", "encoder": [1, 2]}, "state_dict": s},
+    "any other name": lambda s: {"my network": s, "norms": {"image_encoder.norm": 0.3}},
+    "deeper inside": lambda s: {"model": {"config": {}, "weights": s}},
+    "Lightning": lambda s: {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.4.0",
+        "state_dict": {f"sam_model.{k}": v for k, v in s.items()} | {"loss.weight": torch.ones(3)},
+        "callbacks": {"EMA": {"ema_state_dict": s}},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []}],
+        "hyper_parameters": argparse.Namespace(lr=1e-4, path=Path("data")),
+    },
+    "compiled and data parallel": lambda s: {"model": {f"module._orig_mod.{k}": v for k, v in s.items()}},
+    "numpy beside": lambda s: {"model_state": s, "best_metric": np.float64(0.3), "history": np.arange(3.0)},
+    "objects beside": lambda s: {"model": s, "args": argparse.Namespace(lr=np.float32(0.1)), "dir": Path("a"), 3: 4},
+    "sets and defaults": lambda s: {"model": s, "seen": {1, 2}, "frozen": frozenset("ab"), "n": defaultdict(int, a=1)},
+    "parameters": lambda s: {k: nn.Parameter(v) if v.is_floating_point() else v for k, v in s.items()},
+    "an attribute of its own": lambda s: {"model": with_attribute(s)},
+    "double precision": lambda s: {k: v.double() if v.is_floating_point() else v for k, v in s.items()},
+    "whole numbers as floats": lambda s: {k: v.half() for k, v in s.items()},
+    "whole numbers of 32 bits": lambda s: {k: v if v.is_floating_point() else v.int() for k, v in s.items()},
+    "transposed": lambda s: {k: v.t().contiguous().t() if v.ndim == 2 else v for k, v in s.items()},
+    "one storage": lambda s: in_one_storage(s),
 }
 
 
-@pytest.mark.parametrize("wrap", ACCEPTED.values(), ids=ACCEPTED)
-@pytest.mark.parametrize("legacy", [False, True])
-def test_accepted_forms(wrap: Callable[[State], object], legacy: bool, hollow_vit_t: State, tmp_path: Path) -> None:
+def with_attribute(state: State) -> State:
+    marked = nn.Parameter(state[IOU])
+    marked.no_decay = True  # type: ignore[attr-defined]
+    return state | {IOU: marked}
+
+
+def in_one_storage(state: State) -> State:
+    """Views of one long vector, as flattened training keeps them."""
+    floats = {key: value for key, value in state.items() if value.is_floating_point() and value.numel() < 3000}
+    flat = torch.cat([value.flatten() for value in floats.values()])
+    parts = flat.split([value.numel() for value in floats.values()])
+    return state | {key: part.view_as(floats[key]) for key, part in zip(floats, parts, strict=True)}
+
+
+OLD_FORMAT = (
+    "plain",
+    "half precision",
+    "micro-sam training",
+    "objects beside",
+    "parameters",
+    "one storage",
+    "Lightning",
+)
+FORMS = [*((name, False) for name in ACCEPTED), *((name, True) for name in OLD_FORMAT)]
+
+
+@pytest.mark.parametrize(("form", "legacy"), FORMS)
+def test_accepted_forms(form: str, legacy: bool, hollow_vit_t: State, tmp_path: Path) -> None:
     state = hollow_vit_t | {IOU: torch.arange(256.0)[None]}
-    torch.save(wrap(state), tmp_path / "my model.pt", _use_new_zipfile_serialization=not legacy)
+    torch.save(ACCEPTED[form](state), tmp_path / "my model.pt", _use_new_zipfile_serialization=not legacy)
     model = load_model(str(tmp_path / "my model.pt"), "cpu")
     loaded = model.state_dict()
     assert torch.equal(loaded[IOU], state[IOU])

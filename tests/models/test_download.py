@@ -1,5 +1,6 @@
 """Downloads from a real server on this machine: whole and verified, or one line that says what to do."""
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +30,7 @@ from napari_sam_amg.models.transfer import Progress
 from tests.loopback import Loopback
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
-CUT = 9 * transfer._PIECE
+CUT, SECOND_CUT = 9 * transfer._PIECE, 3 * transfer._PIECE
 Publish = Callable[..., KnownModel]
 
 
@@ -133,7 +135,7 @@ def test_cut_off_download_goes_on_where_it_ended(cut_off: KnownModel, server: Lo
     assert left(cut_off) == ["mobile_sam.pt"]
 
 
-def test_date_stands_in_for_a_tag_that_is_weak(model: KnownModel, server: Loopback) -> None:
+def test_date_stands_in_where_there_is_no_tag(model: KnownModel, server: Loopback) -> None:
     server.etag, server.last_modified = None, "Wed, 05 Apr 2023 10:00:00 GMT"
     server.cut_after = CUT
     with pytest.raises(DownloadError):
@@ -167,6 +169,120 @@ def test_file_that_changed_on_the_server_starts_anew(
     download(changed, ignore)
     assert changed.path.read_bytes() == NEW
     assert ranges(server)[-1][1] == len(NEW)
+
+
+OLD, FRESH = "Wed, 05 Apr 2023 10:00:00 GMT", formatdate(usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("etag", "date", "validator"),
+    [
+        ('"strong"', OLD, '"strong"'),
+        ('W/"weak"', None, None),
+        ('W/"weak"', OLD, None),  # who has a tag may not use the date (RFC 9110, 13.1.5)
+        (None, OLD, OLD),
+        (None, FRESH, None),  # it may have changed twice in this second
+        (None, "yesterday", None),
+        ("no quotes", OLD, None),
+        (None, None, None),
+    ],
+)
+def test_only_a_strong_validator_goes_on_with_a_part(
+    model: KnownModel, server: Loopback, etag: str | None, date: str | None, validator: str | None
+) -> None:
+    server.etag, server.last_modified, server.cut_after = etag, date, CUT
+    with pytest.raises(DownloadError, match="the connection was lost"):
+        download(model, ignore)
+    server.cut_after = None
+    download(model, ignore)
+    assert model.path.read_bytes() == CONTENT
+    asked, sent = ranges(server)[-1]
+    assert server.requests[-1].headers.get("If-Range") == validator
+    assert (asked, sent) == (None, len(CONTENT)) if validator is None else (f"bytes={CUT}-", len(CONTENT) - CUT)
+
+
+def test_a_date_without_that_of_the_answer_says_too_little(model: KnownModel, server: Loopback) -> None:
+    server.etag, server.last_modified, server.cut_after = None, OLD, CUT
+    server.edit = lambda status, headers: (status, {key: headers[key] for key in headers if key != "Date"})
+    with pytest.raises(DownloadError):
+        download(model, ignore)
+    server.cut_after = None
+    download(model, ignore)
+    assert ranges(server)[-1] == (None, len(CONTENT))
+
+
+REST = f"bytes {CUT}-{len(CONTENT) - 1}"
+#: What a server may say in its answer to the request for the rest, and whether that is the rest.
+ANSWERS = {
+    "as it should": ({}, True),
+    "no tag again": ({"ETag": None}, True),
+    "another tag": ({"ETag": '"second"'}, False),
+    "the same tag, weak": ({"ETag": 'W/"first"'}, False),
+    "size not said": ({"Content-Range": f"{REST}/*"}, True),
+    "another size": ({"Content-Range": f"{REST}/{len(CONTENT) + 1}"}, False),
+    "a byte later": ({"Content-Range": f"bytes {CUT + 1}-{len(CONTENT) - 1}/{len(CONTENT)}"}, False),
+    "from the start": ({"Content-Range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}, False),
+    "other units": ({"Content-Range": f"items {CUT}-{len(CONTENT) - 1}/{len(CONTENT)}"}, False),
+    "no range": ({"Content-Range": None}, False),
+    "encoded": ({"Content-Encoding": "br"}, False),
+    "not encoded": ({"Content-Encoding": "identity"}, True),
+}
+
+
+@pytest.mark.parametrize(("change", "is_rest"), ANSWERS.values(), ids=ANSWERS)
+def test_only_the_rest_is_appended(
+    cut_off: KnownModel, server: Loopback, change: dict[str, str | None], is_rest: bool
+) -> None:
+    def edit(status: int, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
+        changed = headers | change if status == 206 else headers
+        return status, {key: value for key, value in changed.items() if value is not None}
+
+    server.edit = edit
+    download(cut_off, ignore)
+    assert cut_off.path.read_bytes() == CONTENT
+    asked = [asked for asked, _ in ranges(server)]
+    assert asked == [None, f"bytes={CUT}-"] + ([] if is_rest else [None])
+
+
+def test_a_rest_that_is_cut_off_goes_on_again(cut_off: KnownModel, server: Loopback) -> None:
+    server.cut_after = SECOND_CUT
+    with pytest.raises(DownloadError, match="the connection was lost after 197 kB of 400 kB"):
+        download(cut_off, ignore)
+    server.cut_after = None
+    download(cut_off, ignore)
+    assert cut_off.path.read_bytes() == CONTENT
+    assert ranges(server)[-1] == (f"bytes={CUT + SECOND_CUT}-", len(CONTENT) - CUT - SECOND_CUT)
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"url": 3}', '{"url": "u", "total": "many", "validator": "a"}', "null"])
+def test_a_note_that_is_none_starts_anew(cut_off: KnownModel, server: Loopback, note: str) -> None:
+    text = note.replace('"u"', f'"{cut_off.url}"')
+    (cut_off.path.with_name("mobile_sam.pt.part") / "origin.json").write_text(text)
+    download(cut_off, ignore)
+    assert cut_off.path.read_bytes() == CONTENT
+    assert ranges(server)[-1] == (None, len(CONTENT))
+
+
+def test_compressed_on_the_way(publish: Publish, server: Loopback) -> None:
+    """By a proxy that was asked not to; what it sends has another length, and a part of it is no part of the file."""
+    model = publish("vit_t", CONTENT)
+    server.content = gzip.compress(CONTENT)
+    server.edit = lambda status, headers: (status, headers | {"Content-Encoding": "gzip"})
+    reports: list[Progress] = []
+    server.cut_after = len(server.content) // 2
+    with pytest.raises(DownloadError):
+        download(model, ignore)
+    server.cut_after = None
+    download(model, reports.append)
+    assert model.path.read_bytes() == CONTENT
+    assert reports[0].total is None
+    assert ranges(server)[-1] == (None, len(server.content))
+
+
+def test_redirects_in_a_circle(model: KnownModel, server: Loopback) -> None:
+    server.edit = lambda status, headers: (302, {"Location": model.url, "Content-Length": "0"})
+    with pytest.raises(DownloadError, match=r"127.0.0.1:\d+ redirects in a circle; try again"):
+        download(model, ignore)
 
 
 def test_file_that_shrank_starts_anew(server: Loopback, publish: Publish, cut_off: KnownModel) -> None:

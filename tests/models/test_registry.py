@@ -15,6 +15,7 @@ from torch import Tensor
 from napari_sam_amg import hashes
 from napari_sam_amg.models import registry
 from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.models.defaults import PUBLISHED
 from napari_sam_amg.models.registry import CheckpointError, KnownModel, find_known, known_models, models_folder
 from napari_sam_amg.params import AmgParameters
 
@@ -44,7 +45,7 @@ def test_known_model_is_complete(name: str) -> None:
     algorithm, digest = model.digest.split(":")
     assert (algorithm, len(digest)) in {("sha256", 64), ("xxh128", 32)}
     assert model.url.startswith("https://")
-    AmgParameters(**model.amg_defaults)  # type: ignore[arg-type]
+    AmgParameters(**PUBLISHED[name])
 
 
 def test_file_names_are_all_different() -> None:
@@ -91,7 +92,7 @@ def test_published_file_is_known_under_any_name(published: KnownModel, folder: P
     renamed = (folder / published.file_name).rename(folder / "vit_b_lm.pt")
     info = load_model(renamed, "cpu").info
     assert (info.name, info.path_name) == ("vit_t", "vit_b_lm.pt")
-    assert info.amg_defaults == published.amg_defaults
+    assert info.amg_defaults == PUBLISHED["vit_t"]
 
 
 def test_finetune_is_verified_by_xxh128(folder: Path, hollow_vit_t: dict[str, Tensor], monkeypatch: Any) -> None:

@@ -10,8 +10,9 @@ import segment_anything
 import torch
 from torch import Tensor, nn
 
+from napari_sam_amg.models.archive import open_archive
 from napari_sam_amg.models.checkpoint import load_model
-from napari_sam_amg.models.state_dict import read_contents
+from napari_sam_amg.models.state_dict import recognise
 from napari_sam_amg.sam.build import build_sam
 
 
@@ -25,7 +26,8 @@ def test_keys_and_shapes_are_the_references(name: str, tmp_path: Path) -> None:
         theirs = segment_anything.sam_model_registry[name]()
     path = tmp_path / "misleading_vit_t.pt"
     torch.save({key: torch.zeros(()).expand(shape) for key, shape in shapes(theirs).items()}, path)
-    config = read_contents(path).config
+    with open_archive(path) as archive:
+        config = recognise(archive.content).config
     assert (config.architecture, config.img_size, config.grid_side) == (name, 1024, 64)
     assert shapes(build_sam(config)) == shapes(theirs)
 

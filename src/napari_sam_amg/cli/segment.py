@@ -10,7 +10,8 @@ from napari_sam_amg.cli.messages import DONE, FAILED, print_error, report
 from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
-from napari_sam_amg.models.registry import EMBEDDED, find_known, known_models
+from napari_sam_amg.models.defaults import suited
+from napari_sam_amg.models.registry import EMBEDDED, known_models
 from napari_sam_amg.params import merged
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def _load(arguments: argparse.Namespace, given: dict[str, Any]) -> "Batch":
 
     options = _options(arguments)
     model = _load_model(arguments)
-    known = find_known(arguments.model or "")
-    defaults = model.info.amg_defaults or (known.amg_defaults if known is not None else {})
-    params = merged(defaults, given)
+    params = merged(model.info.amg_defaults or suited(arguments.model or ""), given)
     layer_grids(params)  # grids and crop layers that do not fit each other fail here, not at every image
     return Batch(model, params, options)
 

@@ -1,13 +1,15 @@
 """From a model's name or a checkpoint file to a model that is ready to run."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models.archive import Archive, TensorEntry, open_archive
+from napari_sam_amg.models.defaults import suited
 from napari_sam_amg.models.download import ensure
 from napari_sam_amg.models.own_models import OwnModel
 from napari_sam_amg.models.registry import (
@@ -23,9 +25,9 @@ from napari_sam_amg.models.registry import (
     own_models,
     own_path,
 )
-from napari_sam_amg.models.state_dict import EXPECTED, Contents, check_state, read_contents
+from napari_sam_amg.models.state_dict import EXPECTED, Expected, check_state, recognise
 from napari_sam_amg.sam.build import build_sam
-from napari_sam_amg.sam.config import ModelInfo
+from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.model import Sam
 from napari_sam_amg.sam.precision import check_precision
 
@@ -58,10 +60,17 @@ def load_model(
     if known is not None:
         ensure(known, offline=offline, quiet=quiet)
     path = _find_path(name_or_path, known, own)
-    model, contents = _read_model(path)
-    model.info = _describe(path, contents, known)
-    if own is not None:
-        model.info = replace(model.info, name=own.name, amg_defaults={**model.info.amg_defaults, **own.thresholds})
+    model, content = _read_model(path)
+    sha256 = hash_file(path)
+    published = known or find_sha256(sha256)
+    name = own.name if own is not None else published.name if published is not None else _own_name(path)
+    model.info = ModelInfo(
+        name=name,
+        architecture=model.config.architecture,
+        path_name=path.name,
+        sha256=sha256,
+        amg_defaults=_defaults(path, content, published, own),
+    )
     model.requires_grad_(False).eval().to(target)
     model.micro_batch = micro_batch
     model.set_precision(precision)
@@ -84,36 +93,49 @@ def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _read_model(path: Path) -> tuple[Sam, Contents]:
+def _own_name(path: Path) -> str:
+    return EMBEDDED if path == embedded_path() else path.stem
+
+
+def _read_model(path: Path) -> tuple[Sam, Any]:
+    """The model in float32 on the CPU, in memory of its own, and what the file holds beside it."""
     try:
-        contents = read_contents(path)
-        model = build_sam(contents.config)
-        check_state(contents.state, model.state_dict(), contents.config.architecture)
+        with open_archive(path) as archive:
+            contents = recognise(archive.content)
+            expected = _expected(contents.config)
+            check_state(contents.state, expected, contents.config.architecture)
+            model = build_sam(contents.config)
+            read = {key: _read_tensor(archive, key, contents.state[key], expected[key].floats) for key in expected}
+            model.load_state_dict(read, assign=True)
+            return model, archive.content
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}; expected {EXPECTED}") from error.__cause__
-    model.load_state_dict({key: _own_copy(value) for key, value in contents.state.items()}, assign=True)
-    return model, contents
 
 
-def _own_copy(value: Tensor) -> Tensor:
-    """In memory, so that nothing breaks when the mapped file is overwritten; floats as float32."""
-    return value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+def _expected(config: SamConfig) -> dict[str, Expected]:
+    """What a model of these sizes needs; found without memory for it, since a file may claim any size."""
+    try:
+        with torch.device("meta"):
+            state = build_sam(config).state_dict()
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise CheckpointError(f"has a config of which no model can be made ({error})") from error
+    return {key: Expected(tuple(v.shape), v.is_floating_point(), v.numel()) for key, v in state.items()}
 
 
-def _describe(path: Path, contents: Contents, known: KnownModel | None) -> ModelInfo:
-    sha256 = hash_file(path)
-    known = known or find_sha256(sha256)
-    defaults = contents.amg_defaults
-    if defaults is None:
-        defaults = known.amg_defaults if known is not None else {}
-    own_name = EMBEDDED if path == embedded_path() else path.stem
-    return ModelInfo(
-        name=known.name if known is not None else own_name,
-        architecture=contents.config.architecture,
-        path_name=path.name,
-        sha256=sha256,
-        amg_defaults=defaults,
-    )
+def _read_tensor(archive: Archive, key: str, entry: TensorEntry, floats: bool) -> Tensor:
+    """As float32, or as int64; numbers that are none would make a whole image such."""
+    numbers = torch.frombuffer(archive.numbers(entry), dtype=getattr(torch, entry.dtype))
+    value = numbers.as_strided(entry.shape, entry.stride).to(torch.float32 if floats else torch.int64).contiguous()
+    if floats and not all(extreme.isfinite() for extreme in value.aminmax()):
+        raise CheckpointError(f"holds NaN or infinite weights in {key}: its training went wrong, or it is damaged")
+    return value
+
+
+def _defaults(path: Path, content: Any, published: KnownModel | None, own: OwnModel | None) -> dict[str, Any]:
+    try:
+        return suited("" if published is None else published.name, content, own)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def available_devices() -> tuple[str, ...]:

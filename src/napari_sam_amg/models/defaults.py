@@ -1,22 +1,20 @@
-"""The thresholds that belong to a model, found without importing torch.
+"""Which AMG parameters suit a model: the one place that says so. Free of torch.
 
-A checkpoint of ours holds them in its file. ``torch.save`` writes a zip archive with one pickle;
-this reads that pickle with every Python object in it replaced by an empty stand-in, so nothing in
-the file is run and no tensor is loaded.
+What is asked later wins: the general defaults of :mod:`napari_sam_amg.params`; those of models made by this project,
+if the file is one (``OURS``); what its file says, under "amg"; those of a published model (``PUBLISHED``), known by
+its name or by the hash of its file; the thresholds of an own model in ``models.toml``; and what the user gives.
 """
 
-import io
-import pickle
-import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models.archive import open_archive
+from napari_sam_amg.models.our_format import amg_entry, is_ours
+from napari_sam_amg.models.own_models import OwnModel, checked_thresholds
 from napari_sam_amg.models.registry import (
     EMBEDDED,
-    CheckpointError,
     embedded_path,
     find_known,
     find_own,
@@ -24,37 +22,78 @@ from napari_sam_amg.models.registry import (
     is_offline,
 )
 
-_ENTRY = "amg"  # of a checkpoint of ours, see sam.state_dict
+#: Of models made by this project's training, the embedded one too: parameters of which their files do not speak.
+OURS: Mapping[str, Any] = {}
 
 
-class _StandIn:
-    """Takes the place of any object in the pickle."""
-
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def __setstate__(self, state: Any) -> None: ...
-
-
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        return OrderedDict if (module, name) == ("collections", "OrderedDict") else _StandIn
-
-    def persistent_load(self, pid: Any) -> None:
-        """The pixels of a tensor, which are left in the file."""
+def _thresholds(pred_iou: float, stability: float, smallest: int = 100) -> dict[str, Any]:
+    return {
+        "pred_iou_thresh": pred_iou,
+        "stability_score_thresh": stability,
+        "min_mask_region_area": smallest,  # px
+    }
 
 
-def model_defaults(model: str) -> dict[str, float | str]:
-    """AMG parameters that suit a model, by name. ``model``: a known name or the path of a checkpoint.
+_SAM = _thresholds(0.88, 0.95, 0)
+#: By name. Those of SAM for SAM's models, micro-sam's for its finetunes (SAM's thresholds reject everything that
+#: an ``_lm`` model finds, micro-sam issue 384).
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "vit_t": _SAM,
+    "vit_b": _SAM,
+    "vit_l": _SAM,
+    "vit_h": _SAM,
+    "vit_t_lm": _thresholds(0.6, 0.65),
+    "vit_b_lm": _thresholds(0.65, 0.7),
+    "vit_l_lm": _thresholds(0.65, 0.73),
+    "vit_t_em_organelles": _thresholds(0.75, 0.75),
+    "vit_b_em_organelles": _thresholds(0.75, 0.75),
+    "vit_l_em_organelles": _thresholds(0.8, 0.8),
+}
 
-    Known names are looked up at once; a foreign file may have to be hashed, which takes seconds.
+
+def suited(published: str = "", content: Any = None, own: OwnModel | None = None) -> dict[str, Any]:
+    """AMG parameters by name.
+
+    ``published``: name of the published model that it is, if any; ``content``: what its file holds; ``own``: its
+    entry in ``models.toml``. Raises ``ValueError`` if the file says what is not allowed, or what is not known here.
     """
-    known, own = find_known(model), find_own(model)
-    if own is not None:
-        return {**_in_file(own.file), **own.thresholds}
-    if known is not None:
-        return known.amg_defaults
-    path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
-    return _in_file(path) or _published(path)
+    return {
+        **(OURS if is_ours(content) else {}),
+        **_of_file(content),
+        **PUBLISHED.get(published, {}),
+        **({} if own is None else own.thresholds),
+    }
+
+
+def _of_file(content: Any) -> dict[str, Any]:
+    try:
+        return checked_thresholds(amg_entry(content))
+    except ValueError as error:
+        raise ValueError(f"its AMG parameters: {error}") from error
+
+
+def model_defaults(model: str) -> dict[str, Any]:
+    """As :func:`suited`, of a known name or the path of a checkpoint, without loading it.
+
+    Known names are looked up at once; a foreign file may have to be hashed, which takes seconds. What is wrong
+    with a file is not said here: loading it will.
+    """
+    own = find_own(model)
+    if own is None and model in PUBLISHED:
+        return suited(model)
+    path = own.file if own is not None else embedded_path() if model == EMBEDDED else Path(model).expanduser()
+    try:
+        with open_archive(path) as archive:
+            content = archive.content
+        return suited("" if is_ours(content) or own is not None else _published_name(path), content, own)
+    except (OSError, ValueError):
+        return suited(own=own)
+
+
+def _published_name(path: Path) -> str:
+    """Of a published checkpoint under whatever name its file has here."""
+    known = find_sha256(hash_file(path))
+    return "" if known is None else known.name
 
 
 def missing_reason(model: str) -> str | None:
@@ -69,23 +108,3 @@ def missing_reason(model: str) -> str | None:
         return None if own.file.is_file() else f"there is no file {own.file}, which models.toml names"
     path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
     return None if path.is_file() else f"there is no file {path}"
-
-
-def _in_file(path: Path) -> dict[str, float | str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-            content = _Reader(io.BytesIO(archive.read(name))).load()
-    except Exception:  # a damaged or older file: loading it will say what is wrong
-        return {}
-    entry = content.get(_ENTRY) if isinstance(content, Mapping) else None
-    return dict(entry) if isinstance(entry, Mapping) else {}
-
-
-def _published(path: Path) -> dict[str, float | str]:
-    """A published checkpoint under whatever name."""
-    try:
-        known = find_sha256(hash_file(path))
-    except (OSError, CheckpointError):
-        return {}
-    return known.amg_defaults if known is not None else {}

@@ -10,6 +10,7 @@ An entry that is wrong is left out, and a line says why; nothing else suffers fr
 
 import dataclasses
 import re
+import reprlib
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -114,11 +115,23 @@ def _check_source(name: str, texts: Mapping[str, str]) -> None:
 def _thresholds(name: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise ValueError(f"[{name}] thresholds={given!r} is not allowed: it must be a table of parameters")
-    for key, value in given.items():
-        if key not in THRESHOLDS:
-            raise ValueError(f"[{name}] thresholds: {key}={value!r} is unknown: allowed are {', '.join(THRESHOLDS)}")
     try:
-        merged(given)
+        return checked_thresholds(given)
     except ValueError as error:
         raise ValueError(f"[{name}] thresholds: {error}") from error
+
+
+def checked_thresholds(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """AMG parameters that somebody wrote into a file; ``ValueError`` names the one that is unknown or not allowed."""
+    for key, value in given.items():
+        if key not in THRESHOLDS:
+            raise ValueError(f"{key}={_shown(value)} is unknown: allowed are {', '.join(THRESHOLDS)}")
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"{key}={_shown(value)} is not allowed: it must be a number or a word")
+    merged(given)
     return {key: parameter_type(key)(value) for key, value in given.items()}  # 16.0 is a whole number, too
+
+
+def _shown(value: Any) -> str:
+    """A value of any kind and length, which may be of a file that nobody should trust."""
+    return reprlib.repr(value) if isinstance(value, str | int | float) else type(value).__name__

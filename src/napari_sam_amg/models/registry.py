@@ -1,8 +1,7 @@
-"""The models that can be asked for by name: files, addresses, hashes, thresholds. Free of torch.
+"""The models that can be asked for by name: files, addresses, hashes. Free of torch.
 
 Host and hash of SAM 1: Meta publishes no hashes; these were seen in public code, and the file names
-of SAM 1 end with the beginning of the MD5. Thresholds that fit a model: SAM's for SAM 1, micro-sam's
-for its finetunes (SAM's thresholds reject everything that an ``_lm`` model finds, micro-sam issue 384).
+of SAM 1 end with the beginning of the MD5. Parameters that suit a model: :mod:`napari_sam_amg.models.defaults`.
 """
 
 import os
@@ -36,9 +35,6 @@ class KnownModel:
     digest: str  # "sha256:..." or "xxh128:..."
     purpose: str  # what it was trained for, in a few words
     size: int | None = None  # bytes of the file, where they are known
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    min_mask_region_area: int = 0
 
     @property
     def architecture(self) -> str:
@@ -55,16 +51,11 @@ class KnownModel:
         """How to get it without this program."""
         return f"download {self.url} and save it as {self.path}"
 
-    @property
-    def amg_defaults(self) -> dict[str, float | str]:
-        names = ("pred_iou_thresh", "stability_score_thresh", "min_mask_region_area")
-        return {name: getattr(self, name) for name in names}
 
-
-def _micro_sam(name: str, path: str, xxh128: str, thresholds: tuple[float, float]) -> KnownModel:
+def _micro_sam(name: str, path: str, xxh128: str) -> KnownModel:
     purpose = "light microscopy" if name.endswith("_lm") else "organelles in electron microscopy"
     url, digest = f"{_MICRO_SAM}/{path}", f"xxh128:{xxh128}"
-    return KnownModel(name, f"{name}.pt", url, digest, f"{purpose} (micro-sam)", None, *thresholds, 100)
+    return KnownModel(name, f"{name}.pt", url, digest, f"{purpose} (micro-sam)")
 
 
 _DOWNLOADABLE = {
@@ -101,18 +92,12 @@ _DOWNLOADABLE = {
             "photographs, largest and best (Segment Anything)",
             2_564_550_879,
         ),
-        _micro_sam("vit_t_lm", "faithful-chicken/1.1/files/vit_t.pt", "72ec5074774761a6e5c05a08942f981e", (0.6, 0.65)),
-        _micro_sam("vit_b_lm", "diplomatic-bug/1.2/files/vit_b.pt", "fe9252a29f3f4ea53c15a06de471e186", (0.65, 0.7)),
-        _micro_sam("vit_l_lm", "idealistic-rat/1.2/files/vit_l.pt", "017f20677997d628426dec80a8018f9d", (0.65, 0.73)),
-        _micro_sam(
-            "vit_t_em_organelles", "greedy-whale/1/files/vit_t.pt", "253474720c497cce605e57c9b1d18fd9", (0.75, 0.75)
-        ),
-        _micro_sam(
-            "vit_b_em_organelles", "noisy-ox/1.2/files/vit_b.pt", "f3bf2ed83d691456bae2c3f9a05fb438", (0.75, 0.75)
-        ),
-        _micro_sam(
-            "vit_l_em_organelles", "humorous-crab/1.2/files/vit_l.pt", "810b084b6e51acdbf760a993d8619f2d", (0.8, 0.8)
-        ),
+        _micro_sam("vit_t_lm", "faithful-chicken/1.1/files/vit_t.pt", "72ec5074774761a6e5c05a08942f981e"),
+        _micro_sam("vit_b_lm", "diplomatic-bug/1.2/files/vit_b.pt", "fe9252a29f3f4ea53c15a06de471e186"),
+        _micro_sam("vit_l_lm", "idealistic-rat/1.2/files/vit_l.pt", "017f20677997d628426dec80a8018f9d"),
+        _micro_sam("vit_t_em_organelles", "greedy-whale/1/files/vit_t.pt", "253474720c497cce605e57c9b1d18fd9"),
+        _micro_sam("vit_b_em_organelles", "noisy-ox/1.2/files/vit_b.pt", "f3bf2ed83d691456bae2c3f9a05fb438"),
+        _micro_sam("vit_l_em_organelles", "humorous-crab/1.2/files/vit_l.pt", "810b084b6e51acdbf760a993d8619f2d"),
     )
 }
 

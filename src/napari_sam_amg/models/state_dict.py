@@ -1,37 +1,38 @@
-"""What is in a checkpoint file: read it, find the SAM in it, recognise its architecture.
+"""What is in a checkpoint file: find the SAM in it, recognise its architecture, check that it is whole. Free of torch.
 
 Nothing is concluded from the file's name, and nothing in the file is run.
 """
 
-import pickle
-import re
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from napari_sam_amg.models.archive import TensorEntry, as_tensor, in_words, kind_of, some
+from napari_sam_amg.models.our_format import ENTRIES, check_names, is_ours, read_config
+from napari_sam_amg.models.pickled import Made
 from napari_sam_amg.models.registry import CheckpointError
 from napari_sam_amg.sam.config import SamConfig
 
-EMBEDDED_FORMAT = "napari-sam-amg/1"
 EXPECTED = "a SAM checkpoint of vit_h, vit_l, vit_b or vit_t, or one made by this project's training"
 
-_ZIP = b"PK\x03\x04"  # what torch.save writes
-_PICKLE = b"\x80"  # what torch.save wrote before torch 1.6
-_WRAPPERS = ("model_state", "state_dict", "model")  # entries under which training programs keep a state dict
+_DEPTH = 3  # of mappings in mappings in which a state dict is looked for
 _MARK = "image_encoder."
 _PARTS = (_MARK, "prompt_encoder.", "mask_decoder.")  # of a SAM; what else is in a state dict is not SAM's
 _WINDOW = 14
+_PATCH = 16  # px
+_MAX_SIDE = 4096  # px of the model's input; SAM's is 1024
+_SPREAD = 1 << 20  # numbers between those of a tensor, beside four times its own; they are read, too
+_MAX_NUMBERS = 2_000_000_000  # of all weights; a vit_h has 0.64 billion
 #: Arguments of the encoder by its width. Source: ``segment_anything.build_sam``.
 _VITS: dict[int, tuple[str, dict[str, Any]]] = {
     768: ("vit_b", {"depth": 12, "num_heads": 12, "global_attn_indexes": (2, 5, 8, 11)}),
     1024: ("vit_l", {"depth": 24, "num_heads": 16, "global_attn_indexes": (5, 11, 17, 23)}),
     1280: ("vit_h", {"depth": 32, "num_heads": 16, "global_attn_indexes": (7, 15, 23, 31)}),
 }
+_HOW = "see docs/own-models.md"
+_SAVE = f"write the one to use to a file of its own, {_HOW}"
+
+State = Mapping[str, TensorEntry]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,112 +40,61 @@ class Contents:
     """The SAM found in a checkpoint file."""
 
     config: SamConfig
-    state: Mapping[str, Tensor]
-    amg_defaults: Mapping[str, float | str] | None  # None: the file does not say
+    state: State
 
 
-def read_contents(path: Path) -> Contents:
-    """Read and recognise a checkpoint file; a ``CheckpointError`` says what is wrong with it, not where it is."""
-    return _recognise(_read(path))
+def recognise(content: Any) -> Contents:
+    """The SAM in what a file holds; a ``CheckpointError`` says what is wrong with it, not where it is."""
+    if not isinstance(content, Mapping) or as_tensor(content) is not None:
+        raise CheckpointError(f"holds a {kind_of(content)}, not a state dict")
+    if _is_module(content):
+        raise CheckpointError(f"holds a whole {kind_of(content)}, of which the state dict is needed, {_HOW}")
+    if is_ours(content):
+        check_names("", content, ENTRIES)
+        if not isinstance(content["model"], Mapping):
+            raise CheckpointError(f"has model={in_words(content['model'])}, which must be a state dict")
+        return Contents(read_config(content["config"]), _tensors(content["model"]))
+    state = _tensors(_sam_of(_find_state(content)))
+    return Contents(_config_of(state), state)
 
 
-def _read(path: Path) -> Any:
-    """The unpickled file, tensors and plain values only, on the CPU."""
-    start = _first_bytes(path)
-    if not start.startswith((_ZIP, _PICKLE)):
-        raise CheckpointError(f"not a PyTorch file, it begins with {start!r}")
-    try:
-        mmap = start.startswith(_ZIP) and not _is_compressed(path)  # compressed, torch would map what is no tensor
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"Python object {foreign[1]}" if foreign else "content"
-        raise CheckpointError(f"damaged, or holds more than tensors ({what}), which is unsafe to load") from error
-    except Exception as error:  # torch raises half a dozen types for a damaged file
-        raise CheckpointError(f"truncated or damaged ({_first_line(error)})") from error
+def _find_state(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The one mapping that holds an image encoder's tensors: the content itself, or one in it, under whatever name.
 
-
-def _is_compressed(path: Path) -> bool:
-    """Whether any entry of a zip file is."""
-    with zipfile.ZipFile(path) as file:
-        return any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist())
-
-
-def _first_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise CheckpointError("is a folder, not a file")
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        raise CheckpointError(f"cannot be read ({error.strerror or error})") from error
-    if not start:
-        raise CheckpointError("is empty (0 bytes)")
-    return start
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
-
-
-def _recognise(content: Any) -> Contents:
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"holds a {type(content).__name__}, not a state dict")
-    if "format" in content:
-        return _read_ours(content)
-    state = _find_state(content)
-    return Contents(_config_of(state), state, None)
-
-
-def _read_ours(content: Mapping[str, Any]) -> Contents:
-    """A checkpoint made by this project's training: it says what it is."""
-    if content["format"] != EMBEDDED_FORMAT:
-        raise CheckpointError(f"has format {content['format']!r}, known is {EMBEDDED_FORMAT!r}")
-    missing = {"config", "amg", "model"} - content.keys()
-    if missing:
-        raise CheckpointError(f"has no entry {_some(missing)}")
-    return Contents(_our_config(content["config"]), _tensors(content["model"]), dict(content["amg"]))
-
-
-def _our_config(entries: Mapping[str, Any]) -> SamConfig:
-    known = {"architecture": "unet", "num_multimask_outputs": 3}
-    try:
-        for name, value in known.items():
-            if entries[name] != value:
-                raise CheckpointError(f"has {name}={entries[name]!r} in its config, known is {value!r}")
-        return SamConfig(
-            architecture="unet",
-            img_size=entries["img_size"],
-            stride=8,
-            embed_dim=entries["embed_dim"],
-            decoder_depth=entries["depth"],
-            decoder_heads=entries["num_heads"],
-            decoder_mlp_dim=entries["mlp_dim"],
-            iou_head_hidden_dim=entries["iou_head_hidden_dim"],
-            mask_in_chans=entries["mask_in_chans"],
-            encoder={
-                "channels": tuple(entries["channels"]),
-                "blocks": tuple(entries["blocks"]),
-                "center_cells": entries.get("center_cells", 1),  # checkpoints from before it have one
-            },
-        )
-    except KeyError as error:
-        raise CheckpointError(f"has no {error} in its config") from error
-
-
-def _find_state(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The SAM state dict: in the content itself, or in its one entry that is one.
-
-    Entries beside it ("decoder_state", "optimizer_state", ...) are other things' and are left alone.
+    What is nearer to the outside counts: copies that a callback keeps deeper inside are not looked at. What is
+    beside it (a config, the state of an optimiser, objects of Python) is left alone.
     """
-    wrapped = [name for name in _WRAPPERS if isinstance(content.get(name), Mapping)]
-    if len(wrapped) > 1:
-        raise CheckpointError(f"holds several state dicts ({_some(wrapped)})")
-    return _tensors(_sam_of(content[wrapped[0]] if wrapped else content))
+    level: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
+    seen = {id(content)}
+    for _ in range(_DEPTH):
+        found = [(name, state) for name, state in level if _holds_encoder(state)]
+        if len(found) > 1:
+            raise CheckpointError(f"holds several state dicts ({some(name for name, _ in found)}): {_SAVE}")
+        if found:
+            return found[0][1]
+        level = [inner for name, outer in level for inner in _mappings_in(name, outer, seen)]
+    objects = [f"{key} (a whole {kind_of(value)})" for key, value in content.items() if _is_module(value)]
+    hint = f"; of {some(objects)} the state dict is needed, {_HOW}" if objects else ""
+    raise CheckpointError(f"holds no SAM image encoder, but the keys {some(content)}{hint}")
 
 
-def _sam_of(state: Mapping[str, Any]) -> dict[str, Any]:
+def _holds_encoder(state: Mapping[Any, Any]) -> bool:
+    return any(_MARK in str(key) and isinstance(value, Made) for key, value in state.items())
+
+
+def _mappings_in(name: str, outer: Mapping[Any, Any], seen: set[int]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    for key, value in outer.items():
+        if isinstance(value, Mapping) and as_tensor(value) is None and id(value) not in seen:
+            seen.add(id(value))
+            yield f"{name}.{key}".removeprefix("."), value
+
+
+def _is_module(value: Any) -> bool:
+    """Whether a whole ``torch.nn.Module`` was saved."""
+    return isinstance(value, Made) and "_modules" in value
+
+
+def _sam_of(state: Mapping[Any, Any]) -> dict[str, Any]:
     """The three parts of a SAM, without what stands before their names ("sam.", "module.").
 
     The rule for other heads: what is beside the three parts (micro-sam's "decoder.*", a step counter)
@@ -152,60 +102,75 @@ def _sam_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     entries = {str(key): value for key, value in state.items()}
     prefixes = sorted({key.split(_MARK)[0] for key in entries if _MARK in key})
-    if not prefixes:
-        raise CheckpointError(f"holds no SAM image encoder, but the keys {_some(entries)}")
     if len(prefixes) > 1:
-        raise CheckpointError(f"holds several image encoders ({_some(prefix + _MARK + '*' for prefix in prefixes)})")
+        listed = some(prefix + _MARK + "*" for prefix in prefixes)
+        raise CheckpointError(f"holds several image encoders ({listed}): {_SAVE}")
     (prefix,) = prefixes
     named = {key.removeprefix(prefix): value for key, value in entries.items() if key.startswith(prefix)}
     return {key: value for key, value in named.items() if key.startswith(_PARTS)}
 
 
-def _tensors(entries: Any) -> dict[str, Tensor]:
-    if not isinstance(entries, Mapping):
-        raise CheckpointError(f"holds a {type(entries).__name__} where a state dict should be")
-    foreign = [f"{key!s} ({type(value).__name__})" for key, value in entries.items() if not isinstance(value, Tensor)]
+def _tensors(entries: Mapping[Any, Any]) -> dict[str, TensorEntry]:
+    found = {str(key): as_tensor(value) for key, value in entries.items()}
+    foreign = [f"{key!s} ({kind_of(value)})" for key, value in entries.items() if found[str(key)] is None]
     if foreign:
-        raise CheckpointError(f"holds entries that are not tensors: {_some(foreign)}")
-    return {str(key): value for key, value in entries.items()}
+        raise CheckpointError(f"holds entries that are not tensors, or not of plain numbers: {some(foreign)}")
+    return {key: tensor for key, tensor in found.items() if tensor is not None}
 
 
-def _config_of(state: Mapping[str, Tensor]) -> SamConfig:
+def _config_of(state: State) -> SamConfig:
     """The architecture that the encoder's tensors tell."""
     if f"{_MARK}patch_embed.seq.0.c.weight" in state:
         return SamConfig("vit_t")
     patches, positions = (state.get(_MARK + name) for name in ("patch_embed.proj.weight", "pos_embed"))
-    if patches is None or positions is None or patches.ndim != 4 or positions.ndim != 4:
-        raise CheckpointError(f"holds an unknown image encoder with the keys {_some(state)}")
+    if patches is None or positions is None or len(patches.shape) != 4 or len(positions.shape) != 4:
+        raise CheckpointError(f"holds an unknown image encoder with the keys {some(state)}")
     width, patch = patches.shape[0], patches.shape[-1]
     if width not in _VITS:
         widths = ", ".join(f"{name} {size}" for size, (name, _) in _VITS.items())
         raise CheckpointError(f"holds a ViT of width {width}, known are {widths}")
+    img_size = positions.shape[1] * patch
+    if patch != _PATCH or not 0 < img_size <= _MAX_SIDE:
+        raise CheckpointError(
+            f"holds a ViT for images of {img_size} px in patches of {patch} px, known are patches of {_PATCH} px and "
+            f"images of up to {_MAX_SIDE} px"
+        )
     name, arguments = _VITS[width]
     encoder = arguments | {"embed_dim": width, "patch_size": patch, "window_size": _WINDOW}
-    return SamConfig(name, img_size=positions.shape[1] * patch, stride=patch, encoder=encoder)
+    return SamConfig(name, img_size=img_size, stride=patch, encoder=encoder)
 
 
-def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], architecture: str) -> None:
-    """Raise ``CheckpointError`` unless keys and shapes are exactly the model's."""
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a model needs under a key."""
+
+    shape: tuple[int, ...]
+    floats: bool  # or whole numbers
+    count: int  # numbers
+
+
+def check_state(state: State, expected: Mapping[str, Expected], architecture: str) -> None:
+    """Raise ``CheckpointError`` unless keys, shapes and kinds of numbers are exactly the model's."""
     shared = state.keys() & expected.keys()
     wrong = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        f"{key} {state[key].shape} instead of {expected[key].shape}"
         for key in sorted(shared)
         if state[key].shape != expected[key].shape
+    ]
+    types = [
+        f"{key} ({state[key].dtype})"
+        for key in sorted(shared)
+        if "float" not in state[key].dtype and (expected[key].floats or "complex" in state[key].dtype)
     ]
     findings = {
         "lacks": [key for key in expected if key not in shared],
         "has the foreign": [key for key in state if key not in shared],
         "has wrong shapes:": wrong,
+        "has no floats in": types,
+        "has numbers far apart in": [key for key in shared if state[key].extent > 4 * expected[key].count + _SPREAD],
     }
-    found = [f"{what} {_some(keys)}" for what, keys in findings.items() if keys]
+    found = [f"{what} {some(keys)}" for what, keys in findings.items() if keys]
     if found:
         raise CheckpointError(f"looks like {architecture} but {' and '.join(found)}")
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first few of many names."""
-    listed = [str(name) for name in names]
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return (", ".join(listed[:3]) + more) if listed else "none"
+    if (numbers := sum(entry.count for entry in expected.values())) > _MAX_NUMBERS:
+        raise CheckpointError(f"says to have {numbers} weights, allowed are {_MAX_NUMBERS}")

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # imported where they are used: they take 0.3 s, and most ses
 TIMEOUT = (15.0, 30.0)  # s, to connect and between two pieces
 _PIECE = 1 << 14  # bytes; small, so that a slow connection can be cancelled soon, too
 _REPORT_EVERY = 0.1  # s, at most; between two reports nothing can be cancelled
+_STRONG_AGE = 60.0  # s, by which a file was changed before it was sent, for the date to be a strong validator
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -53,7 +55,7 @@ class Origin:
 
     url: str
     total: int | None  # bytes
-    validator: str | None  # strong ETag or date of the last change
+    validator: str | None  # strong ETag or date of the last change; without one a part cannot be gone on with
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,12 @@ class Part:
     def origin(self) -> Origin | None:
         """The version that it is a part of; None if that was not noted."""
         try:
-            return Origin(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
+            match json.loads(self._note.read_text(encoding="utf-8")):
+                case {"url": str(url), "total": int() | None as total, "validator": str() | None as validator}:
+                    return Origin(url, total, validator)
+        except (OSError, ValueError):
+            pass
+        return None
 
     def begin(self, origin: Origin) -> None:
         """Empty it, then note what it will be a part of: in this order, so that the note is never another part's."""
@@ -100,7 +105,9 @@ def fetch(url: str, part: Part, report: Report) -> None:
         return _start(url, part, report)
     if part.size == origin.total:
         return None
-    with _get(url, {"Range": f"bytes={part.size}-"} | _if_same(origin)) as response:
+    if origin.validator is None:  # the rest might be another version's
+        return _start(url, part, report)
+    with _get(url, {"Range": f"bytes={part.size}-", "If-Range": origin.validator}) as response:
         if _is_rest(response, part.size, origin):
             return _receive(response, part, origin, report)
         if response.status_code not in (206, 416):  # not a piece of something else
@@ -131,11 +138,6 @@ def _receive(response: "requests.Response", part: Part, origin: Origin, report: 
         raise _no_room(part, origin) if error.errno in _FULL else error from error
 
 
-def _if_same(origin: Origin) -> dict[str, str]:
-    """What makes the server send all of a file that is not the same any more."""
-    return {} if origin.validator is None else {"If-Range": origin.validator}
-
-
 def _get(url: str, headers: dict[str, str]) -> "requests.Response":
     """The answer, its body not read yet."""
     import requests
@@ -155,28 +157,51 @@ def _explain(error: "requests.RequestException", host: str) -> str:
         exceptions.SSLError: f"no secure connection to {host}",
         exceptions.ProxyError: "the proxy does not answer",
         exceptions.ConnectionError: f"{host} cannot be reached",
+        exceptions.TooManyRedirects: f"{host} redirects in a circle",
     }
     return next((text for kind, text in reasons.items() if isinstance(error, kind)), f"{type(error).__name__}: {error}")
 
 
 def _is_rest(response: "requests.Response", arrived: int, origin: Origin) -> bool:
-    """Whether the answer goes on where the part ends, in the same version of the file."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if response.status_code != 206 or found is None or int(found[1]) != arrived:
+    """Whether the answer goes on where the part ends, in the same version of the file.
+
+    A server need not repeat the validator that it was asked with; one that it sends must be the same.
+    """
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""), re.ASCII)
+    if response.status_code != 206 or found is None or int(found[1]) != arrived or _is_encoded(response):
         return False
     same_total = found[2] == "*" or origin.total in (None, int(found[2]))
-    return same_total and (origin.validator is None or _validator(response) in (None, origin.validator))
+    by_tag = (origin.validator or "").startswith('"')
+    return same_total and response.headers.get("ETag" if by_tag else "Last-Modified") in (None, origin.validator)
+
+
+def _is_encoded(response: "requests.Response") -> bool:
+    """Whether the bytes that are sent are not those of the file, so that their number says nothing."""
+    return response.headers.get("Content-Encoding", "identity").lower() != "identity"
 
 
 def _length(response: "requests.Response") -> int | None:
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdigit() and "Content-Encoding" not in response.headers else None
+    is_length = text.isascii() and text.isdecimal() and "Transfer-Encoding" not in response.headers
+    return int(text) if is_length and not _is_encoded(response) else None
 
 
 def _validator(response: "requests.Response") -> str | None:
-    """What stays the same as long as the file does; a weak ETag says too little to continue a file (RFC 9110)."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
+    """What stays the same as long as the file does (RFC 9110, 13.1.5): a strong ETag, or the date of its last change.
+
+    The date counts only where there is no ETag, not even a weak one, and where it lies so far back that the file
+    cannot have changed twice in that second.
+    """
+    if _is_encoded(response):
+        return None
+    if (etag := response.headers.get("ETag")) is not None:
+        return etag if etag.startswith('"') else None
+    changed, answered = (response.headers.get(name) for name in ("Last-Modified", "Date"))
+    try:
+        age = (parsedate_to_datetime(answered or "") - parsedate_to_datetime(changed or "")).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return changed if age >= _STRONG_AGE else None
 
 
 def _append(response: "requests.Response", part: Part, total: int | None, report: Report) -> None:

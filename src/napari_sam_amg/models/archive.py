@@ -1,0 +1,282 @@
+"""The files that ``torch.save`` writes: what they describe, and the bytes of single tensors. Free of torch.
+
+Today's are zip archives with one pickle and a file for each storage; before torch 1.6 pickles and storages stood
+one after another. Only what is asked for is read, so the state of an optimiser costs nothing, and what a file
+claims about its size is never believed: a zip file of 1.5 MB can unfold to gigabytes.
+"""
+
+import io
+import os
+import reprlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from napari_sam_amg.models.pickled import MAX_BYTES, Made, Name, Stored, read_pickle
+from napari_sam_amg.models.registry import CheckpointError
+
+_ZIP = b"PK\x03\x04"  # what torch.save writes
+_PICKLE = b"\x80"  # what torch.save wrote before torch 1.6
+_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of such a file
+#: What the zip library and seeking raise on a damaged file.
+_DAMAGED = (ValueError, OverflowError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that torch reads, too
+_MAX_DIRECTORY = 4_000_000  # bytes of a zip file's list of entries; that of a vit_h with its optimiser has 0.2 MB
+_PIECE = 1 << 20  # bytes
+_LOCAL_HEADER = 30  # bytes in front of an entry of a zip file, before its name
+#: Bytes of a number in a storage.
+_SIZES = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
+    "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16,
+}  # fmt: skip
+_STORAGES = {
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128", "QInt8Storage": "int8", "QUInt8Storage": "uint8", "QInt32Storage": "int32",
+}  # fmt: skip
+_REBUILD = "torch._utils._rebuild_"
+_TENSORS = tuple(_REBUILD + name for name in ("tensor", "tensor_v2"))
+_WRAPPED = tuple(_REBUILD + name for name in ("parameter", "parameter_with_state", "device_tensor_from_cpu_tensor"))
+_MAX_SIZE = 1 << 40  # of a side of a tensor; a limit for numbers that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """A tensor of a file, its numbers still there."""
+
+    dtype: str  # "float32"
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    storage: str  # key of its storage
+    first: int  # index of its first number in the storage
+
+    @property
+    def extent(self) -> int:
+        """Numbers of the storage from its first to its last."""
+        if 0 in self.shape:
+            return 0
+        return 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An open file."""
+
+    content: Any  # what was saved; tensors and objects as they stand in the pickle, see as_tensor
+    _read: Callable[[str, int, int], bytearray]
+
+    def numbers(self, tensor: TensorEntry) -> bytearray:
+        """The little-endian bytes of a tensor's numbers, from the first to the last; ``CheckpointError`` if damaged."""
+        width = _SIZES[tensor.dtype]
+        return self._read(tensor.storage, tensor.first * width, tensor.extent * width)
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open what ``torch.save`` wrote, as an :class:`Archive`; a ``CheckpointError`` says what is wrong, not where."""
+    if path.is_dir():
+        raise CheckpointError("is a folder, not a file")
+    if path.exists() and not path.is_file():
+        raise CheckpointError("is no regular file")
+    try:
+        with path.open("rb") as file:
+            yield _archive(file)
+    except OSError as error:
+        raise CheckpointError(f"cannot be read ({error.strerror or error})") from error
+    except CheckpointError:
+        raise
+    except _DAMAGED as error:
+        raise CheckpointError(f"truncated or damaged ({str(error)[:120]})") from error
+
+
+def _archive(file: BinaryIO) -> Archive:
+    start = file.read(16)
+    file.seek(0)
+    if not start:
+        raise CheckpointError("is empty (0 bytes)")
+    if start.startswith(_ZIP):
+        return _zip_archive(file)
+    if start.startswith(_PICKLE):
+        return _old_archive(file)
+    if start[8:10] == b'{"':
+        raise CheckpointError(
+            "is a safetensors file, not PyTorch's: write it anew with "
+            "torch.save(safetensors.torch.load_file('FILE'), 'my_model.pt')"
+        )
+    raise CheckpointError(f"not a PyTorch file, it begins with {start!r}")
+
+
+class _Directory(io.BufferedReader):
+    """Refuses to read a huge list of entries, which the zip library reads at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_DIRECTORY:
+            raise zipfile.BadZipFile(f"a list of entries of {size} bytes")
+        return super().read(size)
+
+
+def _zip_archive(file: BinaryIO) -> Archive:
+    archive = zipfile.ZipFile(_Directory(io.FileIO(file.fileno(), closefd=False)))
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    names = [name for name in entries if name.partition("/")[2] == "data.pkl" or name == "data.pkl"]
+    prefix = names[0].removesuffix("data.pkl") if names else ""
+    if f"{prefix}constants.pkl" in entries or any(name.startswith(f"{prefix}code/") for name in entries):
+        raise CheckpointError("is a TorchScript program, not a state dict: save model.state_dict() where it was made")
+    if len(names) != 1:
+        raise CheckpointError(f"truncated or damaged, or a zip file of another program ({len(names)} data.pkl in it)")
+    if f"{prefix}byteorder" in entries and _unfold(archive, entries[f"{prefix}byteorder"], 0, 3) == b"big":
+        raise CheckpointError("was written on a computer with another order of bytes: save it anew on this one")
+    pickle = entries[names[0]]
+    if pickle.file_size > MAX_BYTES:
+        raise CheckpointError(f"damaged: its data.pkl has {pickle.file_size} bytes, allowed are {MAX_BYTES}")
+    content = read_pickle(io.BytesIO(_unfold(archive, pickle, 0, pickle.file_size)))
+
+    def read(key: str, first: int, count: int) -> bytearray:
+        entry = entries.get(f"{prefix}data/{key}")
+        if entry is None or entry.file_size < first + count:
+            raise CheckpointError(f"truncated or damaged (storage {key[:20]!r} is not whole)")
+        plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
+        return _copy(file, entry, first, count) if plain else _unfold(archive, entry, first, count)
+
+    return Archive(content, read)
+
+
+def _copy(file: BinaryIO, entry: zipfile.ZipInfo, first: int, count: int) -> bytearray:
+    """Bytes of an entry that is not compressed; without its checksum, which torch can be told not to write."""
+    file.seek(entry.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    if len(header) < _LOCAL_HEADER or not header.startswith(_ZIP):
+        raise zipfile.BadZipFile("an entry is not where it should be")
+    name_and_extra = struct.unpack("<HH", header[26:])
+    return _exactly(file, entry.header_offset + _LOCAL_HEADER + sum(name_and_extra) + first, count)
+
+
+def _unfold(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, first: int, count: int) -> bytearray:
+    """Bytes of an entry that may be compressed; never more in memory than a piece beside the result."""
+    if entry.compress_type not in _METHODS or entry.flag_bits & 1:
+        raise CheckpointError("is a zip file that is encrypted or compressed in a way that torch does not know")
+    found = bytearray()
+    with archive.open(entry) as source:
+        while first > 0 and (skipped := len(source.read(min(first, _PIECE)))):
+            first -= skipped
+        while len(found) < count and (piece := source.read(min(count - len(found), _PIECE))):
+            found += piece
+    if len(found) < count:
+        raise CheckpointError("truncated or damaged (an entry is shorter than it says)")
+    return found
+
+
+def _old_archive(file: BinaryIO) -> Archive:
+    if read_pickle(file) != _MAGIC:
+        raise CheckpointError("damaged, or a pickle that torch.save did not write")
+    read_pickle(file)  # version of the format
+    about = read_pickle(file)
+    if isinstance(about, dict) and about.get("little_endian") is False:
+        raise CheckpointError("was written on a computer with another order of bytes: save it anew on this one")
+    stored: list[Stored] = []
+    content = read_pickle(file, stored)
+    widths = {storage.key: _SIZES[storage.dtype] for pid in stored if (storage := _storage(pid)) is not None}
+    places = _old_places(file, read_pickle(file), widths)
+
+    def read(key: str, first: int, count: int) -> bytearray:
+        start, size = places.get(key, (0, 0))
+        if size < first + count:
+            raise CheckpointError(f"truncated or damaged (storage {key[:20]!r} is not whole)")
+        return _exactly(file, start + first, count)
+
+    return Archive(content, read)
+
+
+def _old_places(file: BinaryIO, keys: Any, widths: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Where in the file the bytes of each storage begin, and how many there are; each stands after its length."""
+    if not isinstance(keys, list):
+        raise CheckpointError("truncated or damaged (no list of storages)")
+    places: dict[str, tuple[int, int]] = {}
+    for key in keys:
+        (length,) = struct.unpack("<q", _exactly(file, file.tell(), 8))
+        if not isinstance(key, str) or key not in widths or length < 0:
+            raise CheckpointError("truncated or damaged (its storages are not those of its tensors)")
+        places[key] = file.tell(), length * widths[key]
+        file.seek(length * widths[key], io.SEEK_CUR)
+    return places
+
+
+def _exactly(file: BinaryIO, start: int, count: int) -> bytearray:
+    """So many bytes of a file, which are known to be there before memory is taken for them."""
+    if start + count > os.fstat(file.fileno()).st_size:
+        raise CheckpointError("truncated or damaged (it ends within its numbers)")
+    found = bytearray(count)
+    file.seek(start)
+    if file.readinto(found) != count:  # type: ignore[attr-defined]
+        raise CheckpointError("was shortened while it was read")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    dtype: str
+    key: str
+
+
+def _storage(stored: Any) -> _Storage | None:
+    """The storage that a persistent id names; None for a type of number that no checkpoint of a SAM has."""
+    match stored:
+        case Stored(pid=("storage", Name(path=path), str(key), _, _, *view)) if not any(view):
+            dtype = _STORAGES.get(path.rpartition(".")[2])
+            return None if dtype is None else _Storage(dtype, key)
+    return None
+
+
+def as_tensor(value: Any) -> TensorEntry | None:
+    """The tensor that ``value`` of a pickle stands for; None if it is none, or of a kind that cannot be used.
+
+    Parameters, and tensors with attributes of their own, are tensors; sparse and quantized ones are none.
+    """
+    while isinstance(value, Made) and value.arguments:
+        if value.path in _WRAPPED:
+            value = value.arguments[0]
+        elif value.path != "torch._tensor._rebuild_from_type_v2":
+            return _plain_tensor(value)
+        else:
+            function, arguments = value.arguments[0], value.arguments[2:3]
+            value = Made(function.path, *arguments) if isinstance(function, Name) and arguments else None
+    return None
+
+
+def _plain_tensor(made: Made) -> TensorEntry | None:
+    match made.arguments:
+        case (stored, int(first), tuple(shape), tuple(stride), *others) if made.path in _TENSORS:
+            storage = _storage(stored)
+            steps = (first, *shape, *stride)
+            if storage is None or len(shape) != len(stride) or any(others[2:]):  # of a negative or conjugate view
+                return None
+            if all(type(step) is int and 0 <= step < _MAX_SIZE for step in steps):
+                return TensorEntry(storage.dtype, shape, stride, storage.key, first)
+    return None
+
+
+def in_words(value: Any) -> str:
+    """A value of a pickle for a message, however long it is."""
+    return reprlib.repr(value) if isinstance(value, str | int | float | None) else f"a {kind_of(value)}"
+
+
+def some(names: Iterable[Any]) -> str:
+    """The first few of many names."""
+    listed = [str(name)[:100] for name in names]
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return (", ".join(listed[:3]) + more) if listed else "none"
+
+
+def kind_of(value: Any) -> str:
+    """What ``value`` of a pickle is, for people: "int", "torch.nn.modules.linear.Linear"."""
+    if as_tensor(value) is not None:
+        return "tensor"
+    if isinstance(value, Made):
+        return value.path.removeprefix(_REBUILD)[:100]
+    return type(value).__name__
