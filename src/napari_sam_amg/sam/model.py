@@ -55,7 +55,7 @@ class DecodedMasks:
 
 Points = NDArray[np.float64]
 Keep = Callable[[Tensor], Tensor]
-Decoded = tuple[Points | None, DecodedMasks | None]  # of a batch of points, or None twice for one that is not asked
+Decoded = tuple[Points, DecodedMasks]  # a batch of points, and what was found there
 
 
 def resized_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
@@ -164,13 +164,11 @@ class Sam(nn.Module):
         with self._scratch() as scratch:
             return self._decode(embedding, points, keep, scratch, None)
 
-    def decode_batches(
-        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
-    ) -> Iterator[Decoded]:
-        """``decode`` for one batch of points after another, with the points; None for None.
+    def decode_batches(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
+        """``decode`` for one batch of points after another, with the points.
 
         The logits of a batch are lost with the next one. On CUDA a batch is begun before the one before it is
-        awaited, so batches are taken one ahead.
+        awaited, so batches are taken one ahead: which points they hold must not depend on what is given.
         """
         if self.device.type == "cuda":
             yield from self._decode_ahead(embedding, batches, keep)
@@ -197,15 +195,12 @@ class Sam(nn.Module):
         masks, side = points * (self.mask_decoder.num_mask_tokens - 1), 4 * self.config.grid_side
         return kept.take("logits", (masks, side, side), torch.empty(0, dtype=self.dtype))
 
-    def _decode_ahead(
-        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
-    ) -> Iterator[Decoded]:
-        def begin(points: Points | None) -> list[_Read]:
-            chunks = () if points is None else self._micro_batches(embedding, points)
-            return [self._read(embedding, chunk, None) for chunk in chunks]
+    def _decode_ahead(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
+        def begin(points: Points) -> list[_Read]:
+            return [self._read(embedding, chunk, None) for chunk in self._micro_batches(embedding, points)]
 
         for points, read in one_ahead(batches, begin):
-            yield (None, None) if points is None else (points, self._join([self._draw(one, keep) for one in read]))
+            yield points, self._join([self._draw(one, keep) for one in read])
 
     def _micro_batches(self, embedding: ImageEmbedding, points: Points) -> tuple[Tensor, ...]:
         """The points (P, 2) in pixels of the model's input, as many at a time as suit the device."""
@@ -263,8 +258,8 @@ class _Drawn:
 
 
 def one_by_one(
-    decode: Callable[[Any, Points, Keep], DecodedMasks], embedding: Any, batches: Iterable[Points | None], keep: Keep
+    decode: Callable[[Any, Points, Keep], DecodedMasks], embedding: Any, batches: Iterable[Points], keep: Keep
 ) -> Iterator[Decoded]:
     """``decode_batches`` of a model whose ``decode`` leaves nothing to wait for."""
     for points in batches:
-        yield (None, None) if points is None else (points, decode(embedding, points, keep))
+        yield points, decode(embedding, points, keep)
