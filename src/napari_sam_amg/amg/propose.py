@@ -49,7 +49,7 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     levels = search_levels(params)
     size = (image.shape[0], image.shape[1])
     for crop in crop_boxes(size, params):
-        embedding = model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
+        embedding = _embed(model, image, crop)
         coverage = Coverage(crop, model.mask_threshold)
         for part in levels[crop.layer]:
             points = coverage.open(part)
@@ -62,6 +62,15 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
                 candidates = candidates.select(~cut)
                 coverage.add(candidates.select(sure(candidates, params)))
                 yield crop, candidates
+
+
+def _embed(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:
+    try:
+        return model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
+    except ValueError as error:
+        if crop.layer == 0:
+            raise
+        raise ValueError(f"in crop layer {crop.layer} {error}; choose a smaller crop_n_layers") from error
 
 
 def _count(points: NDArray[np.float64], params: AmgParameters) -> int:
