@@ -15,7 +15,7 @@ from torchvision.transforms.functional import resize, to_pil_image
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
-from napari_sam_amg.sam.precision import Precision, choose_type, convert
+from napari_sam_amg.sam.precision import Precision, choose_type, convert, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.scratch import Scratch, ScratchPool
 from napari_sam_amg.sam.transformer import TwoWayTransformer
@@ -98,6 +98,7 @@ class Sam(nn.Module):
         self._micro_batch: int | None = None
         self._scratch_pool = ScratchPool()
         self._dtype = torch.float32
+        self._exact_weights: list[Tensor] | None = None  # while computing in halves
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
 
@@ -115,9 +116,16 @@ class Sam(nn.Module):
         return "exact" if self.dtype == torch.float32 else "fast"
 
     def set_precision(self, precision: str) -> None:
-        """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats."""
-        self._dtype = choose_type(precision, self.device)
-        convert(self.image_encoder, self._dtype, keep=STAYS_FLOAT32)
+        """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats.
+
+        While it is fast, the host's memory holds the weights as loaded, too, so that exact is exact again.
+        """
+        dtype = choose_type(precision, self.device)
+        if self._exact_weights is not None:
+            restore(self.image_encoder, self._exact_weights, STAYS_FLOAT32)
+        self._exact_weights = None if dtype == torch.float32 else originals(self.image_encoder, STAYS_FLOAT32)
+        convert(self.image_encoder, dtype, STAYS_FLOAT32)
+        self._dtype = dtype
 
     @property
     def micro_batch(self) -> int:
