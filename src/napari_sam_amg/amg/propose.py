@@ -18,6 +18,7 @@ from napari_sam_amg.amg.upsample import Upsampler, upsampler
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
+from napari_sam_amg.sam.scratch import keeps_scratch
 
 
 class Model(Protocol):
@@ -40,6 +41,7 @@ def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
     return sum(per_layer[crop.layer] for crop in crop_boxes(size, params))
 
 
+@keeps_scratch
 def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[tuple[CropBox, Candidates]]:
     """The candidates of every batch of points, after the filters that look at one mask alone.
 

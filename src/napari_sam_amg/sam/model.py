@@ -17,7 +17,7 @@ from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
 from napari_sam_amg.sam.precision import Precision, choose_type, convert, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
-from napari_sam_amg.sam.scratch import Scratch, ScratchPool
+from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
@@ -96,7 +96,6 @@ class Sam(nn.Module):
             iou_head_hidden_dim=config.iou_head_hidden_dim,
         )
         self._micro_batch: int | None = None
-        self._scratch_pool = ScratchPool()
         self._dtype = torch.float32
         self._exact_weights: list[Tensor] | None = None  # while computing in halves
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
@@ -218,7 +217,7 @@ class Sam(nn.Module):
 
     def _scratch(self) -> AbstractContextManager[Scratch | None]:
         """On a GPU torch itself keeps memory to use it again."""
-        return self._scratch_pool.borrow() if self.device.type == "cpu" else nullcontext()
+        return POOL.borrow() if self.device.type == "cpu" else nullcontext()
 
     @torch.inference_mode()
     def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
