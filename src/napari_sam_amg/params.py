@@ -5,10 +5,10 @@ are all made from the fields of :class:`AmgParameters`.
 """
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from numbers import Integral, Real
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -39,8 +39,8 @@ class AmgParameters:
     """Parameters of automatic mask generation.
 
     Names and defaults are those of ``segment_anything.SamAutomaticMaskGenerator``, followed by our
-    own. A value out of range raises ``ValueError`` naming the parameter, the value and what is
-    allowed.
+    own. NumPy scalars and arrays are taken as the plain numbers and tuples that they hold, and kept as
+    such. A value out of range raises ``ValueError`` naming the parameter, the value and what is allowed.
     """
 
     points_per_side: int | None = _parameter(
@@ -121,14 +121,14 @@ class AmgParameters:
     )
 
     def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):  # frozen for everybody else
+            object.__setattr__(self, spec.name, check_value(spec.name, getattr(self, spec.name)))
         if (self.points_per_side is None) == (self.point_grids is None):
             raise ValueError(
                 "exactly one of points_per_side and point_grids must be given, got "
                 f"points_per_side={self.points_per_side!r} and point_grids="
                 f"{'None' if self.point_grids is None else 'a list'}"
             )
-        for spec in dataclasses.fields(self):
-            check_value(spec.name, getattr(self, spec.name))
 
     @property
     def approximate(self) -> bool:
@@ -143,12 +143,22 @@ def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) 
     ``crop_layers="auto"`` would choose instead.
     """
     given = given or {}
-    values = {**defaults, **given}
+    values = {**whole_numbers(defaults), **given}
     if values.get("point_grids") is not None and "points_per_side" not in given:
         values["points_per_side"] = None
     if {"point_grids", "crop_n_layers"} & given.keys() and "crop_layers" not in given:
         values["crop_layers"] = "all"
     return AmgParameters(**values)
+
+
+def whole_numbers(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters out of a file, by name: there 16.0 is a whole number, too, as programs and people write it."""
+    return {name: _whole(name, value) for name, value in defaults.items()}
+
+
+def _whole(name: str, value: Any) -> Any:
+    is_whole = name in _hints() and parameter_type(name) is int and isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value
 
 
 @cache
@@ -177,35 +187,89 @@ def parameter_spec(name: str) -> "dataclasses.Field[Any]":
     return next(spec for spec in dataclasses.fields(AmgParameters) if spec.name == name)
 
 
-def check_value(name: str, value: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is allowed for the parameter ``name``."""
+def check_value(name: str, value: Any) -> Any:
+    """What is kept for the parameter ``name``: a plain int, float, text, tuple of grids, or None.
+
+    Raises ``ValueError`` naming the parameter, the value and what is allowed.
+    """
+    value = _plain(value)
     if value is None and type(None) in get_args(_hints()[name]):
-        return
+        return None
     if name == "point_grids":
-        _check_grids(value)
-    elif choices := parameter_choices(name):
-        if value not in choices:
-            raise ValueError(f"{name}={value!r} is not allowed: choose one of {', '.join(choices)}")
-    else:
-        _check_number(name, value)
+        return _grids(value)
+    if choices := parameter_choices(name):
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"{name}={_shown(value)} is not allowed: choose one of {', '.join(choices)}")
+        return choices[choices.index(value)]
+    return _number(name, value)
 
 
-def _check_number(name: str, value: Any) -> None:
+def _plain(value: Any) -> Any:
+    """What an array or a scalar of NumPy (or torch) holds, as Python has it; anything else as it is."""
+    tolist = getattr(value, "tolist", None)
+    return value if tolist is None else tolist()
+
+
+def _number(name: str, value: Any) -> int | float:
     kind, allowed = parameter_type(name), parameter_spec(name).metadata["range"]
-    numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not numeric or (kind is int and not float(value).is_integer()):
-        raise ValueError(f"{name}={value!r} is not allowed: it must be {_KIND_WORDS[kind]} from {allowed}")
+    # 16.0 points are a mistake of whoever computed them, and the next result may be 16.5
+    fits = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    if not fits or value != value:  # NaN differs from itself
+        no_float = ", and no float" if kind is int and isinstance(value, float) else ""
+        raise ValueError(
+            f"{name}={_shown(value)} is not allowed: it must be {_KIND_WORDS[kind]} from {allowed}{no_float}"
+        )
     if not allowed.low <= value <= allowed.high:
-        raise ValueError(f"{name}={value!r} is out of range: allowed is {allowed}")
+        raise ValueError(f"{name}={_shown(value)} is out of range: allowed is {allowed}")
+    number: int | float = kind(value)
+    return number
 
 
 _KIND_WORDS = {int: "a whole number", float: "a number"}
 
 
-def _check_grids(grids: Sequence[Any]) -> None:
-    if not grids:
+def _grids(grids: Any) -> Grids:
+    layers = _entries("point_grids", grids, "a list of grids, one for each crop layer")
+    if not layers:
         raise ValueError("point_grids is empty: give one list of (x, y) points in 0..1 per crop layer")
-    for layer, grid in enumerate(grids):
-        for point in grid:
-            if len(point) != 2 or not all(0 <= coordinate <= 1 for coordinate in point):
-                raise ValueError(f"point_grids[{layer}] holds {point!r}: points are (x, y) with both in 0..1")
+    if _is_point(layers[0]):  # a grid alone, as files may hold it too
+        layers = [layers]
+    return tuple(_grid(f"point_grids[{layer}]", grid) for layer, grid in enumerate(layers))
+
+
+def _grid(name: str, grid: Any) -> tuple[tuple[float, float], ...]:
+    points = [_point(entry) for entry in _entries(name, grid, "a list of points (x, y) with both in 0..1")]
+    for point in points:
+        if not _is_point(point) or not all(0 <= coordinate <= 1 for coordinate in point):
+            raise ValueError(f"{name} holds {_shown(point)}: points are (x, y) with both in 0..1")
+    return tuple((float(x), float(y)) for x, y in points)
+
+
+def _entries(name: str, value: Any, expected: str) -> list[Any]:
+    value = _plain(value)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{name}={_shown(value)} is not allowed: it must be {expected}")
+    return list(value)
+
+
+def _point(value: Any) -> Any:
+    """An entry of a grid, with plain numbers if it is a pair or the like."""
+    value = _plain(value)
+    return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
+
+
+def _is_point(value: Any) -> bool:
+    """Whether this is a pair of numbers."""
+    point = _point(value)
+    if not isinstance(point, tuple) or len(point) != 2:
+        return False
+    return all(isinstance(number, Real) and not isinstance(number, bool) for number in point)
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: one line, and short."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."

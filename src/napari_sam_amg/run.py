@@ -22,6 +22,7 @@ from napari_sam_amg.amg.propose import Model, count_batches
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import plane_table
 from napari_sam_amg.params import AmgParameters, merged
+from napari_sam_amg.sam.scratch import keeps_scratch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,7 @@ class Step:
     result: PlaneResult | None = None
 
 
+@keeps_scratch
 def segment_planes(
     stack: PlaneStack,
     model: Model,

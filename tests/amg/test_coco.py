@@ -1,3 +1,6 @@
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +9,10 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from segment_anything.utils.amg import coco_encode_rle, mask_to_rle_pytorch, rle_to_mask
 
-from napari_sam_amg.amg.coco import uncompressed_rle
+from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
+from napari_sam_amg.amg.coco import as_json, uncompressed_rle
 from tests.amg.frames import masks_from_frames
+from tests.disc_model import BlobModel, blobs
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.2, 0.9, 1.0]))
@@ -34,6 +39,34 @@ def test_records_have_the_reference_s_keys_and_conventions():
     np.testing.assert_array_equal(coco_mask.decode(record["segmentation"]), frame)
     assert record["segmentation"] == coco_encode_rle(uncompressed_rle(masks, 0))
     np.testing.assert_array_equal(masks.to_coco("binary_mask")[0]["segmentation"], frame)
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_masks_without_a_pixel_are_json_and_no_labels():
+    """Everything passes, so that points on background bring masks without a pixel, as in the reference."""
+    params = AmgParameters(
+        points_per_side=8, pred_iou_thresh=0, stability_score_thresh=0, stability_score_offset=0, box_nms_thresh=1
+    )
+    *_, last = segment_planes(PlaneStack(blobs()), BlobModel(), params)
+    records = last.result.masks.to_coco()
+    empty = [record["area"] == 0 for record in records]
+    assert 0 < sum(empty) < len(empty)
+    assert [math.isnan(record["stability_score"]) for record in records] == empty  # as the reference has it
+    read = [json.loads(as_json(record), parse_constant=refuse) for record in records]
+    assert [record["stability_score"] is None for record in read] == empty
+    assert [{**record, "stability_score": 0} for record in read] == [{**r, "stability_score": 0} for r in records]
+    features = last.result.features
+    assert features.notna().all(axis=None)
+    assert (features["area"] > 0).all()
+    assert np.unique(last.result.labels).tolist() == [0, *features["index"]]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_null(value):
+    assert as_json({"predicted_iou": value, "area": 3}) == '{"predicted_iou": null, "area": 3}'
 
 
 def test_unknown_mode():

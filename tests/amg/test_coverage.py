@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam_amg import AmgParameters, PlaneStack, generate_masks, load_model, propose_candidates, refilter
@@ -13,6 +13,7 @@ from napari_sam_amg.amg.generate import mask_steps
 from napari_sam_amg.amg.prompts import layer_grids, search_levels
 from napari_sam_amg.amg.propose import count_batches
 from napari_sam_amg.run import as_rgb, segment_planes
+from napari_sam_amg.sam.handover import one_ahead
 from tests.amg.test_stored import assert_same
 from tests.disc_model import BlobModel, blobs
 from tests.samples import sample
@@ -209,3 +210,39 @@ def test_a_real_model_finds_nearly_all_with_fewer_points():
     assert sum(asked) < 0.9 * 24**2
     theirs = generate_masks(image, model, exact)
     assert 0.8 * len(theirs) < len(ours) <= len(theirs)
+
+
+class AheadModel(ListeningModel):
+    """Decodes a batch when the next one was taken, as a GPU does."""
+
+    def decode_batches(self, embedding, batches, keep):
+        for points, _ in one_ahead(batches, lambda points: None):
+            yield points, self.decode(embedding, points, keep)
+
+
+@settings(max_examples=25)
+@given(discs, st.integers(1, 20), st.integers(1, 400), st.integers(0, 1))
+def test_neither_batches_nor_what_is_taken_ahead_change_the_points_or_the_masks(discs, side, batch, layers):
+    image = as_rgb(blobs(discs=discs))
+    params = replace(PARAMS, points_per_side=side, crop_n_layers=layers)
+    plain, ahead = ListeningModel(), AheadModel()
+    expected = generate_masks(image, plain, params)
+    found = generate_masks(image, ahead, replace(params, points_per_batch=batch))
+    for one, other in zip(plain.crops, ahead.crops, strict=True):
+        np.testing.assert_array_equal(np.concatenate(one), np.concatenate(other))
+    assert_same(found, expected)
+
+
+def test_a_real_model_that_decodes_ahead_is_asked_the_same_points(monkeypatch):
+    image, model = as_rgb(blobs(discs=LARGE)), load_model(device="cpu")
+    params = replace(PARAMS, points_per_side=12, points_per_batch=16, pred_iou_thresh=0.0, stability_score_thresh=0.2)
+    asked: list[list[np.ndarray]] = []
+    micro_batches = model._micro_batches
+    monkeypatch.setattr(model, "_micro_batches", lambda *at: asked[-1].append(at[1]) or micro_batches(*at))
+    for way in (model.decode_batches, model._decode_ahead):
+        asked.append([])
+        monkeypatch.setattr(model, "decode_batches", way)
+        generate_masks(image, model, params)
+    plain, ahead = (np.concatenate(points) for points in asked)
+    np.testing.assert_array_equal(plain, ahead)
+    assert len(plain) < 12**2

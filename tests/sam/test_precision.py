@@ -1,6 +1,9 @@
 """Exact and fast numbers, and that every tensor follows the model's device and type."""
 
+import gc
+import weakref
 from contextlib import nullcontext
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from napari_sam_amg.cli.main import main
 from napari_sam_amg.sam import precision
 from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
+from napari_sam_amg.sam.model import STAYS_FLOAT32
 from napari_sam_amg.sam.precision import PrecisionWarning
 from tests.disc_model import keep_all
 from tests.samples import sample
@@ -117,6 +121,78 @@ def test_fast_finds_nearly_the_same_masks(bfloat16_everywhere):
     assert len(exact) > 20
     assert (iou.max(1) >= 0.95).mean() >= 0.95
     assert (iou.max(0) >= 0.95).mean() >= 0.95
+
+
+def assert_same_state(model, expected):
+    state = model.state_dict()
+    assert {name: value.dtype for name, value in state.items()} == {n: value.dtype for n, value in expected.items()}
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_exact_after_fast_is_exact_bit_for_bit(config, randomize, bfloat16_everywhere, monkeypatch):
+    model = built(config, randomize)
+    before, embedding = deepcopy(model.state_dict()), model.embed(IMAGE)
+    model.set_precision("fast")
+    halves = deepcopy(model.state_dict())
+    assert any(not torch.equal(halves[name].to(value.dtype), value) for name, value in before.items())
+    model.set_precision("fast")
+    assert_same_state(model, halves)
+    monkeypatch.setattr(precision, "half_type", lambda device: torch.float16)
+    model.set_precision("fast")  # rounded from the weights as loaded, and not from rounded ones
+    for name, value in model.image_encoder.state_dict().items():
+        original = before[f"image_encoder.{name}"]
+        assert value.dtype == original.dtype or torch.equal(value, original.half())
+    model.set_precision("exact")
+    assert_same_state(model, before)
+    after = model.embed(IMAGE)
+    assert torch.equal(after.side.transformer.levels[0].read_key, embedding.side.transformer.levels[0].read_key)
+    assert torch.equal(after.side.upscaling.shared, embedding.side.upscaling.shared)
+
+
+def test_exact_weights_are_held_twice_only_while_fast(randomize, bfloat16_everywhere):
+    model = built(TINY_UNET, randomize)
+    weights = weakref.ref(next(model.image_encoder.parameters()).untyped_storage())
+    model.set_precision("fast")
+    gc.collect()
+    assert weights() is not None
+    halves = weakref.ref(next(model.image_encoder.parameters()).untyped_storage())
+    model.set_precision("exact")
+    gc.collect()
+    assert halves() is None
+    assert model._exact_weights is None
+
+
+def test_weights_that_were_loaded_while_fast_are_not_replaced_by_the_old_ones(randomize, bfloat16_everywhere):
+    model = built(TINY_UNET, randomize)
+    model.set_precision("fast")
+    name, weights = next(iter(model.image_encoder.named_parameters()))
+    kept = deepcopy(model.state_dict())
+    weights.data.add_(1)
+    changed = weights.detach().clone()
+    model.set_precision("exact")
+    assert torch.equal(model.image_encoder.state_dict()[name], changed.float())
+    assert model.image_encoder.state_dict()[name].dtype == torch.float32
+    assert torch.equal(model.mask_decoder.mask_tokens.weight, kept["mask_decoder.mask_tokens.weight"])
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_what_stays_float32_is_neither_rounded_nor_held(config, randomize, bfloat16_everywhere):
+    model = built(config, randomize)
+    before = deepcopy(model.state_dict())
+    kept = {
+        f"{path}.{name}".removeprefix(".")
+        for path, module in model.image_encoder.named_modules()
+        for name in module.state_dict()
+        if isinstance(module, STAYS_FLOAT32)
+    }
+    assert bool(kept) == (config.architecture != "vit_b")  # a ViT has no batch norms
+    model.set_precision("fast")
+    for name, value in model.image_encoder.state_dict().items():
+        if name in kept:
+            assert torch.equal(value, before[f"image_encoder.{name}"]), name
+        elif value.is_floating_point():
+            assert value.dtype == torch.bfloat16, name
 
 
 def test_without_halves_it_stays_exact_and_says_so(no_half):

@@ -1,5 +1,8 @@
 """Masks as COCO records, the only place where boxes become XYWH and masks become run lengths."""
 
+import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -25,6 +28,17 @@ def records(masks: Masks, output_mode: OutputMode) -> list[dict[str, Any]]:
         }
         for row in range(len(masks))
     ]
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+    """A record on one line. A score that is no number is null: JSON has no NaN.
+
+    So is the stability of a mask without a pixel, which thresholds of 0 let through, as in the reference.
+    """
+    scores = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
+    }
+    return json.dumps(scores, allow_nan=False)
 
 
 def _xywh(box: NDArray[np.int64]) -> list[int]:

@@ -3,15 +3,12 @@
 Source: "hierarchical segment everything", Shu et al. 2023 (TinySAM, arXiv 2312.13789).
 """
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.masks import Candidates
-from napari_sam_amg.amg.prompts import count_point_batches, point_batches
 
 
 class Coverage:
@@ -26,18 +23,7 @@ class Coverage:
         """Cover what lies inside these masks of the crop."""
         self._waiting.append(candidates)
 
-    def batches(self, parts: Sequence[NDArray[np.float64]], batch: int) -> Iterator[NDArray[np.float64] | None]:
-        """The parts of ``search_levels`` as ``point_batches`` in pixels, without points that are covered when
-        their part begins.
-
-        None stands for each batch that is thereby saved, so that their number is known before.
-        """
-        for part in parts:
-            points = self._open(part)
-            yield from [None] * (count_point_batches(len(part), batch) - count_point_batches(len(points), batch))
-            yield from point_batches(self._crop, points, batch)
-
-    def _open(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    def open(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
         """Those of the points (n, 2), (x, y) in 0..1 of the crop, in whose pixel there is no mask."""
         while self._waiting:
             self._draw(self._waiting.pop())

@@ -29,7 +29,8 @@ class CropBox:
 def crop_boxes(size: tuple[int, int], params: AmgParameters) -> list[CropBox]:
     """The whole image of (height, width) ``size``, then 4 ** n crops for every layer n.
 
-    Source: ``segment_anything.utils.amg.generate_crop_boxes``, the same boxes in the same order.
+    Source: ``segment_anything.utils.amg.generate_crop_boxes``, the same boxes in the same order. Boxes
+    without a pixel, which it makes of small images and fails with, are left out.
     With ``crop_layers="last"`` only those of the last layer.
     """
     first = params.crop_n_layers if params.crop_layers == "last" else 0
@@ -38,7 +39,7 @@ def crop_boxes(size: tuple[int, int], params: AmgParameters) -> list[CropBox]:
 
 
 def layer_boxes(size: tuple[int, int], layer: int, overlap_ratio: float) -> list[CropBox]:
-    """The 4 ** layer crops of one layer; layer 0 is the image itself."""
+    """The crops of one layer, 4 ** layer if the image has pixels for as many; layer 0 is the image itself."""
     height, width = size
     count = 2**layer
     overlap = int(overlap_ratio * min(size) * (2 / count)) if layer else 0
@@ -47,7 +48,10 @@ def layer_boxes(size: tuple[int, int], layer: int, overlap_ratio: float) -> list
 
 
 def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
-    """``count`` spans that cover ``length`` pixels, neighbours overlapping by ``overlap``."""
+    """At most ``count`` spans that cover ``length`` pixels, neighbours overlapping by ``overlap``.
+
+    Rounded up, the spans may cover the pixels before all of them are used; the rest would begin beyond the end.
+    """
     span = math.ceil((overlap * (count - 1) + length) / count)
     starts = [int((span - overlap) * index) for index in range(count)]
-    return [(start, min(start + span, length)) for start in starts]
+    return [(start, min(start + span, length)) for start in starts if start < length]

@@ -13,11 +13,12 @@ from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable, sure
 from napari_sam_amg.amg.masks import Candidates, no_candidates
-from napari_sam_amg.amg.prompts import count_point_batches, search_levels
+from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
 from napari_sam_amg.amg.upsample import Upsampler, upsampler
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
+from napari_sam_amg.sam.scratch import keeps_scratch
 
 
 class Model(Protocol):
@@ -28,9 +29,7 @@ class Model(Protocol):
 
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding: ...
 
-    def decode_batches(
-        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
-    ) -> Iterator[Decoded]: ...
+    def decode_batches(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]: ...
 
 
 def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
@@ -42,6 +41,7 @@ def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
     return sum(per_layer[crop.layer] for crop in crop_boxes(size, params))
 
 
+@keeps_scratch
 def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[tuple[CropBox, Candidates]]:
     """The candidates of every batch of points, after the filters that look at one mask alone.
 
@@ -49,23 +49,43 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     that is saved, since the masks found so far cover its points, brings none at once.
     """
     levels = search_levels(params)
-    for crop in crop_boxes((image.shape[0], image.shape[1]), params):
-        embedding = model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
-        upsample = None
+    size = (image.shape[0], image.shape[1])
+    for crop in crop_boxes(size, params):
+        embedding = _embed(model, image, crop)
         coverage = Coverage(crop, model.mask_threshold)
-        batches = coverage.batches(levels[crop.layer], params.points_per_batch)
-        for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
-            if points is None or decoded is None:
+        for part in levels[crop.layer]:
+            points = coverage.open(part)
+            for _ in range(_count(part, params) - _count(points, params)):
                 yield crop, no_candidates()
-                continue
-            upsample = upsample or _upsampler(decoded, embedding)
-            candidates = _measure(decoded, points, crop, upsample, model.mask_threshold, params)
-            cut = cut_by_crop(
-                candidates.boxes, crop, (image.shape[0], image.shape[1]), edge_tolerance(crop, params.crop_layers)
-            )
-            candidates = candidates.select(~cut)
-            coverage.add(candidates.select(sure(candidates, params)))
-            yield crop, candidates
+            # A model may take batches ahead of those that it gives. So it gets a part at a time: which points of the
+            # next one are asked is decided when all masks of this one are known, whatever the device.
+            for candidates in _ask(model, embedding, crop, points, params):
+                cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
+                candidates = candidates.select(~cut)
+                coverage.add(candidates.select(sure(candidates, params)))
+                yield crop, candidates
+
+
+def _embed(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:
+    try:
+        return model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
+    except ValueError as error:
+        if crop.layer == 0:
+            raise
+        raise ValueError(f"in crop layer {crop.layer} {error}; choose a smaller crop_n_layers") from error
+
+
+def _count(points: NDArray[np.float64], params: AmgParameters) -> int:
+    return count_point_batches(len(points), params.points_per_batch)
+
+
+def _ask(
+    model: Model, embedding: ImageEmbedding, crop: CropBox, grid: NDArray[np.float64], params: AmgParameters
+) -> Iterator[Candidates]:
+    """The candidates of each batch of the points (n, 2), (x, y) in 0..1 of the crop; the unstable ones are dropped."""
+    batches = point_batches(crop, grid, params.points_per_batch)
+    for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
+        yield _measure(decoded, points, crop, _upsampler(decoded, embedding), model.mask_threshold, params)
 
 
 def _upsampler(decoded: DecodedMasks, embedding: ImageEmbedding) -> Upsampler:

@@ -7,6 +7,7 @@ They are applied to the blocks of the image in which they decide anything, see `
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -88,6 +89,7 @@ class Upsampler:
         return mask.reshape(BLOCK * height, BLOCK * width)[: inside[0], : inside[1]]
 
 
+@lru_cache(maxsize=4)  # all batches of a crop want the same, and the crops of a layer have up to four sizes
 def upsampler(low_res: int, img_size: int, input_size: tuple[int, int], original_size: tuple[int, int]) -> Upsampler:
     """For masks of ``low_res`` x ``low_res`` over an ``img_size`` square of which ``input_size`` (h, w) is image.
 

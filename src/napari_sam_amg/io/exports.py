@@ -1,6 +1,5 @@
 """The files that hold a result. Each takes planes as they come, so that no stack lies in memory."""
 
-import json
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +8,7 @@ import pandas as pd
 import tifffile
 from PIL import Image
 
+from napari_sam_amg.amg.coco import as_json
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.preprocess import IntensityRange, to_rgb
 from napari_sam_amg.amg.table import joined
@@ -91,7 +91,7 @@ class CocoJson:
     def add(self, result: PlaneResult) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             for record in result.masks.to_coco("coco_rle"):
-                file.write((", " if self.count else "") + json.dumps(record | _plane_key(result.index)))
+                file.write((", " if self.count else "") + as_json(record | _plane_key(result.index)))
                 self.count += 1
 
     def finish(self) -> None:

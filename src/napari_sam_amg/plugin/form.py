@@ -10,7 +10,14 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_sam_amg.params import AmgParameters, check_value, parameter_choices, parameter_spec, parameter_type
+from napari_sam_amg.params import (
+    AmgParameters,
+    check_value,
+    parameter_choices,
+    parameter_spec,
+    parameter_type,
+    whole_numbers,
+)
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, form_layout
 
@@ -111,7 +118,8 @@ class ParameterForm(QWidget):
 
     def apply_model(self, defaults: Mapping[str, float]) -> None:
         """Show what suits a model; what only the previous model asked for goes back to the general default."""
-        suited = {name: value for name, value in defaults.items() if name in self.fields and _is_allowed(name, value)}
+        given = whole_numbers(defaults).items()
+        suited = {name: value for name, value in given if name in self.fields and _is_allowed(name, value)}
         for name in self._of_model | suited.keys():
             kind = self.fields[name].kind
             self.fields[name].set(kind(suited.get(name, parameter_spec(name).default)))

@@ -72,7 +72,7 @@ class InterruptibleModel:
                 hook.remove()
 
     def decode_batches(
-        self, embedding: "ImageEmbedding", batches: "Iterable[Points | None]", keep: "Keep"
+        self, embedding: "ImageEmbedding", batches: "Iterable[Points]", keep: "Keep"
     ) -> "Iterator[Decoded]":
         def look_and_keep(predicted_iou: "Tensor", /) -> "Tensor":
             self._look()

@@ -15,9 +15,9 @@ from torchvision.transforms.functional import resize, to_pil_image
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
-from napari_sam_amg.sam.precision import Precision, choose_type, convert
+from napari_sam_amg.sam.precision import Precision, choose_type, convert, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
-from napari_sam_amg.sam.scratch import Scratch, ScratchPool
+from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
@@ -55,7 +55,7 @@ class DecodedMasks:
 
 Points = NDArray[np.float64]
 Keep = Callable[[Tensor], Tensor]
-Decoded = tuple[Points | None, DecodedMasks | None]  # of a batch of points, or None twice for one that is not asked
+Decoded = tuple[Points, DecodedMasks]  # a batch of points, and what was found there
 
 
 def resized_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
@@ -96,8 +96,8 @@ class Sam(nn.Module):
             iou_head_hidden_dim=config.iou_head_hidden_dim,
         )
         self._micro_batch: int | None = None
-        self._scratch_pool = ScratchPool()
         self._dtype = torch.float32
+        self._exact_weights: list[Tensor] | None = None  # while computing in halves
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
 
@@ -115,9 +115,16 @@ class Sam(nn.Module):
         return "exact" if self.dtype == torch.float32 else "fast"
 
     def set_precision(self, precision: str) -> None:
-        """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats."""
-        self._dtype = choose_type(precision, self.device)
-        convert(self.image_encoder, self._dtype, keep=STAYS_FLOAT32)
+        """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats.
+
+        While it is fast, the host's memory holds the weights as loaded, too, so that exact is exact again.
+        """
+        dtype = choose_type(precision, self.device)
+        if self._exact_weights is not None:
+            restore(self.image_encoder, self._exact_weights, STAYS_FLOAT32)
+        self._exact_weights = None if dtype == torch.float32 else originals(self.image_encoder, STAYS_FLOAT32)
+        convert(self.image_encoder, dtype, STAYS_FLOAT32)
+        self._dtype = dtype
 
     @property
     def micro_batch(self) -> int:
@@ -164,13 +171,11 @@ class Sam(nn.Module):
         with self._scratch() as scratch:
             return self._decode(embedding, points, keep, scratch, None)
 
-    def decode_batches(
-        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
-    ) -> Iterator[Decoded]:
-        """``decode`` for one batch of points after another, with the points; None for None.
+    def decode_batches(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
+        """``decode`` for one batch of points after another, with the points.
 
         The logits of a batch are lost with the next one. On CUDA a batch is begun before the one before it is
-        awaited, so batches are taken one ahead.
+        awaited, so batches are taken one ahead: which points they hold must not depend on what is given.
         """
         if self.device.type == "cuda":
             yield from self._decode_ahead(embedding, batches, keep)
@@ -197,15 +202,12 @@ class Sam(nn.Module):
         masks, side = points * (self.mask_decoder.num_mask_tokens - 1), 4 * self.config.grid_side
         return kept.take("logits", (masks, side, side), torch.empty(0, dtype=self.dtype))
 
-    def _decode_ahead(
-        self, embedding: ImageEmbedding, batches: Iterable[Points | None], keep: Keep
-    ) -> Iterator[Decoded]:
-        def begin(points: Points | None) -> list[_Read]:
-            chunks = () if points is None else self._micro_batches(embedding, points)
-            return [self._read(embedding, chunk, None) for chunk in chunks]
+    def _decode_ahead(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
+        def begin(points: Points) -> list[_Read]:
+            return [self._read(embedding, chunk, None) for chunk in self._micro_batches(embedding, points)]
 
         for points, read in one_ahead(batches, begin):
-            yield (None, None) if points is None else (points, self._join([self._draw(one, keep) for one in read]))
+            yield points, self._join([self._draw(one, keep) for one in read])
 
     def _micro_batches(self, embedding: ImageEmbedding, points: Points) -> tuple[Tensor, ...]:
         """The points (P, 2) in pixels of the model's input, as many at a time as suit the device."""
@@ -215,7 +217,7 @@ class Sam(nn.Module):
 
     def _scratch(self) -> AbstractContextManager[Scratch | None]:
         """On a GPU torch itself keeps memory to use it again."""
-        return self._scratch_pool.borrow() if self.device.type == "cpu" else nullcontext()
+        return POOL.borrow() if self.device.type == "cpu" else nullcontext()
 
     @torch.inference_mode()
     def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
@@ -263,8 +265,8 @@ class _Drawn:
 
 
 def one_by_one(
-    decode: Callable[[Any, Points, Keep], DecodedMasks], embedding: Any, batches: Iterable[Points | None], keep: Keep
+    decode: Callable[[Any, Points, Keep], DecodedMasks], embedding: Any, batches: Iterable[Points], keep: Keep
 ) -> Iterator[Decoded]:
     """``decode_batches`` of a model whose ``decode`` leaves nothing to wait for."""
     for points in batches:
-        yield (None, None) if points is None else (points, decode(embedding, points, keep))
+        yield points, decode(embedding, points, keep)

@@ -4,11 +4,13 @@ Free of torch until a model is asked for.
 """
 
 import warnings
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 Precision = Literal["exact", "fast"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -67,12 +69,45 @@ def choose_type(precision: str, device: "torch.device") -> "torch.dtype":
 
 def convert(module: "nn.Module", dtype: "torch.dtype", keep: "tuple[type[nn.Module], ...]") -> None:
     """Give a module's float tensors another type, except those of submodules of the types in ``keep``."""
+    for owner, name, tensor in _floats(module, keep):
+        _put(owner, name, tensor.to(dtype))
+
+
+def originals(module: "nn.Module", keep: "tuple[type[nn.Module], ...]") -> "list[Tensor]":
+    """The float tensors that ``convert`` would change, on the host: memory of a GPU is scarce."""
+    return [tensor.cpu() for _, _, tensor in _floats(module, keep)]
+
+
+def restore(module: "nn.Module", exact: "list[Tensor]", keep: "tuple[type[nn.Module], ...]") -> None:
+    """Undo ``convert`` with what ``originals`` gave before, bit for bit.
+
+    A tensor that was changed meanwhile, as by ``load_state_dict``, only gets its type back.
+    """
+    import torch
+
+    for (owner, name, tensor), original in zip(_floats(module, keep), exact, strict=True):
+        original = original.to(tensor.device)
+        unchanged = original.shape == tensor.shape and torch.equal(original.to(tensor.dtype), tensor)
+        _put(owner, name, original if unchanged else tensor.to(original.dtype))
+
+
+def _floats(module: "nn.Module", keep: "tuple[type[nn.Module], ...]") -> "Iterator[tuple[nn.Module, str, Tensor]]":
+    """Float parameters and buffers, each with the module that has it and its name there; always in the same order."""
     if isinstance(module, keep):
         return
-    for parameter in module.parameters(recurse=False):
-        parameter.data = parameter.data.to(dtype)
-    for name, buffer in module.named_buffers(recurse=False):
-        if buffer.is_floating_point():
-            setattr(module, name, buffer.to(dtype))
+    for name, tensor in chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)):
+        if tensor.is_floating_point():
+            yield module, name, tensor.detach()
     for child in module.children():
-        convert(child, dtype, keep)
+        yield from _floats(child, keep)
+
+
+def _put(owner: "nn.Module", name: str, tensor: "Tensor") -> None:
+    """A parameter stays the object that it is: optimizers and hooks know it."""
+    import torch
+
+    present = getattr(owner, name)
+    if isinstance(present, torch.nn.Parameter):
+        present.data = tensor
+    else:
+        setattr(owner, name, tensor)
