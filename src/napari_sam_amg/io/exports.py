@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import zlib
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ _CENTIMETRE = 10_000.0  # micrometres
 _BIGTIFF_ABOVE = 2**31  # bytes before compression
 _SMALLEST_DENSITY = 1e-8  # pixels per unit, and its inverse the largest: TIFF has fractions of two 32-bit numbers
 _TZC = "TZC"  # the axes that ImageJ and OME know besides Y and X, in ImageJ's order
+_MASK_FILES = re.compile(r"\d+\.png|metadata\.csv|plane(_\d+)+")
 #: Columns of the reference's scripts/amg.py.
 _METADATA_COLUMNS = (
     "id", "area", "bbox_x0", "bbox_y0", "bbox_w", "bbox_h", "point_input_x", "point_input_y", "predicted_iou",
@@ -32,6 +34,8 @@ _METADATA_COLUMNS = (
 
 class Export(Protocol):
     """A file in the making."""
+
+    path: Path
 
     def add(self, result: PlaneResult) -> None: ...
 
@@ -151,6 +155,12 @@ def _plane_key(index: tuple[int, ...]) -> dict[str, Any]:
     if not index:
         return {}
     return {"plane": index[0] if len(index) == 1 else list(index)}
+
+
+def foreign_in(folder: Path) -> str:
+    """What lies in a folder of masks and was not written by :class:`MaskFolder`; empty if there is nothing."""
+    names = sorted(path.name for path in folder.iterdir())
+    return next((name for name in names if not _MASK_FILES.fullmatch(name)), "")
 
 
 class MaskFolder:
