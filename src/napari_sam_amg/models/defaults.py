@@ -23,6 +23,7 @@ from napari_sam_amg.models.registry import (
     find_sha256,
     is_offline,
 )
+from napari_sam_amg.paths import expanded
 
 _ENTRY = "amg"  # of a checkpoint of ours, see sam.state_dict
 
@@ -53,7 +54,10 @@ def model_defaults(model: str) -> dict[str, float | str]:
         return {**_in_file(own.file), **own.thresholds}
     if known is not None:
         return known.amg_defaults
-    path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
+    try:
+        path = embedded_path() if model == EMBEDDED else expanded(model)
+    except ValueError:  # loading it will say what is wrong
+        return {}
     return _in_file(path) or _published(path)
 
 
@@ -61,13 +65,16 @@ def missing_reason(model: str) -> str | None:
     """Why a model cannot be loaded, as far as a look at the disk tells; None if it seems fine."""
     if not model.strip():
         return "choose a checkpoint file"
-    known = find_known(model)
-    if known is not None:
-        hint = known.by_hand if is_offline() else "press Download"
-        return None if known.path.is_file() else f"{model!r} is not on this computer: {hint}"
-    if own := find_own(model):
-        return None if own.file.is_file() else f"there is no file {own.file}, which models.toml names"
-    path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
+    try:
+        known = find_known(model)
+        if known is not None:
+            hint = known.by_hand if is_offline() else "press Download"
+            return None if known.path.is_file() else f"{model!r} is not on this computer: {hint}"
+        if own := find_own(model):
+            return None if own.file.is_file() else f"there is no file {own.file}, which models.toml names"
+        path = embedded_path() if model == EMBEDDED else expanded(model)
+    except ValueError as error:  # in the home folder of nobody
+        return str(error)
     return None if path.is_file() else f"there is no file {path}"
 
 
