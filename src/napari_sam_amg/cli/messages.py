@@ -20,6 +20,11 @@ def add_message_flags(parser: Any) -> None:
     parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
 
 
+class _Nowhere(StringIO):
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 class LenientStream:
     """Standard output or error, whose failure ends no work: what cannot be written is dropped.
 
@@ -28,15 +33,15 @@ class LenientStream:
     """
 
     def __init__(self, stream: TextIO | None) -> None:
+        if stream is None or stream.closed:
+            stream = _Nowhere()
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what the terminal cannot show is escaped
-        self._stream: TextIO = stream if stream is not None else StringIO()
+        self._stream: TextIO = stream
         self.failure: OSError | None = None  # none of a pipe that has seen enough
 
     def write(self, text: str) -> int:
         self._attempt(lambda: self._stream.write(text))
-        if self._stream.__class__ is StringIO:  # it goes nowhere
-            self._stream.truncate(0)
         return len(text)
 
     def flush(self) -> None:
