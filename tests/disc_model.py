@@ -32,6 +32,7 @@ class BlobModel:
     img_size: int = 256
     low_res: int = 128
     mask_threshold: float = 0.0
+    precision: str = "exact"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     info: ModelInfo = field(
         default_factory=lambda: ModelInfo("blobs", "none", "blobs.pt", "0" * 64, {"points_per_side": 16})

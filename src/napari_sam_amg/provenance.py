@@ -53,12 +53,28 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
+def sizes(outputs: Sequence[Path]) -> dict[str, int]:
+    """Bytes of every output by name, of a folder those of all files in it: with them a record knows its outputs."""
+    return {output.name: _size(output) for output in outputs}
+
+
+def _size(output: Path) -> int:
+    files = output.rglob("*") if output.is_dir() else [output]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def is_complete(path: Path, settings: Mapping[str, Any], sha256: str, outputs: Sequence[Path]) -> bool:
-    """Whether the record at ``path`` says that these outputs are there, of the same input and settings."""
+    """Whether the record at ``path`` says that these outputs are there, of the same input and settings.
+
+    An output of another size than recorded is another one.
+    """
     try:
         record = json.loads(path.read_text("utf-8"))
         same = record["settings"] == json.loads(json.dumps(settings)) and record["input"]["sha256"] == sha256
-        written = set(record["outputs"])
-    except (OSError, ValueError, KeyError, TypeError):  # no record, or one that is none of ours
+        written, known = set(record["outputs"]), dict(record.get("output_bytes", {}))
+        return same and all(
+            output.name in written and output.exists() and known.get(output.name, _size(output)) == _size(output)
+            for output in outputs
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no record, or one that is none of ours
         return False
-    return same and all(output.name in written and output.exists() for output in outputs)

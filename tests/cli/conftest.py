@@ -27,6 +27,7 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
         name_or_path: object = "embedded", device: str = "auto", *, precision: str = "exact", **_downloading: bool
     ) -> BlobModel:
         terminal.loaded.append(name_or_path)
+        terminal.model.precision = precision
         return terminal.model
 
     monkeypatch.setattr(checkpoint, "load_model", load)

@@ -1,15 +1,20 @@
 """Several inputs, outputs that exist already, interruption."""
 
+import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
 
+from napari_sam_amg.cli import batch
+from napari_sam_amg.models import checkpoint
 from tests.cli.terminal import STACK, Terminal
 from tests.disc_model import blobs
 
@@ -77,6 +82,146 @@ def test_batch_is_resumed(terminal: Terminal) -> None:
     assert len(terminal.model.embedded) == embedded + len(STACK)
     out, _ = terminal.lines()
     assert out[1] == f"{first}: skipped, {terminal.out / 'a_run.json'} says that it is done"
+
+
+def test_an_input_that_is_missing_counts_beside_good_ones(terminal: Terminal) -> None:
+    assert terminal.segment(terminal.folder / "gone.tif", terminal.png()) == 1
+    assert terminal.written() == ["a_features.csv", "a_labels.tif", "a_run.json"]
+
+
+SETTINGS = {
+    "channel": ["--channel", "0"],
+    "precision": ["--precision", "fast"],
+    "intensities": ["--intensities", "0", "255"],
+    "pixel size": ["--pixel-size", "0.5"],
+    "parameter": ["--stability-score-thresh", "0.4"],
+}
+
+
+@pytest.mark.parametrize("first", [[], *SETTINGS.values()], ids=["none", *SETTINGS])
+def test_only_equal_settings_are_skipped(first: list[str], terminal: Terminal) -> None:
+    path = terminal.png(image=np.stack([blobs()] * 3, axis=-1))
+    assert terminal.segment(path, *first) == 0
+    for other in ([], *SETTINGS.values()):
+        assert terminal.segment(path, *other, "--skip-existing") == (other != first)
+
+
+@pytest.mark.parametrize("name", ["a_labels.tif", "a_features.csv", "a_masks/0.png"])
+def test_outputs_of_another_size_are_not_skipped(name: str, terminal: Terminal) -> None:
+    arguments = [terminal.png(), "--format", "labels,masks", "--skip-existing"]
+    assert terminal.segment(*arguments) == 0
+    with (terminal.out / name).open("ab") as file:
+        file.write(b" ")
+    assert terminal.segment(*arguments) == 1
+    assert "or changed since: add --overwrite" in terminal.lines()[1][0]
+    record = json.loads((terminal.out / "a_run.json").read_text())
+    del record["output_bytes"]  # of an earlier version
+    (terminal.out / "a_run.json").write_text(json.dumps(record))
+    assert terminal.segment(*arguments) == 0
+
+
+def test_a_killed_run_with_other_settings_is_never_taken_for_the_old_one(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder as it is before every move is what a kill at this moment leaves."""
+    path, other = terminal.png(), ["--pred-iou-thresh", "0.99"]
+    assert terminal.segment(path) == 0
+    copies: list[Path] = []
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, after_a_copy(getattr(os, name), terminal, copies))
+    assert terminal.segment(path, *other, "--overwrite") == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(checkpoint, "load_model", lambda *_a, **_k: terminal.model)
+    skipped = []
+    for copy in copies:
+        terminal.out = copy
+        skipped.append(terminal.segment(path, "--skip-existing") == 0)
+        assert tifffile.imread(copy / "a_labels.tif").max() == (3 if skipped[-1] else 0)
+        assert terminal.segment(path, *other, "--skip-existing") == skipped[-1]
+        assert terminal.written() == ["a_features.csv", "a_labels.tif", "a_run.json"]
+    assert skipped == [True] + [False] * (len(copies) - 1)
+    assert len(copies) > 3
+
+
+def after_a_copy(move: Any, terminal: Terminal, copies: list[Path]) -> Any:
+    def copy_and_move(*arguments: Any) -> None:
+        copies.append(terminal.folder / f"copy{len(copies)}")
+        shutil.copytree(terminal.out, copies[-1])
+        move(*arguments)
+
+    return copy_and_move
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are of POSIX")
+@pytest.mark.parametrize("arguments", [["--format", "labels"], ["--format", "coco-rle"], ["--format", "masks"]])
+def test_a_disk_that_is_full_fails_this_image_alone(
+    arguments: list[str], terminal: Terminal, request: pytest.FixtureRequest
+) -> None:
+    """Files may have so many bytes and no more: the real error, from real writes."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
+    noise = np.random.default_rng(0).integers(0, 2, (20, 20)).repeat(8, 0).repeat(8, 1).astype(np.uint8) * 255
+    big, small = terminal.png("big.png", noise), terminal.png("a.png")
+    assert terminal.segment(small, *arguments) == 0
+    whole = terminal.written()
+    for room in (0, 100):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        assert terminal.segment(big, "--overlay", *arguments) == 1
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        (line,) = terminal.lines()[1]
+        assert re.fullmatch(rf"{big}: error: File too large: {terminal.out}/big_[\w./]+", line)
+        assert terminal.written() == whole
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "foreign"])
+def test_what_is_no_output_of_ours_is_never_replaced(what: str, terminal: Terminal) -> None:
+    path = terminal.png()
+    terminal.out.mkdir()
+    precious = terminal.out / ("a_labels.tif/mine" if what == "folder" else "a_masks/mine.png")
+    if what == "file":
+        precious = terminal.out / "a_masks"
+    precious.parent.mkdir(exist_ok=True)
+    precious.write_text("precious")
+    assert terminal.segment(path, "--format", "labels,masks", "--overwrite") == 1
+    assert terminal.model.embedded == []  # said before anything is computed
+    assert "is in the way: it " in terminal.lines()[1][0]
+    assert precious.read_text() == "precious"
+
+
+def test_a_link_that_leads_nowhere_is_an_output_that_exists(terminal: Terminal) -> None:
+    path = terminal.png()
+    terminal.out.mkdir()
+    (terminal.out / "a_labels.tif").symlink_to("unplugged")
+    assert terminal.segment(path) == 1
+    assert "exists already" in terminal.lines()[1][0]
+    assert terminal.segment(path, "--overwrite") == 0
+    assert not (terminal.out / "a_labels.tif").is_symlink()
+
+
+def test_outputs_that_another_process_writes_meanwhile_are_kept(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = terminal.png()
+    wait = batch.staged
+
+    def write_and_stage(targets: Any) -> Any:
+        targets[0].parent.mkdir(exist_ok=True)
+        targets[0].write_text("of another process")
+        return wait(targets)
+
+    monkeypatch.setattr(batch, "staged", write_and_stage)
+    assert terminal.segment(path) == 1
+    assert "exists already" in terminal.lines()[1][0]
+    assert (terminal.out / "a_labels.tif").read_text() == "of another process"
+
+
+def test_names_that_are_too_long_with_their_ending(terminal: Terminal) -> None:
+    path = terminal.png("x" * 245 + ".png")
+    assert terminal.segment(path, terminal.png()) == 1
+    assert terminal.lines()[1][0].startswith(f"{path}: error: File name too long: {terminal.out}/xxx")
+    assert terminal.written() == ["a_features.csv", "a_labels.tif", "a_run.json"]
 
 
 @pytest.mark.parametrize("change", ["settings", "image", "format", "half"])

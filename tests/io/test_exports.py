@@ -1,5 +1,6 @@
 """What is written is what was found, in the formats that are promised."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from PIL import Image
 from segment_anything.utils.amg import coco_encode_rle, mask_to_rle_pytorch
 from torch import as_tensor
 
+from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange
+from napari_sam_amg.io import exports
 from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
+from napari_sam_amg.io.images import open_image
 from napari_sam_amg.io.overlay import draw_overlay
 from napari_sam_amg.io.raw_image import RawImage, SourceImage, choose_channel
 from napari_sam_amg.params import AmgParameters
@@ -55,11 +59,104 @@ def test_labels_keep_the_shape_and_axes(source: SourceImage, tmp_path: Path) -> 
         assert series.dtype == np.uint16
         assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
         assert len(tiff.pages) == len(results)
-        assert page.get_resolution() == (40_000, 20_000)
         labels = series.asarray()
     for result in results:
         np.testing.assert_array_equal(labels[result.index], result.labels)
     assert [path.name for path in tmp_path.iterdir()] == ["a_labels.tif"]
+
+
+Case = tuple[str, int, tuple[float, float] | None, float | None]
+ALL_AXES = ("YX", "ZYX", "TYX", "CYX", "TZYX", "ZTYX", "TZCYX", "QYX", "IYX", "SYX", "QQYX", "ZQYX", "AZYX", "T1YX")
+SIZES = (None, (0.5, 0.25), (0.065, 0.065), (1e-12, 3.0), (1e13, 1e13))
+CASES = list(itertools.product(ALL_AXES, (3, 70000), SIZES, (None, 0.3)))
+
+
+def write_case(axes: str, highest: int, size: tuple[float, float] | None, z_spacing: float | None, path: Path) -> Any:
+    """Labels with these axes, "1" being one of length 1, written in reverse order of planes."""
+    shape = tuple(1 if axis == "1" else 2 + place for place, axis in enumerate(axes[:-2]))
+    labels = np.random.default_rng(0).integers(0, highest + 1, (*shape, 9, 11)).astype(np.int32)
+    labels[..., 0, 0] = highest
+    letters = axes.replace("1", "Z")
+    raw = RawImage(labels.astype(np.uint16), letters, z_spacing=z_spacing)
+    tiff = LabelsTiff(path, SourceImage(PlaneStack(raw.data), letters[:-2], raw, None, ""), size)
+    for index in reversed(list(np.ndindex(shape))):
+        tiff.add(plane_result(index, labels[index]))
+    tiff.finish()
+    return labels
+
+
+def plane_result(index: tuple[int, ...], labels: Any) -> PlaneResult:
+    return PlaneResult(index, labels, None, None, None)  # type: ignore[arg-type]  # no more is looked at
+
+
+@pytest.mark.parametrize("axes", ALL_AXES)
+def test_any_axes_and_sizes_are_read_back(axes: str, tmp_path: Path) -> None:
+    path, meant = tmp_path / "a.tif", axes.replace("1", "Z")
+    for _, highest, size, z_spacing in (case for case in CASES if case[0] == axes):
+        labels = write_case(axes, highest, size, z_spacing, path)
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.series[0].shape == labels.shape
+            assert tiff.series[0].axes == meant
+            np.testing.assert_array_equal(tiff.series[0].asarray(), labels)
+        if set(axes[:-2]) <= set("TZ"):
+            check_sizes(path, meant, size, z_spacing if "Z" in axes else None)
+
+
+def check_sizes(path: Path, axes: str, size: tuple[float, float] | None, z_spacing: float | None) -> None:
+    """As our reader and the two programs find them."""
+    with open_image(path) as source:
+        assert source.raw.axes == axes
+        assert source.raw.pixel_size == (size if size is None else pytest.approx(size, rel=1e-6))
+    with tifffile.TiffFile(path) as tiff:
+        if tiff.is_imagej:
+            assert tiff.imagej_metadata is not None
+            assert tiff.imagej_metadata.get("spacing") == z_spacing
+            assert tiff.imagej_metadata.get("unit") == (None if size is None else "um")
+            assert size is not None or z_spacing is None  # z spacing without a unit would be pixels
+        else:
+            pixels: Any = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]["Image"]["Pixels"]
+            assert (pixels["PhysicalSizeY"], pixels["PhysicalSizeX"]) == size if size else "PhysicalSizeX" not in pixels
+            assert pixels.get("PhysicalSizeZ") == z_spacing
+            assert all(pixels[key] == "µm" for key in pixels if key.endswith("Unit"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "highest", "kind"),
+    [("ZYX", 3, "imagej"), ("ZYX", 70000, "ome"), ("ZTYX", 3, "ome"), ("QYX", 3, "shaped"), ("T1YX", 3, "shaped")],
+)
+def test_imagej_where_it_can_hold_it_else_ome(axes: str, highest: int, kind: str, tmp_path: Path) -> None:
+    write_case(axes, highest, (0.5, 0.25), 2.0, tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert [name for name in ("imagej", "ome", "shaped") if getattr(tiff, f"is_{name}")] == [kind]
+        unit = 1 if kind == "imagej" else 10_000
+        assert tiff.pages.first.get_resolution() == (4 * unit, 2 * unit)  # x first
+
+
+def test_large_labels_are_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exports._BIGTIFF_ABOVE + 2**25 < 2**32
+    for above, is_big in ((3 * 9 * 11 * 2, False), (3 * 9 * 11 * 2 - 1, True)):
+        monkeypatch.setattr(exports, "_BIGTIFF_ABOVE", above)
+        labels = np.ones((3, 9, 11), np.int32)
+        tiff = LabelsTiff(tmp_path / "a.tif", source_of(labels.astype(np.uint8)), (0.5, 0.5))
+        for index in range(3):
+            tiff.add(plane_result((index,), labels[index]))
+        tiff.finish()
+        with tifffile.TiffFile(tmp_path / "a.tif") as written:
+            assert written.is_bigtiff == is_big
+            assert not (is_big and written.is_imagej)  # ImageJ reads no BigTIFF
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), labels)
+
+
+def test_planes_that_never_come_have_no_labels(tmp_path: Path) -> None:
+    labels = np.arange(99, dtype=np.int32).reshape(9, 11)
+    tiff = LabelsTiff(tmp_path / "a.tif", source_of(np.zeros((3, 9, 11), np.uint8)), None)
+    tiff.add(plane_result((1,), labels + 5))
+    tiff.add(plane_result((1,), labels))  # done again: the last counts
+    tiff.finish()
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), [labels * 0, labels, labels * 0])
+    empty = LabelsTiff(tmp_path / "b.tif", source_of(np.zeros((9, 11), np.uint8)), None)
+    empty.finish()
+    assert not tifffile.imread(tmp_path / "b.tif").any()
 
 
 @pytest.mark.parametrize(("highest", "dtype"), [(65535, np.uint16), (65536, np.uint32)])

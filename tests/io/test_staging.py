@@ -1,8 +1,14 @@
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from napari_sam_amg.io.staging import make_folder, remove_empty, staged
+from napari_sam_amg.io.staging import make_folder, naming, remove_empty, settle, staged
+from tests.io.killing import NAMES, found, publish
 
 
 def names(folder: Path) -> list[str]:
@@ -74,3 +80,115 @@ def test_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file/out cannot be written to: Not a directory"):
         make_folder(tmp_path / "file" / "out")
+
+
+def test_killed_at_any_moment_the_outputs_are_the_old_or_the_new_ones(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.io.killing", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((tmp_path / "again").iterdir())) > 20
+
+
+def test_files_are_on_the_disk_before_they_are_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[int] = set()
+    moved: list[Path] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_sync(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def check_move(source: Path, target: Path) -> None:
+        if ".part" in str(source) and ".part" not in str(target):
+            for file in (source, *source.rglob("*")):
+                assert file.stat().st_ino in synced
+            if target.name == NAMES[-1]:
+                assert tmp_path.stat().st_ino in synced
+            synced.discard(tmp_path.stat().st_ino)
+            moved.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", check_move)
+    publish(tmp_path, "new")
+    assert [target.name for target in moved] == list(NAMES)
+    assert tmp_path.stat().st_ino in synced
+
+
+@pytest.mark.parametrize("step", range(1, 14))
+def test_failure_at_any_move_puts_everything_back(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path, "old")
+    left = iter(range(step - 1))
+
+    def counted(original: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(left, "end") == "end":
+                monkeypatch.undo()  # once: what follows puts things back
+                raise OSError(errno.EPERM, "Operation not permitted", str(arguments[0]))
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("rename", "replace", "fsync"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    with pytest.raises(PermissionError):
+        publish(tmp_path, "new")
+    assert set(found(tmp_path).values()) == {"old"}
+    assert names(tmp_path) == sorted(NAMES)
+
+
+def test_two_that_write_the_same_outputs(tmp_path: Path) -> None:
+    publish(tmp_path, "old")
+    other = [tmp_path / "a_overlay.png", tmp_path / "a_run.json"]  # another set with the same record
+    with staged([tmp_path / name for name in NAMES]) as stage:
+        for blocked in (lambda: publish(tmp_path, "new"), lambda: settle(other), lambda: write(other, "")):
+            with pytest.raises(ValueError, match=r"a_run.json is being written by another process: wait"):
+                blocked()
+        for name in NAMES:
+            (stage / name).mkdir() if name == "a_masks" else (stage / name).write_text("mine")
+    assert (tmp_path / "a_labels.tif").read_text() == "mine"
+
+
+def test_without_hard_links_as_on_a_usb_stick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    publish(tmp_path, "old")
+    publish(tmp_path, "new")
+    assert set(found(tmp_path).values()) == {"new"}
+    assert names(tmp_path) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("length", [200, 240, 251, 255])
+def test_names_as_long_as_the_file_system_takes(length: int, tmp_path: Path) -> None:
+    target = tmp_path / ("ü" * (length // 2) + "x" * (length % 2))
+    with staged([target]) as folder:
+        (folder / target.name).touch()
+    assert names(tmp_path) == [target.name]
+
+
+def test_errors_name_the_output_and_not_the_hidden_file(tmp_path: Path) -> None:
+    def write_into_a_folder() -> None:
+        with staged([tmp_path / "a"]) as folder:
+            (folder / "a").mkdir()
+            (folder / "a").write_text("")
+
+    with pytest.raises(IsADirectoryError) as caught:
+        write_into_a_folder()
+    assert caught.value.filename == str(tmp_path / "a")
+    with pytest.raises(OSError, match="No space") as full, staged([tmp_path / "a"]), naming(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(tmp_path / "a")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_goes_away_meanwhile_is_an_error_and_no_more(tmp_path: Path) -> None:
+    def lose_the_folder() -> None:
+        with staged([tmp_path / "out" / "a"]) as folder:
+            (folder / "a").touch()
+            (tmp_path / "out").rename(tmp_path / "gone")
+
+    with pytest.raises(FileNotFoundError):
+        lose_the_folder()

@@ -1,6 +1,7 @@
 """One input file of a batch: read, segment, write, record."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +23,12 @@ from napari_sam_amg.io.discover import (
     RECORD_ENDING,
     InputFile,
 )
-from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
+from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import open_image
 from napari_sam_amg.io.raw_image import SourceImage
-from napari_sam_amg.io.staging import staged
+from napari_sam_amg.io.staging import naming, settle, staged
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.provenance import describe_run, is_complete, versions, write_record
+from napari_sam_amg.provenance import describe_run, is_complete, sizes, versions, write_record
 from napari_sam_amg.run import segment_planes
 
 COCO_ENDING = "_masks.json"
@@ -89,17 +90,21 @@ class Batch:
     def segment(self, file: InputFile) -> str:
         """Write the outputs of one file; returns a line that sums it up. Raises for anything that fails."""
         targets = [file.output(ending) for ending in self.options.endings]
+        settle(targets)  # what a run that was killed left half-way
         settings, sha256 = self._settings(), hash_file(file.path)
         if self.options.skip_existing and is_complete(targets[-1], settings, sha256, targets[:-1]):
             return f"{file.path}: skipped, {targets[-1]} says that it is done"
         _check_free(targets, self.options)
         with open_image(file.path, self.options.channel) as source, staged(targets) as folder:
+            _check_free(targets, self.options)  # once more: nobody else can write them from here on
             intensities = self.options.intensities or percentile_range(source.stack)
             outcome = self._run(source, intensities, file, folder)
             record = self._record(file, source, intensities, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
             record["input"]["sha256"] = sha256
-            write_record(folder / targets[-1].name, record)
+            record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
+            with naming(targets[-1]):
+                write_record(folder / targets[-1].name, record)
         return _summary(file, source, outcome, targets)
 
     def _settings(self) -> dict[str, Any]:
@@ -141,9 +146,11 @@ class Batch:
                 params = step.result.params
                 masks, labels = masks + len(step.result.masks), labels + len(step.result.features)
                 for export in exports:
-                    export.add(step.result)
+                    with naming(export.path):
+                        export.add(step.result)
         for export in exports:
-            export.finish()
+            with naming(export.path):
+                export.finish()
         return Outcome(masks, labels, perf_counter() - started, params)
 
     def _bar(self, file: InputFile) -> "tqdm.tqdm[Any]":
@@ -179,12 +186,18 @@ class Batch:
 
 
 def _check_free(targets: list[Path], options: Options) -> None:
-    existing = [target for target in targets if target.exists()]
+    """``ValueError`` if something lies where the outputs will be, which may not be replaced."""
+    existing = [target for target in targets if os.path.lexists(target)]
+    for target in existing:
+        if target.is_dir() != target.name.endswith(MASKS_ENDING):
+            raise ValueError(f"{target} is in the way: it is not an output of this command, move it away")
+        if target.is_dir() and (name := foreign_in(target)):
+            raise ValueError(f"{target} is in the way: it holds {name}, which is not of this command, move it away")
     if not existing or options.overwrite:
         return
     if options.skip_existing:
         raise ValueError(
-            f"{existing[0]} exists already, from another image or other settings, or incomplete: "
+            f"{existing[0]} exists already, from another image or other settings, or incomplete, or changed since: "
             "add --overwrite to replace it"
         )
     raise ValueError(f"{existing[0]} exists already: give --overwrite to replace it, or --skip-existing to keep it")

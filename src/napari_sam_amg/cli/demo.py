@@ -3,7 +3,7 @@
 import argparse
 from importlib.resources import as_file, files
 
-from napari_sam_amg.cli.messages import DONE, FAILED
+from napari_sam_amg.cli.messages import DONE, FAILED, say
 from napari_sam_amg.cli.segment import segment_all
 from napari_sam_amg.io.discover import OVERLAY_ENDING, find_inputs
 from napari_sam_amg.io.staging import make_folder
@@ -25,5 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
         inputs, _ = find_inputs([image], arguments.output)
         failed = segment_all(batch, inputs, arguments.debug)
     if not (failed or arguments.quiet):
-        print(f"open {inputs[0].output(OVERLAY_ENDING)} to see the result")
+        say(f"open {inputs[0].output(OVERLAY_ENDING)} to see the result")
     return FAILED if failed else DONE

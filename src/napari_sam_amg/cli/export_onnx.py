@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from napari_sam_amg.cli.messages import add_message_flags
+from napari_sam_amg.cli.messages import DONE, add_message_flags, say
 from napari_sam_amg.models.registry import EMBEDDED, known_models
 
 OPTIONS = {
@@ -35,6 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
     opset = DEFAULT_OPSET if arguments.opset is None else arguments.opset
     written = export_onnx(model, arguments.output, opset=opset, overwrite=arguments.overwrite)
     if not arguments.quiet:
-        print(f"{written.encoder}: differs from torch by at most {written.encoder_difference:.2g}")
-        print(f"{written.decoder}: differs from torch by at most {written.decoder_difference:.2g}")
-    return 0
+        say(f"{written.encoder}: differs from torch by at most {written.encoder_difference:.2g}")
+        say(f"{written.decoder}: differs from torch by at most {written.decoder_difference:.2g}")
+    return DONE

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from napari_sam_amg.sam.precision import PRECISIONS
 FORMATS = ("labels", "coco-rle", "masks")
 DEMO_FOLDER = "napari-sam-amg-demo"
 COMMANDS = {"evaluate": evaluate, "models": models, "export-onnx": export_onnx}  # besides segment and demo
+_NEGATIVE_NUMBER = re.compile(r"-(([\d_]+\.?[\d_]*|\.[\d_]+)(e[+-]?[\d_]+)?|inf(inity)?|nan)$", re.IGNORECASE)
 
 _DESCRIPTION = "Segment everything in microscopy images with Segment Anything's automatic mask generation."
 _OUTPUTS = """\
@@ -56,8 +58,16 @@ def _dashed(flag: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes everything that ``float`` reads for a value: by itself argparse takes -1e3 and -inf for flags."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._negative_number_matcher = _NEGATIVE_NUMBER
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("napari-sam-amg", description=_DESCRIPTION, allow_abbrev=False)
+    parser = _Parser("napari-sam-amg", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"napari-sam-amg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_segment(commands)

@@ -1,37 +1,53 @@
 """The command ``napari-sam-amg``: no traceback, one line for each failure, exit status 0, 1, 2 or 130."""
 
+import argparse
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from io import TextIOWrapper
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
 from napari_sam_amg.cli import demo, segment
 from napari_sam_amg.cli.flags import COMMANDS, parse
-from napari_sam_amg.cli.messages import DONE, INTERRUPTED, print_error, report, stop_printing
+from napari_sam_amg.cli.messages import DONE, FAILED, INTERRUPTED, lenient_streams, print_error, report
 from napari_sam_amg.models.registry import own_models
+from napari_sam_amg.paths import expanded
 from napari_sam_amg.sam.precision import PrecisionWarning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse."""
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    """Run a command; returns its exit status. Wrong usage and --help exit by themselves, as in argparse.
+
+    A standard output that cannot be written stops no work: it is said at the end, and counts as a failure.
+    """
+    with lenient_streams() as stdout:
+        try:
+            status = _run(sys.argv[1:] if argv is None else argv)
+        except SystemExit as exited:
+            stdout.flush()
+            if exited.code or stdout.failure is None:
+                raise
+            status = DONE
+        stdout.flush()
+        if stdout.failure is not None:
+            print_error("napari-sam-amg", f"{stdout.failure.strerror}: standard output")
+            status = status or FAILED
+        return status
+
+
+def _run(argv: Sequence[str]) -> int:
+    arguments = parse(argv)
     command = ({"segment": segment, "demo": demo} | COMMANDS)[arguments.command]
     for problem in own_models().problems:  # the other models are not concerned
         print_error("napari-sam-amg", problem, "warning")
-    with _quiet_libraries(), _terminated_as_interrupted():
+    with _quiet_libraries(), _signals_interrupt():
         try:
-            status = command.run(arguments)
-            if sys.stdout is not None:  # which it is where the shell closed it
-                sys.stdout.flush()
-            return status
-        except BrokenPipeError:  # who read the output, "head" for one, has seen enough
-            stop_printing()
-            return DONE
+            _expand(arguments)
+            return command.run(arguments)
         except KeyboardInterrupt:
             kept = "; images that were finished are kept" if arguments.command == "segment" else ""
             print(f"napari-sam-amg: interrupted{kept}", file=sys.stderr)
@@ -40,12 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             return report("napari-sam-amg", error, arguments.debug)
 
 
+def _expand(arguments: argparse.Namespace) -> None:
+    """Home folders in all paths, which no shell replaces in quotes or after "="; ``ValueError`` if there is none."""
+    for name, value in vars(arguments).items():
+        if isinstance(value, Path):
+            setattr(arguments, name, expanded(value))
+    if "inputs" in arguments:
+        for place, path in enumerate(arguments.inputs):
+            with suppress(ValueError):  # one of several: it will be said that there is no such file
+                arguments.inputs[place] = expanded(path)
+
+
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """No warnings of libraries between the lines, our own in one line; what the terminal cannot show is escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """No warnings of libraries between the lines, our own in one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", PrecisionWarning)
@@ -66,16 +90,21 @@ def _print_warning(
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """End on SIGTERM, which a cluster sends, as on Ctrl-C: cleaned up."""
+def _signals_interrupt() -> Iterator[None]:
+    """End as on Ctrl-C, cleaned up, on SIGTERM, which a cluster sends, and on SIGHUP, which a closed terminal does."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # nohup
+    for number in before:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from napari_sam_amg.cli.messages import DONE, add_message_flags
-from napari_sam_amg.models.download import arrived, download_with_bar, remove
+from napari_sam_amg.cli.messages import DONE, add_message_flags, say
+from napari_sam_amg.models.download import arrived, download_with_bar, remove, why_kept
 from napari_sam_amg.models.own_models import OwnModel
 from napari_sam_amg.models.registry import (
     EMBEDDED,
@@ -51,13 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what the flags say; returns the exit status. Raises ``DownloadError`` at the first that fails."""
     if arguments.folder:
-        print(models_folder())
+        say(str(models_folder()))
     elif arguments.download is not None:
         _download(arguments.download, arguments.quiet)
     elif arguments.clear is not None:
-        _clear(arguments.clear or _all_downloadable())
+        _clear(arguments.clear)
     else:
-        print(_listing())
+        say(_listing())
     return DONE
 
 
@@ -77,16 +77,19 @@ def _download(models: Iterable[KnownModel], quiet: bool) -> None:
     for model in models:
         download_with_bar(model, quiet=quiet)
         if not quiet:
-            print(f"{model.name}: {model.path}", flush=True)
+            say(f"{model.name}: {model.path}")
 
 
-def _clear(models: Iterable[KnownModel]) -> None:
+def _clear(asked: Sequence[KnownModel]) -> None:
     total = 0
-    for model in models:
-        for path, size in remove(model):
+    for model in asked or _all_downloadable():
+        if reason := why_kept(model, bool(asked)):
+            say(f"left alone {model.path}: {reason}")
+            continue
+        for path, size in remove(model, bool(asked)):
             total += size
-            print(f"deleted {path} ({size_in_words(size)})", flush=True)
-    print(f"{size_in_words(total)} freed" if total else f"nothing to delete in {models_folder()}")
+            say(f"deleted {path} ({size_in_words(size)})")
+    say(f"{size_in_words(total)} freed" if total else f"nothing to delete in {models_folder()}")
 
 
 def _listing() -> str:

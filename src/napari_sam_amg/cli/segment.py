@@ -6,7 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.cli.flags import given_parameters
-from napari_sam_amg.cli.messages import DONE, FAILED, print_error, report
+from napari_sam_amg.cli.messages import DONE, FAILED, print_error, printable, report, say
 from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
@@ -102,5 +102,5 @@ def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool) -> int:
             report(file.path, error, debug, _LESS_MEMORY)
             continue
         if not batch.options.quiet:
-            print(summary, flush=True)
+            say(printable(summary))
     return failed

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_sam_amg.io.staging import make_folder, remove_empty, staged
+from napari_sam_amg.paths import expanded
 from napari_sam_amg.run import as_rgb
 from napari_sam_amg.sam.model import Sam
 
@@ -121,7 +122,7 @@ def export_onnx(
     check_packages()
     if opset not in OPSETS:
         raise ValueError(f"opset={opset} is not allowed: choose one of {OPSETS[0]} to {OPSETS[-1]}")
-    graphs = _graphs(_on_cpu(model), Path(folder).expanduser())
+    graphs = _graphs(_on_cpu(model), expanded(folder))
     targets = [path for graph in graphs for path in (graph.path, graph.weights_path) if path is not None]
     for target in targets:
         if target.exists() and not overwrite:

@@ -1,11 +1,15 @@
 """The files that hold a result. Each takes planes as they come, so that no stack lies in memory."""
 
+import math
+import re
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sam_amg.amg.coco import as_json
@@ -18,6 +22,9 @@ from napari_sam_amg.run import PlaneResult
 
 _CENTIMETRE = 10_000.0  # micrometres
 _BIGTIFF_ABOVE = 2**31  # bytes before compression
+_SMALLEST_DENSITY = 1e-8  # pixels per unit, and its inverse the largest: TIFF has fractions of two 32-bit numbers
+_TZC = "TZC"  # the axes that ImageJ and OME know besides Y and X, in ImageJ's order
+_MASK_FILES = re.compile(r"\d+\.png|metadata\.csv|plane(_\d+)+")
 #: Columns of the reference's scripts/amg.py.
 _METADATA_COLUMNS = (
     "id", "area", "bbox_x0", "bbox_y0", "bbox_w", "bbox_h", "point_input_x", "point_input_y", "predicted_iou",
@@ -28,42 +35,86 @@ _METADATA_COLUMNS = (
 class Export(Protocol):
     """A file in the making."""
 
+    path: Path
+
     def add(self, result: PlaneResult) -> None: ...
 
     def finish(self) -> None: ...
 
 
 class LabelsTiff:
-    """A label image of the stack's shape: uint16, or uint32 above 65535 labels, zlib-compressed."""
+    """A label image of the stack's shape: uint16, or uint32 above 65535 labels, zlib-compressed.
+
+    Planes come in any order; one that never comes has no labels. Pixel size and z spacing are written as
+    ImageJ has them, which Bio-Formats reads too; as OME-XML where ImageJ's files cannot hold the image.
+    """
 
     def __init__(self, path: Path, source: SourceImage, pixel_size: tuple[float, float] | None) -> None:
         self.path, self.axes, self.pixel_size = path, source.stack_axes + "YX", pixel_size
+        self.z_spacing = source.raw.z_spacing if "Z" in self.axes else None
         self.shape = (*source.stack.stack_shape, *source.stack.plane_size)
-        self.scratch = path.with_suffix(".raw")  # the highest label, and so the type, is known at the end only
-        self.labels = np.memmap(self.scratch, np.int32, "w+", shape=self.shape)
+        # The highest label, and so the type, is known at the end only: until then planes wait in a file. It is
+        # written and read, not mapped into memory, where a full disk would end the process without a word.
+        self.scratch = path.with_suffix(".planes")
+        self.places: dict[tuple[int, ...], tuple[int, int]] = {}  # of each plane in it: offset and bytes
         self.highest = 0
 
     def add(self, result: PlaneResult) -> None:
-        self.labels[result.index] = result.labels
+        with self.scratch.open("ab") as file:
+            packed = zlib.compress(result.labels.astype(np.int32).tobytes(), 1)
+            self.places[result.index] = file.tell(), len(packed)
+            file.write(packed)
         self.highest = max(self.highest, int(result.labels.max()))
 
     def finish(self) -> None:
-        dtype = np.uint16 if self.highest <= np.iinfo(np.uint16).max else np.uint32
-        planes = (self.labels[index].astype(dtype) for index in np.ndindex(self.shape[:-2]))
-        size = int(np.prod(self.shape)) * np.dtype(dtype).itemsize
-        with tifffile.TiffWriter(self.path, bigtiff=size > _BIGTIFF_ABOVE) as writer:
+        dtype = np.dtype(np.uint16 if self.highest <= np.iinfo(np.uint16).max else np.uint32)
+        is_big = math.prod(self.shape) * dtype.itemsize > _BIGTIFF_ABOVE
+        container, image = self._format(dtype, is_big)
+        planes = (self._plane(index).astype(dtype) for index in np.ndindex(self.shape[:-2]))
+        options: dict[str, Any] = {
+            "bigtiff": is_big,
+            "byteorder": "<",
+            "imagej": container == "imagej",
+            "ome": container == "ome",
+        }
+        with tifffile.TiffWriter(self.path, **options) as writer:
             writer.write(
-                planes, shape=self.shape, dtype=dtype, compression="zlib", photometric="minisblack",
-                metadata={"axes": self.axes}, **self._resolution(),
+                planes, shape=self.shape, dtype=dtype, compression="zlib", photometric="minisblack", **image
             )  # fmt: skip
-        del planes, self.labels
-        self.scratch.unlink()
+        self.scratch.unlink(missing_ok=True)
 
-    def _resolution(self) -> dict[str, Any]:
-        if self.pixel_size is None:
+    def _plane(self, index: tuple[int, ...]) -> NDArray[np.int32]:
+        if index not in self.places:
+            return np.zeros(self.shape[-2:], np.int32)
+        with self.scratch.open("rb") as file:
+            offset, size = self.places[index]
+            file.seek(offset)
+            return np.frombuffer(zlib.decompress(file.read(size)), np.int32).reshape(self.shape[-2:])
+
+    def _format(self, dtype: np.dtype[Any], is_big: bool) -> tuple[str, dict[str, Any]]:
+        """Whose metadata the file has ("imagej", "ome" or tifffile's own, ""), and it as arguments for tifffile."""
+        stack_axes, in_centimetres = self.axes[:-2], self._density(_CENTIMETRE, "CENTIMETER")
+        # Axes that neither format knows, or that readers would leave out since they are of length 1
+        if set(stack_axes) - set(_TZC) or len(set(stack_axes)) < len(stack_axes) or 1 in self.shape[:-2]:
+            return "", {"metadata": {"axes": self.axes}} | in_centimetres
+        per_micrometre = self._density(1.0, "NONE")
+        is_ordered = stack_axes == "".join(sorted(stack_axes, key=_TZC.index))
+        says_all = per_micrometre or (self.pixel_size is None and self.z_spacing is None)  # one unit holds for x, y, z
+        if dtype == np.uint16 and is_ordered and says_all and not is_big:
+            unit = {"unit": "um"} if per_micrometre else {}
+            spacing = {} if self.z_spacing is None else {"spacing": self.z_spacing}
+            return "imagej", {"metadata": {"axes": self.axes} | unit | spacing} | per_micrometre
+        sizes = dict(zip("YX", self.pixel_size or (), strict=False)) | {"Z": self.z_spacing}
+        known = {f"PhysicalSize{axis}": size for axis, size in sizes.items() if size is not None}
+        units = {f"{name}Unit": "µm" for name in known}
+        return "ome", {"metadata": {"axes": self.axes} | known | units} | in_centimetres
+
+    def _density(self, unit: float, name: str) -> dict[str, Any]:
+        """Pixels per ``unit`` micrometres along x and y, if it is known and the tags can hold it."""
+        y, x = (unit / size for size in self.pixel_size or (math.inf, math.inf))
+        if not _SMALLEST_DENSITY <= min(y, x) <= max(y, x) <= 1 / _SMALLEST_DENSITY:
             return {}
-        y, x = self.pixel_size
-        return {"resolution": (_CENTIMETRE / x, _CENTIMETRE / y), "resolutionunit": "CENTIMETER"}
+        return {"resolution": (x, y), "resolutionunit": name}
 
 
 class FeaturesCsv:
@@ -104,6 +155,12 @@ def _plane_key(index: tuple[int, ...]) -> dict[str, Any]:
     if not index:
         return {}
     return {"plane": index[0] if len(index) == 1 else list(index)}
+
+
+def foreign_in(folder: Path) -> str:
+    """What lies in a folder of masks and was not written by :class:`MaskFolder`; empty if there is nothing."""
+    names = sorted(path.name for path in folder.iterdir())
+    return next((name for name in names if not _MASK_FILES.fullmatch(name)), "")
 
 
 class MaskFolder:

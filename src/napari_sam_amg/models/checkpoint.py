@@ -26,6 +26,7 @@ from napari_sam_amg.models.registry import (
     own_path,
 )
 from napari_sam_amg.models.state_dict import EXPECTED, Expected, check_state, recognise
+from napari_sam_amg.paths import expanded
 from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.model import Sam
@@ -84,7 +85,10 @@ def _find_path(name_or_path: str | os.PathLike[str], known: KnownModel | None, o
 
 
 def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
-    path = embedded_path() if name_or_path == EMBEDDED else Path(name_or_path).expanduser()
+    try:
+        path = embedded_path() if name_or_path == EMBEDDED else expanded(name_or_path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     if name_or_path == "" or not path.exists():
         raise CheckpointError(
             f"{os.fspath(name_or_path)!r} is neither a known model ({', '.join(known_models())}) nor an existing file"

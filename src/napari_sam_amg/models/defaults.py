@@ -21,6 +21,7 @@ from napari_sam_amg.models.registry import (
     find_sha256,
     is_offline,
 )
+from napari_sam_amg.paths import expanded
 
 #: Of models made by this project's training, the embedded one too: parameters of which their files do not speak.
 OURS: Mapping[str, Any] = {}
@@ -81,8 +82,8 @@ def model_defaults(model: str) -> dict[str, Any]:
     own = find_own(model)
     if own is None and model in PUBLISHED:
         return suited(model)
-    path = own.file if own is not None else embedded_path() if model == EMBEDDED else Path(model).expanduser()
     try:
+        path = own.file if own is not None else embedded_path() if model == EMBEDDED else expanded(model)
         with open_archive(path) as archive:
             content = archive.content
         return suited("" if is_ours(content) or own is not None else _published_name(path), content, own)
@@ -100,11 +101,14 @@ def missing_reason(model: str) -> str | None:
     """Why a model cannot be loaded, as far as a look at the disk tells; None if it seems fine."""
     if not model.strip():
         return "choose a checkpoint file"
-    known = find_known(model)
-    if known is not None:
-        hint = known.by_hand if is_offline() else "press Download"
-        return None if known.path.is_file() else f"{model!r} is not on this computer: {hint}"
-    if own := find_own(model):
-        return None if own.file.is_file() else f"there is no file {own.file}, which models.toml names"
-    path = embedded_path() if model == EMBEDDED else Path(model).expanduser()
+    try:
+        known = find_known(model)
+        if known is not None:
+            hint = known.by_hand if is_offline() else "press Download"
+            return None if known.path.is_file() else f"{model!r} is not on this computer: {hint}"
+        if own := find_own(model):
+            return None if own.file.is_file() else f"there is no file {own.file}, which models.toml names"
+        path = embedded_path() if model == EMBEDDED else expanded(model)
+    except ValueError as error:  # in the home folder of nobody
+        return str(error)
     return None if path.is_file() else f"there is no file {path}"

@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.models.registry import FOLDER_VARIABLE, CheckpointError, KnownModel, is_offline, size_in_words
+from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models.registry import (
+    FOLDER_VARIABLE,
+    CheckpointError,
+    KnownModel,
+    is_offline,
+    models_folder,
+    size_in_words,
+)
 from napari_sam_amg.models.transfer import DiskFullError, Part, Progress, Report, TransferError, fetch
 
 if TYPE_CHECKING:
@@ -86,15 +94,36 @@ def arrived(model: KnownModel) -> int:
     return _part(model).size
 
 
-def remove(model: KnownModel) -> list[tuple[Path, int]]:
+def why_kept(model: KnownModel, asked: bool) -> str:
+    """Why :func:`remove` leaves the file of a model alone; empty if it does not, or there is none.
+
+    What lies outside the models folder is the user's, and so is a file of other content than is
+    downloaded, unless it is ``asked`` for by name: it may be a damaged one.
+    """
+    if not _found(model):
+        return ""
+    folder = models_folder().resolve()
+    if not all(path.resolve().is_relative_to(folder) for path in (model.path, model.path.parent)):  # links, too
+        return f"it lies outside the models folder {folder}"
+    algorithm, expected = model.digest.split(":")
+    if not asked and model.path.is_file() and hash_file(model.path, algorithm) != expected:
+        return f"it is not what is downloaded under this name; to delete it, give the name {model.name}"
+    return ""
+
+
+def _found(model: KnownModel) -> list[Path]:
+    return [path for path in (model.path, _part(model).folder) if path.exists()]
+
+
+def remove(model: KnownModel, asked: bool = True) -> list[tuple[Path, int]]:
     """Delete the file of a model and what has arrived of it; what was deleted, with bytes.
 
-    Raises ``DownloadError`` if it is being downloaded.
+    Nothing that :func:`why_kept` speaks of. Raises ``DownloadError`` if it is being downloaded.
     """
     from filelock import Timeout
 
-    found = [path for path in (model.path, _part(model).folder) if path.exists()]
-    if not found:
+    found = _found(model)
+    if not found or why_kept(model, asked):
         return []
     try:
         with _lock(model).acquire(timeout=0):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.models.own_models import OwnModel, OwnModels, read_own_models
+from napari_sam_amg.paths import expanded
 
 EMBEDDED = "embedded"
 FOLDER_VARIABLE = "NAPARI_SAM_AMG_MODELS"
@@ -116,8 +117,12 @@ def find_known(name: str) -> KnownModel | None:
 
 
 def own_models() -> OwnModels:
-    """What ``models.toml`` in the models folder holds now."""
-    return read_own_models(models_folder(), (EMBEDDED, *_DOWNLOADABLE))
+    """What ``models.toml`` in the models folder holds now; that there is no such folder is a problem like others."""
+    try:
+        folder = models_folder()
+    except CheckpointError as error:
+        return OwnModels(problems=(str(error),))
+    return read_own_models(folder, (EMBEDDED, *_DOWNLOADABLE))
 
 
 def find_own(name: str) -> OwnModel | None:
@@ -146,14 +151,20 @@ def embedded_path() -> Path:
 
 
 def models_folder() -> Path:
-    """Where published checkpoints are kept: ``NAPARI_SAM_AMG_MODELS``, or the platform's cache folder."""
-    if chosen := os.environ.get(FOLDER_VARIABLE):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / _APP
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / _APP
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _APP
+    """Where published checkpoints are kept: ``NAPARI_SAM_AMG_MODELS``, or the platform's cache folder.
+
+    ``CheckpointError`` if they are in the home folder of somebody unknown.
+    """
+    try:
+        if chosen := os.environ.get(FOLDER_VARIABLE):
+            return expanded(chosen)
+        if sys.platform == "darwin":
+            return expanded("~") / "Library" / "Caches" / _APP
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or expanded("~") / "AppData" / "Local") / _APP
+        return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / _APP
+    except ValueError as error:
+        raise CheckpointError(f"the models folder, which {FOLDER_VARIABLE} sets, is not known: {error}") from error
 
 
 def is_offline() -> bool:

@@ -1,6 +1,7 @@
 """Which model, on which device, in which precision."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, create_worker
@@ -13,6 +14,7 @@ from napari_sam_amg.models.defaults import missing_reason, model_defaults
 from napari_sam_amg.models.registry import (
     EMBEDDED,
     FOLDER_VARIABLE,
+    CheckpointError,
     find_known,
     find_own,
     is_offline,
@@ -77,7 +79,10 @@ class ModelBox(QWidget):
         add_row(self.form, "Model", self.model, MODEL_HELP)
         add_row(self.form, "Download", self.download_box, DOWNLOAD_HELP)
         add_row(self.form, "File", self._file, "A checkpoint of SAM, MobileSAM, micro-sam or this plugin.")
-        folder_help = f"Open {models_folder()}, where downloaded models are (another folder: set {FOLDER_VARIABLE})."
+        folder = "the folder"
+        with suppress(CheckpointError):  # which own_models() has said
+            folder = f"{models_folder()},"
+        folder_help = f"Open {folder} where downloaded models are (another folder: set {FOLDER_VARIABLE})."
         add_row(self.form, "", self.folder_button, folder_help)
         add_row(self.form, "Device", self.device, "Where to compute; 'auto' takes a graphics card if there is one.")
         add_row(self.form, "Precision", self.precision, PRECISION_HELP)
@@ -118,7 +123,11 @@ class ModelBox(QWidget):
             self.path.setText(path)
 
     def _open_folder(self) -> None:
-        folder = models_folder()
+        try:
+            folder = models_folder()
+        except CheckpointError as error:
+            show_error(str(error))
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
