@@ -58,6 +58,7 @@ def is_complete(path: Path, settings: Mapping[str, Any], sha256: str, outputs: S
     try:
         record = json.loads(path.read_text("utf-8"))
         same = record["settings"] == json.loads(json.dumps(settings)) and record["input"]["sha256"] == sha256
+        same = same and not record.get("problems")  # planes that failed are not done
         written = set(record["outputs"])
     except (OSError, ValueError, KeyError, TypeError):  # no record, or one that is none of ours
         return False

@@ -62,12 +62,14 @@ def segment_planes(
     surveyed: Survey | None = None,
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
+    first: Index | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
     ``intensities`` maps pixel values to what the model sees; by default they are those of ``surveyed``, a survey of
     this stack, which is made if it is needed and not given. ``pixel_size`` (y, x) in physical units adds a column of
     that name to the features. ``crop_layers="auto"`` chooses by the plane that shows most, for the whole stack.
+    The plane ``first`` is segmented before the others, which come in their order; ids count in the order of work.
 
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
@@ -81,7 +83,7 @@ def segment_planes(
     total, next_id = batches * len(stack.indices), 1
     failures: list[Exception] = []
     waiting: list[PlaneResult] | None = []  # failed planes, until one succeeds
-    for position, index in enumerate(stack.indices):
+    for position, index in enumerate(sorted(stack.indices, key=lambda index: index != first)):
         done, found = position * batches, None
         for found in _plane_steps(planes, index, model, params):
             if found is None:

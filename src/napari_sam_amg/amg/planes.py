@@ -85,3 +85,8 @@ class PlaneStack:
         position = {**self.fixed, **dict(zip(self.stack_axes, where, strict=True))}
         pixels = np.asarray(self.data[tuple(position[axis] for axis in range(self.leading))])
         return pixels[..., :3] if self.rgb else pixels
+
+
+def plane_number(index: Index) -> int | list[int]:
+    """A plane's index in JSON: a number, or a list of numbers where the stack has several axes or none."""
+    return index[0] if len(index) == 1 else list(index)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.contrast import PlaneContrast, common_range, measure, planes_that_show, sampling_step
 from napari_sam_amg.amg.hot_pixels import clean_rows, hot_margin, remove_hot_pixels, row_slices
 from napari_sam_amg.amg.plane_reader import PlaneReader
-from napari_sam_amg.amg.planes import Index, PlaneStack
+from napari_sam_amg.amg.planes import Index, PlaneStack, plane_number
 from napari_sam_amg.errors import in_words, is_out_of_memory
 
 __all__ = ["IntensityRange", "Survey", "nothing_in", "percentile_range", "remove_hot_pixels", "survey", "to_rgb"]
@@ -45,6 +45,15 @@ class Survey:
     fullest: Index | None  # the plane of ``shown`` that shows most
     pixels: NDArray[Any] | None  # of that plane, so that it need not be read again
     problems: dict[Index, str] = field(default_factory=dict)  # planes that could not be read, and why
+
+    def record(self) -> dict[str, Any]:
+        """The range and what it was taken from, as JSON has it; planes are named by their number or index."""
+        looked_at = {
+            "planes": [plane_number(index) for index in self.shown],
+            "planes_looked_at": self.planes,
+            "every_nth_pixel": self.step,
+        }
+        return {"low": self.intensities.low, "high": self.intensities.high} | looked_at
 
 
 def percentile_range(stack: PlaneStack) -> IntensityRange:
