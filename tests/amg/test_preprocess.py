@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
-from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg import hot_pixels
+from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import (
     IntensityRange,
     nothing_in,
@@ -165,7 +165,7 @@ def planes_of_many_kinds():
     yield from (grey.T, grey[::-1, ::2], np.eye(8) * 9, np.where(np.eye(60, 50) > 0, 5, 0)[::-1])
 
 
-@pytest.mark.parametrize("plane", planes_of_many_kinds(), ids=lambda plane: f"{plane.dtype}{plane.shape}")
+@pytest.mark.parametrize("plane", list(planes_of_many_kinds()), ids=lambda plane: f"{plane.dtype}{plane.shape}")
 @pytest.mark.parametrize("pixels_at_a_time", [1, 2000, 2**18])
 def test_some_rows_at_a_time_give_the_same(plane, pixels_at_a_time, monkeypatch):
     monkeypatch.setattr(hot_pixels, "PIXELS_AT_A_TIME", pixels_at_a_time)
@@ -179,7 +179,7 @@ def test_some_rows_at_a_time_give_the_same(plane, pixels_at_a_time, monkeypatch)
     np.testing.assert_array_equal(to_rgb(plane, intensities), rgb)
 
 
-@pytest.mark.parametrize("shape", [(1024, 1000), (1999, 2001), (2001, 2003), (3100, 3001)])
+@pytest.mark.parametrize("shape", [(1024, 1000), (2001, 2003)])
 def test_percentiles_of_large_planes_are_of_the_same_sample(shape):
     plane = np.random.default_rng(0).gamma(2, 500, shape).astype(np.uint16)
     intensities = percentile_range(PlaneStack(plane))
@@ -268,7 +268,7 @@ def test_time_series_that_bleaches_and_drifts_keeps_all_but_its_faintest_planes(
     found = survey(PlaneStack(stack))
     assert found.shown == tuple((at,) for at in range(len(found.shown)))
     assert 10 <= len(found.shown) <= 25
-    assert 0.6 * first.max() < found.intensities.high <= np.percentile(stack[2], 99.9)
+    assert 0.8 * first.max() < found.intensities.high < first.max()
 
 
 def test_planes_out_of_focus_take_part_in_the_range():
