@@ -83,7 +83,10 @@ def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
             if surveyed is None and count > 1:
                 yield Stage(f"Reading the image: {count - 1} of {len(source.whole.indices)} planes")
     limits = IntensityRange(*source.contrast_limits) if surveyed is None else surveyed.intensities
-    yield Ready(record(job, model, (limits.low, limits.high)))
+    about = record(job, model, (limits.low, limits.high))
+    if surveyed is not None:
+        about["intensities"] |= surveyed.record()
+    yield Ready(about)
     yield from segment_planes(
         source.stack,
         InterruptibleModel(model, reins),
