@@ -18,11 +18,18 @@ def explain(error: BaseException, when_out_of_memory: str = "") -> str:
     text = str(error)
     if is_out_of_memory(error):
         return " ".join([f"not enough memory{when_out_of_memory}", f"({text or 'no more is known'})"])
+    where = "" if isinstance(error, ValueError) or getattr(error, "strerror", None) else " (--debug shows where)"
+    return in_words(error) + where
+
+
+def in_words(error: BaseException) -> str:
+    """What went wrong, in a line."""
+    text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename else "")
-    if isinstance(error, ValueError):  # ours are written for users
+    if isinstance(error, ValueError) and text:  # ours are written for users
         return text
-    return f"{type(error).__name__}: {text} (--debug shows where)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def explain_in_window(error: BaseException) -> str:

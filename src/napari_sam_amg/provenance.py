@@ -71,6 +71,7 @@ def is_complete(path: Path, settings: Mapping[str, Any], sha256: str, outputs: S
     try:
         record = json.loads(path.read_text("utf-8"))
         same = record["settings"] == json.loads(json.dumps(settings)) and record["input"]["sha256"] == sha256
+        same = same and not record.get("problems")  # planes that failed are not done
         written, known = set(record["outputs"]), dict(record.get("output_bytes", {}))
         return same and all(
             output.name in written and output.exists() and known.get(output.name, _size(output)) == _size(output)

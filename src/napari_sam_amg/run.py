@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.generate import candidate_steps, mask_steps, refilter
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.magnify import magnified
-from napari_sam_amg.amg.masks import Masks
-from napari_sam_amg.amg.planes import PlaneStack
-from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range, to_rgb
+from napari_sam_amg.amg.masks import Masks, no_masks
+from napari_sam_amg.amg.plane_reader import PlaneReader
+from napari_sam_amg.amg.planes import Index, PlaneStack
+from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model, count_batches
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import plane_table
+from napari_sam_amg.errors import LOGGER, in_words, is_out_of_memory
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
 
@@ -35,6 +37,8 @@ class PlaneResult:
     masks: Masks  # before overlaps were resolved
     params: AmgParameters  # those of the run, with crop_layers="auto" replaced by what it chose
     problem: str = ""  # why the plane could not be segmented and has no labels; empty if it was
+    nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
+    image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +50,10 @@ class Step:
     result: PlaneResult | None = None
 
 
+#: What storage and models raise at one plane. Other errors, as those that cancel a run, end the run.
+_PLANE_FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+
 @keeps_scratch
 def segment_planes(
     stack: PlaneStack,
@@ -53,33 +61,134 @@ def segment_planes(
     params: AmgParameters,
     *,
     intensities: IntensityRange | None = None,
+    surveyed: Survey | None = None,
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
+    first: Index | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
-    ``intensities`` maps pixel values to what the model sees; by default percentiles of the whole
-    stack. ``pixel_size`` (y, x) in physical units adds a column of that name to the features.
-    ``crop_layers="auto"`` chooses by the middle plane, for the whole stack. A plane is read when its
-    turn comes and not before. Raises ``ValueError`` for images that
-    cannot be segmented.
+    ``intensities`` maps pixel values to what the model sees; by default they are those of ``surveyed``, a survey of
+    this stack, which is made if it is needed and not given. ``pixel_size`` (y, x) in physical units adds a column of
+    that name to the features. ``crop_layers="auto"`` chooses by the plane that shows most, for the whole stack.
+    The plane ``first`` is segmented before the others, which come in their order; ids count in the order of work.
+
+    A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
+    with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
+    If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
+    of memory is raised at once.
     """
-    intensities = intensities or percentile_range(stack)
-    middle = stack.indices[len(stack.indices) // 2]
-    if params.crop_layers == "auto":
-        params = magnified(to_rgb(stack.plane(middle), intensities), model, params)
+    surveyed = surveyed or survey_if_needed(stack, params, intensities)
+    planes = _Planes(stack, surveyed, intensities)
+    params = _with_crop_layer(planes, model, params)
     batches = count_batches(stack.plane_size, params)
-    total, done, next_id = batches * len(stack.indices), 0, 1
-    for index in stack.indices:
-        for masks in mask_steps(to_rgb(stack.plane(index), intensities), model, params):
-            if masks is None:
+    total, next_id = batches * len(stack.indices), 1
+    failures: list[Exception] = []
+    waiting: list[PlaneResult] | None = []  # failed planes, until one succeeds
+    for position, index in enumerate(sorted(stack.indices, key=lambda index: index != first)):
+        done, found = position * batches, None
+        for found in _plane_steps(planes, index, model, params):
+            if found is None:
                 done += 1
                 yield Step(done, total)
-                continue
-            painted = paint(masks, params, next_id)
-            features = plane_table(masks, painted, index, pixel_size, area_column, next_id)
-            next_id += len(features)
-            yield Step(done, total, PlaneResult(index, painted.labels, features, masks, params))
+        assert found is not None
+        painted = paint(found.masks, params, next_id)
+        features = plane_table(found.masks, painted, index, pixel_size, area_column, next_id)
+        next_id += len(features)
+        problem = "" if found.failure is None else in_words(found.failure)
+        result = PlaneResult(index, painted.labels, features, found.masks, params, problem, found.nothing, found.image)
+        done = (position + 1) * batches
+        if found.failure is not None and waiting is not None:
+            failures.append(found.failure)
+            waiting.append(result)
+            yield Step(done, total)
+            continue
+        yield from (Step(done, total, finished) for finished in (*(waiting or ()), result))
+        waiting = None
+    if waiting is not None:
+        raise failures[0]
+
+
+def survey_if_needed(stack: PlaneStack, params: AmgParameters, intensities: IntensityRange | None) -> Survey | None:
+    """A look at all planes, where something depends on it: the intensities, or which plane the crop layer suits."""
+    chooses_plane = params.crop_layers == "auto" and len(stack.indices) > 1
+    return survey(stack) if intensities is None or chooses_plane else None
+
+
+class _Planes:
+    """The planes of a run as the model sees them. One that was read ahead of its turn is not read again."""
+
+    def __init__(self, stack: PlaneStack, surveyed: Survey | None, intensities: IntensityRange | None) -> None:
+        self._reader = PlaneReader(stack)
+        self._pixels: dict[Index, NDArray[Any]] = {}
+        self._images: dict[Index, tuple[NDArray[np.uint8], str]] = {}
+        self.size = stack.plane_size
+        self.fullest: Index | None = stack.indices[0]
+        if surveyed is not None:
+            self.fullest = surveyed.fullest
+            if surveyed.fullest is not None and surveyed.pixels is not None:
+                self._pixels[surveyed.fullest] = surveyed.pixels
+            intensities = intensities or surveyed.intensities
+        assert intensities is not None
+        self._intensities = intensities
+
+    def image(self, index: Index) -> tuple[NDArray[np.uint8], str]:
+        """The plane as (H, W, 3) RGB, and why there is nothing in it, if so."""
+        return self._images.pop(index) if index in self._images else self._make(index)
+
+    def fullest_image(self) -> NDArray[np.uint8] | None:
+        """Of the plane that shows most; None if there is nothing in any."""
+        if self.fullest is None:
+            return None
+        rgb, nothing = self._images[self.fullest] = self._make(self.fullest)
+        return None if nothing else rgb
+
+    def _make(self, index: Index) -> tuple[NDArray[np.uint8], str]:
+        plane = self._pixels.pop(index) if index in self._pixels else self._read(index)
+        rgb = to_rgb(plane, self._intensities)
+        return rgb, nothing_in(plane, rgb)
+
+    def _read(self, index: Index) -> NDArray[Any]:
+        try:
+            return self._reader.plane(index)
+        except Exception as error:  # storage may raise anything
+            if is_out_of_memory(error) or isinstance(error, _PLANE_FAILURES):
+                raise
+            raise OSError(in_words(error)) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What became of one plane."""
+
+    masks: Masks
+    image: NDArray[np.uint8] | None
+    nothing: str = ""
+    failure: Exception | None = None
+
+
+def _plane_steps(planes: _Planes, index: Index, model: Model, params: AmgParameters) -> Iterator[_Found | None]:
+    """None after each batch of points, then what was found, also if that is nothing or a failure."""
+    image = None
+    try:
+        image, nothing = planes.image(index)
+        if nothing:
+            yield _Found(no_masks(planes.size), image, nothing)
+            return
+        for masks in mask_steps(image, model, params):
+            yield None if masks is None else _Found(masks, image)
+    except _PLANE_FAILURES as error:
+        if is_out_of_memory(error):
+            raise
+        LOGGER.debug("plane %s failed", index, exc_info=error)
+        yield _Found(no_masks(planes.size), image, failure=error)
+
+
+def _with_crop_layer(planes: _Planes, model: Model, params: AmgParameters) -> AmgParameters:
+    """The parameters with ``crop_layers="auto"`` replaced by what suits the plane that shows most."""
+    if params.crop_layers != "auto":
+        return params
+    return magnified(planes.fullest_image(), model, params)
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:
@@ -100,6 +209,8 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     """
     params = params or merged(model.info.amg_defaults)
     rgb = as_rgb(image)
+    if nothing_in(rgb, rgb):
+        return StoredCandidates(magnified(None, model, params), rgb.shape[:2], model.mask_threshold, ())
     *_, stored = candidate_steps(rgb, model, magnified(rgb, model, params))
     assert stored is not None
     return stored

@@ -1,5 +1,6 @@
 """What is written is what was found, in the formats that are promised."""
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -260,12 +261,21 @@ def test_mask_folder_of_a_stack_has_one_for_each_plane(tmp_path: Path) -> None:
         check_folder(tmp_path / "masks" / f"plane_{number:04d}", result)
 
 
-def test_overlay_shows_the_middle_plane(tmp_path: Path) -> None:
-    source = source_of(np.stack([blobs(), MOVED, blobs()]))
-    results = results_of(source)
-    export(OverlayPng(tmp_path / "a.png", source, EIGHT_BIT), results)
-    expected = draw_overlay(np.repeat(MOVED[..., None], 3, axis=2), results[1].labels)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_overlay_shows_the_plane_with_most_labels(order: tuple[int, ...], tmp_path: Path) -> None:
+    planes = [blobs(), np.zeros_like(MOVED), MOVED]
+    results = results_of(source_of(np.stack([planes[at] for at in order])))
+    export(OverlayPng(tmp_path / "a.png"), results)
+    expected = draw_overlay(np.repeat(blobs()[..., None], 3, axis=2), results[order.index(0)].labels)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), expected)
+
+
+def test_overlay_without_labels_shows_an_image_with_something_in_it(tmp_path: Path) -> None:
+    faint = blobs() // 4
+    results = results_of(source_of(np.stack([np.zeros_like(faint), faint, np.zeros_like(faint)])))
+    lost = dataclasses.replace(results[0], image=None, problem="lost")
+    export(OverlayPng(tmp_path / "a.png"), [lost, *results])
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png"))[..., 0], faint)
 
 
 def test_overlay_leaves_the_background_and_outlines_labels() -> None:

@@ -41,17 +41,18 @@ ALMOST = 0.036  # or this, if the model is very sure of its masks
 Points = NDArray[np.float64]
 
 
-def magnified(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> AmgParameters:
+def magnified(image: NDArray[np.uint8] | None, model: Model, params: AmgParameters) -> AmgParameters:
     """The parameters with ``crop_layers="auto"`` replaced by the layer that suits the image; others as they are.
 
-    ``image``: (H, W, 3) uint8 RGB. With 32 points per side a crop has 32 in layer 0, 16 to 32 in layers 1 and 2 and
-    8 to 16 in layer 3, so that there are 16384 points at most, and as many as ``POINTS_AN_OBJECT`` needs in between.
+    ``image``: (H, W, 3) uint8 RGB; None if there is nothing in it, which needs no trial. With 32 points per side a crop
+    has 32 in layer 0, 16 to 32 in layers 1 and 2 and 8 to 16 in layer 3, so that there are 16384 points at most, and as
+    many as ``POINTS_AN_OBJECT`` needs in between.
     """
     if params.crop_layers != "auto":
         return params
     if params.points_per_side is None:
         raise ValueError("crop_layers='auto' needs points_per_side: with point_grids choose 'all' or 'last'")
-    choice = best_layer(image, model, params)
+    choice = Choice(0) if image is None else best_layer(image, model, params)
     return replace(
         params,
         crop_layers="last",

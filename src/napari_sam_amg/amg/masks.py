@@ -103,3 +103,9 @@ def no_candidates() -> Candidates:
     empty = np.empty(0, np.float32)
     boxes = np.empty((0, 4), np.int64)
     return Candidates(boxes, empty, empty, np.empty((0, 2)), boxes, [], [])
+
+
+def no_masks(size: tuple[int, int]) -> Masks:
+    """Of an image of (height, width) ``size`` in which nothing was found."""
+    none = no_candidates()
+    return Masks(none.boxes, none.predicted_iou, none.stability_score, none.points, none.crop_boxes, [], size)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
 
+Index = tuple[int, ...]  # of a plane, along the stack's axes
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneStack:
@@ -52,6 +54,11 @@ class PlaneStack:
         return int(rows), int(columns)
 
     @property
+    def plane_shape(self) -> tuple[int, ...]:
+        """(height, width), in colour (height, width, 3 or 4), as it is stored."""
+        return tuple(int(length) for length in self.data.shape[self.leading :])
+
+    @property
     def stack_axes(self) -> tuple[int, ...]:
         """The axes that are walked plane by plane."""
         return tuple(axis for axis in range(self.leading) if axis not in self.fixed)
@@ -62,12 +69,24 @@ class PlaneStack:
         return tuple(int(self.data.shape[axis]) for axis in self.stack_axes)
 
     @property
-    def indices(self) -> list[tuple[int, ...]]:
+    def indices(self) -> list[Index]:
         """The index of every plane along the stack axes, in C order."""
         return list(np.ndindex(self.stack_shape))
 
-    def plane(self, index: tuple[int, ...]) -> NDArray[Any]:
+    def plane(self, index: Index) -> NDArray[Any]:
         """Read one plane: (H, W), or (H, W, 3) in colour (alpha is dropped)."""
-        position = {**self.fixed, **dict(zip(self.stack_axes, index, strict=True))}
-        plane = np.asarray(self.data[tuple(position[axis] for axis in range(self.leading))])
-        return plane[..., :3] if self.rgb else plane
+        return self._read(index)
+
+    def block(self, where: tuple[slice, ...]) -> NDArray[Any]:
+        """Read several planes at once: (..., H, W), or (..., H, W, 3), for a slice along each stack axis."""
+        return self._read(where)
+
+    def _read(self, where: tuple[int | slice, ...]) -> NDArray[Any]:
+        position = {**self.fixed, **dict(zip(self.stack_axes, where, strict=True))}
+        pixels = np.asarray(self.data[tuple(position[axis] for axis in range(self.leading))])
+        return pixels[..., :3] if self.rgb else pixels
+
+
+def plane_number(index: Index) -> int | list[int]:
+    """A plane's index in JSON: a number, or a list of numbers where the stack has several axes or none."""
+    return index[0] if len(index) == 1 else list(index)

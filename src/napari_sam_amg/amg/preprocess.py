@@ -1,25 +1,25 @@
 """Intensities of any kind to the 8-bit RGB that SAM sees, the same way for a whole stack."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.contrast import PlaneContrast, common_range, measure, planes_that_show, sampling_step
+from napari_sam_amg.amg.hot_pixels import clean_rows, hot_margin, remove_hot_pixels, row_slices
+from napari_sam_amg.amg.plane_reader import PlaneReader
+from napari_sam_amg.amg.planes import Index, PlaneStack, plane_number
+from napari_sam_amg.errors import in_words, is_out_of_memory
 
-LOW_PERCENTILE = 0.1
-HIGH_PERCENTILE = 99.8
-SAMPLED_PLANES = 8  # of a stack, spread evenly
-SAMPLED_PIXELS = 1_000_000  # of a plane
+__all__ = ["IntensityRange", "Survey", "nothing_in", "percentile_range", "remove_hot_pixels", "survey", "to_rgb"]
 
 #: Added before rounding to 8 bits, so that a value which falls on a half does so in every number
 #: type. Without it uint8 data and its float copy round apart; 255 * float32's epsilon is 3e-5.
 TIE_BREAK = 7.3e-4
 
-HOLLOW = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)  # the eight neighbours
-HOT_SHARE = 0.5
+HELD = 2  # planes that are kept of those looked at: the fullest may turn out to be a damaged one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +34,110 @@ class IntensityRange:
             raise ValueError(f"intensities from {self.low:g} to {self.high:g} are no range: low must be below high")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """What one look at every plane of a stack says."""
+
+    intensities: IntensityRange
+    shown: tuple[Index, ...]  # the planes whose percentiles made the range; none if nothing is in any
+    planes: int  # that were looked at
+    step: int  # every how manieth pixel of them, along both sides
+    fullest: Index | None  # the plane of ``shown`` that shows most
+    pixels: NDArray[Any] | None  # of that plane, so that it need not be read again
+    problems: dict[Index, str] = field(default_factory=dict)  # planes that could not be read, and why
+
+    def record(self) -> dict[str, Any]:
+        """The range and what it was taken from, as JSON has it; planes are named by their number or index."""
+        looked_at = {
+            "planes": [plane_number(index) for index in self.shown],
+            "planes_looked_at": self.planes,
+            "every_nth_pixel": self.step,
+        }
+        return {"low": self.intensities.low, "high": self.intensities.high} | looked_at
+
+
 def percentile_range(stack: PlaneStack) -> IntensityRange:
-    """The range that leaves out the darkest 0.1 % and the brightest 0.2 % of a stack's finite pixels.
+    """The range that leaves out the darkest 0.1 % and the brightest 0.2 % of the finite pixels, see :func:`survey`.
 
-    Up to 8 planes are read, one at a time. The percentiles are order statistics, so multiplying
-    the image multiplies them exactly; hot pixels are replaced first, so that not even one changes
-    them. Raises ``ValueError`` if no pixel is finite or all are equal.
+    The percentiles are order statistics, so multiplying the image multiplies them exactly; hot pixels are replaced
+    first, so that not even one changes them. An image with nothing in it gets a range in which it is black.
     """
-    indices = stack.indices
-    chosen = np.unique(np.linspace(0, len(indices) - 1, SAMPLED_PLANES).round().astype(int))
-    values = np.concatenate([_sample(stack.plane(indices[position])) for position in chosen])
-    if not len(values):
-        raise ValueError("the image has no finite pixel: every value is NaN or infinite")
-    low, high = np.percentile(values, [LOW_PERCENTILE, HIGH_PERCENTILE], method="nearest")
-    if low == high:  # nearly empty: a few objects on a constant background
-        low, high = values.min(), values.max()
-    if low == high:
-        raise ValueError(f"the image is constant: every pixel is {low:g}, there is nothing to segment")
-    return IntensityRange(float(low), float(high))
+    return survey(stack).intensities
 
 
-def _sample(plane: NDArray[Any]) -> NDArray[np.float64]:
-    """Finite pixels of a plane, about a million at most, hot pixels replaced."""
-    height, width = plane.shape[:2]
-    step = max(1, int((height * width / SAMPLED_PIXELS) ** 0.5))
-    values = remove_hot_pixels(plane.astype(np.float64))[::step, ::step].ravel()
-    return values[np.isfinite(values)]
+def survey(stack: PlaneStack) -> Survey:
+    """Look at every plane once, and take the range from those that show something.
 
-
-def remove_hot_pixels(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Replace single pixels far above all eight neighbours by the 3 x 3 median.
-
-    Far is half the range of the median-filtered plane: a camera defect is that far, the image of
-    even a point source is spread over several pixels. Colour planes are returned as they are.
+    A single plane's range is its own 0.1 and 99.8 percentiles (of every n-th pixel, if it has more than a million). A
+    stack's goes from the lowest to the highest of those of the planes that :func:`contrast.planes_that_show` chooses,
+    but for one in ten at either end. Raises what reading raised if no plane at all can be read.
     """
-    if plane.ndim == 3:
-        return plane
-    smooth = np.nan_to_num(plane.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    median = cv2.medianBlur(smooth, 3)
-    highest_neighbour = cv2.dilate(smooth, HOLLOW)
-    span = float(median.max() - median.min())
-    hot = (smooth > highest_neighbour + HOT_SHARE * span) & (span > 0)
-    return np.where(hot, median, plane)
+    *_, last = survey_steps(stack)
+    assert last is not None
+    return last
+
+
+def survey_steps(stack: PlaneStack) -> Iterator[Survey | None]:
+    """As :func:`survey`: None after every plane, then the survey. Closing the generator cancels."""
+    reader = PlaneReader(stack)
+    measured: dict[Index, PlaneContrast] = {}
+    held: dict[Index, NDArray[Any]] = {}
+    problems: dict[Index, str] = {}
+    failure: Exception | None = None
+    for index in reader.in_storage_order():
+        try:
+            plane = reader.plane(index)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            problems[index], failure = in_words(error), failure or error
+            yield None
+            continue
+        contrast = measure(plane)
+        if contrast is not None:
+            measured[index] = contrast
+            _hold(held, index, plane, measured)
+        yield None
+    if failure is not None and len(problems) == len(stack.indices):
+        raise failure
+    yield _survey(stack, dict(sorted(measured.items())), held, problems)
+
+
+def _hold(
+    held: dict[Index, NDArray[Any]], index: Index, plane: NDArray[Any], measured: dict[Index, PlaneContrast]
+) -> None:
+    """Keep a plane if it is one of the fullest so far."""
+    fullest = sorted((*held, index), key=lambda at: -measured[at].content)[:HELD]
+    for other in [other for other in held if other not in fullest]:
+        del held[other]
+    if index in fullest:
+        held[index] = plane.copy()  # a view would hold the whole block that it lies in
+
+
+def _survey(
+    stack: PlaneStack, measured: dict[Index, PlaneContrast], held: dict[Index, NDArray[Any]], problems: dict[Index, str]
+) -> Survey:
+    indices = list(measured)
+    shown = tuple(indices[position] for position in planes_that_show(list(measured.values())))
+    fullest = max(shown, key=lambda index: measured[index].content, default=None)
+    return Survey(
+        _range([measured[index] for index in shown] or list(measured.values())),
+        shown,
+        len(stack.indices) - len(problems),
+        sampling_step(stack.plane_size),
+        fullest,
+        None if fullest is None else held.get(fullest),
+        problems,
+    )
+
+
+def _range(planes: list[PlaneContrast]) -> IntensityRange:
+    """Common to these planes; for no plane, or constant ones of one value, a range in which that value is black."""
+    low, high = common_range(planes) if planes else (0.0, 1.0)
+    if low < high:
+        return IntensityRange(low, high)
+    low = min(low, float(np.nextafter(np.finfo(np.float64).max, 0)))  # the greatest above which there is one more
+    return IntensityRange(low, float(np.nextafter(low + 1, np.inf)))
 
 
 def to_rgb(plane: NDArray[Any], intensities: IntensityRange) -> NDArray[np.uint8]:
@@ -83,9 +145,28 @@ def to_rgb(plane: NDArray[Any], intensities: IntensityRange) -> NDArray[np.uint8
 
     NaN becomes black, values beyond the range black or white.
     """
-    values = remove_hot_pixels(plane.astype(np.float64))
-    with np.errstate(invalid="ignore"):
-        scaled = (values - intensities.low) / (intensities.high - intensities.low)
-    scaled = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
-    grey = np.floor(scaled * 255 + 0.5 + TIE_BREAK).astype(np.uint8)
-    return grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
+    height, width = plane.shape[:2]
+    rgb = np.empty((height, width, 3), np.uint8)
+    margin = hot_margin(plane)
+    for rows in row_slices(height, width):
+        values = clean_rows(plane, rows, margin)
+        with np.errstate(invalid="ignore", over="ignore"):
+            scaled = (values - intensities.low) / (intensities.high - intensities.low)
+        scaled = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+        grey = np.floor(scaled * 255 + 0.5 + TIE_BREAK).astype(np.uint8)
+        rgb[rows] = grey if grey.ndim == 3 else grey[..., None]
+    return rgb
+
+
+def nothing_in(plane: NDArray[Any], rgb: NDArray[np.uint8]) -> str:
+    """Why there is nothing to segment in a plane, of which the model would see ``rgb``; empty if there is something."""
+    if any((rgb[rows] != rgb[0, 0]).any() for rows in row_slices(*rgb.shape[:2])):
+        return ""
+    finite = [plane[rows][np.isfinite(plane[rows])] for rows in row_slices(*plane.shape[:2])]
+    extremes = {float(extreme) for some in finite if len(some) for extreme in (some.min(), some.max())}
+    if not extremes:
+        return "no pixel is finite: every value is NaN or infinite"
+    if len(extremes) > 1:
+        return f"all pixels look the same, they are {min(extremes):g} to {max(extremes):g}"
+    which = "every pixel" if sum(map(len, finite)) == plane.size else "every finite pixel"
+    return f"{which} is {extremes.pop():g}"

@@ -12,7 +12,8 @@ from typing import Any
 
 import tqdm
 
-from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
+from napari_sam_amg.amg.planes import Index, plane_number
+from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
@@ -29,10 +30,11 @@ from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.io.staging import naming, settle, staged
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import describe_run, is_complete, sizes, versions, write_record
-from napari_sam_amg.run import segment_planes
+from napari_sam_amg.run import segment_planes, survey_if_needed
 
 COCO_ENDING = "_masks.json"
 AREA_COLUMN = "area_um2"
+SAID = 3  # planes that are named in a line; the record names all
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,45 @@ class Outcome:
     labels: int
     seconds: float
     params: AmgParameters  # those that were used, see PlaneResult
+    empty: dict[Index, str]  # planes with nothing in them, and what is all there is
+    problems: dict[Index, str]  # planes that failed, and why
+    planes: int  # all of them
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What ``crop_layers="auto"`` chose, where that is not the whole image, and that masks may be missing."""
+        """What ``crop_layers="auto"`` chose, where that is not the whole image, and why masks may be missing."""
         used = self.params
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
-        return layer, "approximate" if used.approximate else ""
+        return layer, "approximate" if used.approximate else "", self._nothing, self.failed, self._hint
+
+    @property
+    def failed(self) -> str:
+        """Which planes failed and why, the first of them if they are many."""
+        if not self.problems:
+            return ""
+        some = [f"plane {_position(index)}: {why}" for index, why in list(self.problems.items())[:SAID]]
+        more = [f"and {len(self.problems) - SAID} more"] if len(self.problems) > SAID else []
+        return f"{len(self.problems)} of {_count(self.planes, 'plane')} failed: {', '.join([*some, *more])}"
+
+    @property
+    def _nothing(self) -> str:
+        if len(self.empty) + len(self.problems) < self.planes:
+            return ""
+        reasons = list(dict.fromkeys(self.empty.values()))
+        return f"nothing in it: {', '.join(reasons[:SAID])}"
+
+    @property
+    def _hint(self) -> str:
+        may_be_more = not self.masks and not self._nothing
+        return "lower --pred-iou-thresh or --stability-score-thresh to find more" if may_be_more else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What is said of one file."""
+
+    summary: str
+    failed: str = ""  # planes without a result, in words; empty if all have one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,25 +121,25 @@ class Batch:
     params: AmgParameters
     options: Options
 
-    def segment(self, file: InputFile) -> str:
-        """Write the outputs of one file; returns a line that sums it up. Raises for anything that fails."""
+    def segment(self, file: InputFile) -> Done:
+        """Write the outputs of one file. Raises for anything that fails, but for some planes of a stack."""
         targets = [file.output(ending) for ending in self.options.endings]
         settle(targets)  # what a run that was killed left half-way
         settings, sha256 = self._settings(), hash_file(file.path)
         if self.options.skip_existing and is_complete(targets[-1], settings, sha256, targets[:-1]):
-            return f"{file.path}: skipped, {targets[-1]} says that it is done"
+            return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options)
         with open_image(file.path, self.options.channel) as source, staged(targets) as folder:
             _check_free(targets, self.options)  # once more: nobody else can write them from here on
-            intensities = self.options.intensities or percentile_range(source.stack)
-            outcome = self._run(source, intensities, file, folder)
-            record = self._record(file, source, intensities, outcome)
+            surveyed = survey_if_needed(source.stack, self.params, self.options.intensities)
+            outcome = self._run(source, surveyed, file, folder)
+            record = self._record(file, source, surveyed, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
             record["input"]["sha256"] = sha256
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
-        return _summary(file, source, outcome, targets)
+        return Done(_summary(file, source, outcome, targets), outcome.failed)
 
     def _settings(self) -> dict[str, Any]:
         """All that decides about the result, besides the input."""
@@ -120,22 +154,25 @@ class Batch:
         given = self.options.pixel_size
         return source.raw.pixel_size if given is None else (given, given)
 
-    def _exports(self, source: SourceImage, intensities: IntensityRange, base: InputFile) -> list[Export]:
+    def _exports(self, source: SourceImage, base: InputFile) -> list[Export]:
         makers: dict[str, Callable[[Path], Export]] = {
             LABELS_ENDING: lambda path: LabelsTiff(path, source, self._pixel_size(source)),
             FEATURES_ENDING: FeaturesCsv,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
-            OVERLAY_ENDING: lambda path: OverlayPng(path, source, intensities),
+            OVERLAY_ENDING: OverlayPng,
         }
         return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
 
-    def _run(self, source: SourceImage, intensities: IntensityRange, file: InputFile, folder: Path) -> Outcome:
+    def _run(self, source: SourceImage, surveyed: Survey | None, file: InputFile, folder: Path) -> Outcome:
         started, masks, labels, params = perf_counter(), 0, 0, self.params
-        exports = self._exports(source, intensities, dataclasses.replace(file, folder=folder))
+        empty: dict[Index, str] = {}
+        problems: dict[Index, str] = {}
+        exports = self._exports(source, dataclasses.replace(file, folder=folder))
         steps = segment_planes(
             source.stack, self.model, self.params,
-            intensities=intensities, pixel_size=self._pixel_size(source), area_column=AREA_COLUMN,
+            intensities=self.options.intensities, surveyed=surveyed,
+            pixel_size=self._pixel_size(source), area_column=AREA_COLUMN,
         )  # fmt: skip
         with self._bar(file) as bar:
             for step in steps:
@@ -145,20 +182,30 @@ class Batch:
                     continue
                 params = step.result.params
                 masks, labels = masks + len(step.result.masks), labels + len(step.result.features)
+                if step.result.nothing:
+                    empty[step.result.index] = step.result.nothing
+                if step.result.problem:
+                    problems[step.result.index] = step.result.problem
                 for export in exports:
                     with naming(export.path):
                         export.add(step.result)
         for export in exports:
             with naming(export.path):
                 export.finish()
-        return Outcome(masks, labels, perf_counter() - started, params)
+        return Outcome(masks, labels, perf_counter() - started, params, empty, problems, len(source.stack.indices))
+
+    def _chosen_on(self, surveyed: Survey | None) -> int | list[int] | None:
+        """The plane of a stack by which ``crop_layers="auto"`` chose."""
+        if self.params.crop_layers != "auto" or surveyed is None or not surveyed.fullest:
+            return None
+        return plane_number(surveyed.fullest)
 
     def _bar(self, file: InputFile) -> "tqdm.tqdm[Any]":
         hidden = self.options.quiet or not sys.stderr.isatty()
         return tqdm.tqdm(desc=file.path.name, unit=" batches", leave=False, disable=hidden)
 
     def _record(
-        self, file: InputFile, source: SourceImage, intensities: IntensityRange, outcome: Outcome
+        self, file: InputFile, source: SourceImage, surveyed: Survey | None, outcome: Outcome
     ) -> dict[str, Any]:
         data = source.raw.data
         return {
@@ -173,7 +220,12 @@ class Batch:
             "plane_size": list(source.stack.plane_size),
             "channel": source.channel,
             "note": source.note,
-            "intensities": {"low": intensities.low, "high": intensities.high},
+            "intensities": _intensities(self.options.intensities, surveyed),
+            "crop_layer_chosen_on": self._chosen_on(surveyed),
+            "empty_planes": [plane_number(index) for index in outcome.empty],
+            "problems": [
+                {"plane": plane_number(index), "reason": reason} for index, reason in outcome.problems.items()
+            ],
             "pixel_size_um": self._pixel_size(source),
             "device": str(getattr(self.model, "device", "unknown")),
             "parameters_used": dataclasses.asdict(outcome.params),
@@ -183,6 +235,14 @@ class Batch:
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
+
+
+def _intensities(given: IntensityRange | None, surveyed: Survey | None) -> dict[str, Any]:
+    """What is black and white, and what was looked at to find that."""
+    if given is not None:
+        return {"from": "given", "low": given.low, "high": given.high}
+    assert surveyed is not None
+    return {"from": "percentiles"} | surveyed.record()
 
 
 def _check_free(targets: list[Path], options: Options) -> None:
@@ -209,9 +269,12 @@ def _summary(file: InputFile, source: SourceImage, outcome: Outcome, targets: li
     size = f"{height} x {width} pixels, {_count(planes, 'plane')}"
     found = f"{_count(outcome.masks, 'mask')}, {_count(outcome.labels, 'label')} in {outcome.seconds:.1f} s"
     written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
-    hint = "" if outcome.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"
-    notes = "; ".join(note for note in (source.note, *outcome.notes, hint) if note)
+    notes = "; ".join(note for note in (source.note, *outcome.notes) if note)
     return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
+
+
+def _position(index: Index) -> str:
+    return ", ".join(map(str, index))
 
 
 def _count(number: int, noun: str) -> str:

@@ -28,7 +28,7 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
                      scripts/amg.py writes with --convert-to-rle; in a stack each has one more key, "plane"
   NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);
                      in a stack one such folder for each plane, plane_0000, plane_0001, ...
-  NAME_overlay.png   --overlay: the labels over the image; of a stack its middle plane
+  NAME_overlay.png   --overlay: the labels over the image; of a stack the plane with most labels
   NAME_run.json      always: all settings, model, versions, timings, hash of the input
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
 

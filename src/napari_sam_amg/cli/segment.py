@@ -92,15 +92,18 @@ def _options(arguments: argparse.Namespace) -> "Options":
 
 
 def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool) -> int:
-    """Segment one file after another; returns how many failed."""
+    """Segment one file after another; returns how many failed, if only in part."""
     failed = 0
     for file in files:
         try:
-            summary = batch.segment(file)
+            done = batch.segment(file)
         except Exception as error:
             failed += 1
             report(file.path, error, debug, _LESS_MEMORY)
             continue
         if not batch.options.quiet:
-            say(printable(summary))
+            say(printable(done.summary))
+        if done.failed:
+            failed += 1
+            print_error(file.path, done.failed)
     return failed

@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_sam_amg.amg.coco import as_json
 from napari_sam_amg.amg.masks import Masks
-from napari_sam_amg.amg.preprocess import IntensityRange, to_rgb
+from napari_sam_amg.amg.planes import plane_number
 from napari_sam_amg.amg.table import joined
 from napari_sam_amg.io.overlay import draw_overlay
 from napari_sam_amg.io.raw_image import SourceImage
@@ -151,10 +151,8 @@ class CocoJson:
 
 
 def _plane_key(index: tuple[int, ...]) -> dict[str, Any]:
-    """The key "plane": a number, or a list of numbers where the stack has several axes."""
-    if not index:
-        return {}
-    return {"plane": index[0] if len(index) == 1 else list(index)}
+    """The key "plane", if there is a stack."""
+    return {"plane": plane_number(index)} if index else {}
 
 
 def foreign_in(folder: Path) -> str:
@@ -194,17 +192,21 @@ def _metadata(masks: Masks) -> str:
 
 
 class OverlayPng:
-    """A picture of the labels over the image; of a stack, its middle plane."""
+    """A picture of the labels over the image; of a stack, the first of the planes with most labels."""
 
-    def __init__(self, path: Path, source: SourceImage, intensities: IntensityRange) -> None:
-        self.path, self.stack, self.intensities = path, source.stack, intensities
-        indices = source.stack.indices
-        self.chosen = indices[len(indices) // 2]
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shown: PlaneResult | None = None
 
     def add(self, result: PlaneResult) -> None:
-        if result.index == self.chosen:
-            image = to_rgb(self.stack.plane(result.index), self.intensities)
-            Image.fromarray(draw_overlay(image, result.labels)).save(self.path)
+        if result.image is not None and (self.shown is None or _shows(result) > _shows(self.shown)):
+            self.shown = result
 
     def finish(self) -> None:
-        pass
+        if self.shown is not None and self.shown.image is not None:
+            Image.fromarray(draw_overlay(self.shown.image, self.shown.labels)).save(self.path)
+
+
+def _shows(result: PlaneResult) -> tuple[int, bool]:
+    """How much there is to see: labels, or else an image that is not of one colour."""
+    return len(result.features), not result.nothing

@@ -38,6 +38,7 @@ class LiveLabels:
     def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = 0  # finished, found
+        self.nothing: list[str] = []  # why, of each plane with nothing in it
         self._viewer, self._source, self._reins = viewer, source, reins
         self._labels = np.zeros(source.labels_shape, np.int32)
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
@@ -61,6 +62,7 @@ class LiveLabels:
         """Show one plane."""
         self.planes += 1
         self.masks += len(result.features)
+        self.nothing += filter(None, [result.nothing])
         self._tables.append(result.features)
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)

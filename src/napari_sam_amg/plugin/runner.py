@@ -166,6 +166,8 @@ class Runner(QObject):
             return "Stopped: the layer of the results was removed."
         if self._cancelled:
             return f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else "Cancelled."
+        if len(self._live.nothing) == self._planes:
+            return f"Nothing in it: {self._live.nothing[0]}."
         return _found(self._live.masks, time.perf_counter() - self._began, self._job.params.approximate)
 
 

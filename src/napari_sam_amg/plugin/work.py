@@ -71,20 +71,28 @@ def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
     yield Stage("Loading the model")
     load_torch()
     warm_up_labels()
-    from napari_sam_amg.amg.preprocess import IntensityRange, percentile_range
+    from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
     from napari_sam_amg.run import segment_planes
 
     model = loaded_model(job.model, job.device, job.precision)
+    source, surveyed = job.source, None
     yield Stage("Reading the image")
-    source = job.source
-    # percentiles are of the whole stack also for one plane, so that a plane looks the same in either run
-    limits = IntensityRange(*source.contrast_limits) if job.use_contrast_limits else percentile_range(source.whole)
-    yield Ready(record(job, model, (limits.low, limits.high)))
+    if not job.use_contrast_limits:
+        # percentiles are of the whole stack also for one plane, so that a plane looks the same in either run
+        for count, surveyed in enumerate(survey_steps(source.whole), 1):
+            if surveyed is None and count > 1:
+                yield Stage(f"Reading the image: {count - 1} of {len(source.whole.indices)} planes")
+    limits = IntensityRange(*source.contrast_limits) if surveyed is None else surveyed.intensities
+    about = record(job, model, (limits.low, limits.high))
+    if surveyed is not None:
+        about["intensities"] |= surveyed.record()
+    yield Ready(about)
     yield from segment_planes(
         source.stack,
         InterruptibleModel(model, reins),
         job.params,
         intensities=limits,
+        surveyed=surveyed if source.at is None else None,
         pixel_size=source.pixel_size,
         area_column=source.area_column,
     )
