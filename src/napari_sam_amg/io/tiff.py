@@ -107,6 +107,8 @@ def _raw_image(tiff: tifffile.TiffFile, image: tifffile.TiffPageSeries, layout: 
     keyframe = image.keyframe
     if keyframe.dtype is None:
         raise ValueError(f"pixels of {keyframe.bitspersample} bits in format {keyframe.sampleformat} are not supported")
+    if keyframe.bitspersample == 24 and keyframe.dtype.kind in "ui" and tiff.byteorder == ">":
+        raise ValueError("integers of 24 bits in big-endian order are not supported: decoders swap their bytes")
     if not {"Y", "X"} <= set(layout.axes):
         raise ValueError(f"a TIFF series with axes {layout.axes!r} has no image plane: Y and X are needed")
     samples = find_samples(tiff, keyframe, layout, as_stored)

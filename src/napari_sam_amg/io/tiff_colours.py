@@ -50,7 +50,8 @@ def find_samples(tiff: tifffile.TiffFile, keyframe: tifffile.TiffPage, layout: L
         raise ValueError(f"colours stored as YCBCR in {count} samples are not supported: convert the file to RGB")
     if space in ("RGB", "YCBCR") and count >= 3 and axis is not None and layout.axes[axis] == "S":
         return _colours(tiff, keyframe, axis, count)
-    turned, note = _turned(keyframe) if space == "MINISWHITE" and not as_stored else (None, "")
+    is_turned = space == "MINISWHITE" and not as_stored and not _is_mask_of_python(keyframe)
+    turned, note = _turned(keyframe) if is_turned else (None, "")
     if count == 1 or (count == 2 and _has_alpha(keyframe, 0)):
         return Samples(axis, only=0, finish=turned, note=note)
     letter = layout.axes[axis] if axis is not None else ""
@@ -118,11 +119,16 @@ def _table(keyframe: tifffile.TiffPage) -> NDArray[np.uint8]:
     return np.pad(table, ((0, max(0, 256 - len(table))), (0, 0))).astype(np.uint8)
 
 
+def _is_mask_of_python(keyframe: tifffile.TiffPage) -> bool:
+    """Whether these are booleans of Python, of which tifffile says, unless told otherwise, that True is black."""
+    return keyframe.bitspersample == 1 and keyframe.software.startswith("tifffile")
+
+
 def _turned(keyframe: tifffile.TiffPage) -> tuple[Callable[[Array], Array], str]:
     """Of values where 0 is white: those of the same picture where 0 is black."""
     dtype, bits = np.dtype(keyframe.dtype), keyframe.bitspersample
     if dtype.kind == "b":
-        return np.logical_not, ""
+        return np.logical_not, "0 is white in the file: turned round"
     if dtype.kind == "u":
         white = dtype.type(2**bits - 1)
         return lambda plane: white - plane, f"0 is white in the file: values are turned to {white} minus the value"
