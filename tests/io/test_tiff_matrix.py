@@ -144,7 +144,7 @@ def test_codecs_of_images(
     smooth = np.add.outer(np.arange(64), np.arange(80))
     for dtype in dtypes:
         rgb = dtype == "rgb"
-        if order == ">" and (codec == "ljpeg" and dtype == "u2" or codec == "lerc" and dtype[0] == "f"):
+        if order == ">" and ((codec == "ljpeg" and dtype == "u2") or (codec == "lerc" and dtype[0] == "f")):
             continue  # which tifffile cannot write
         image = np.stack([smooth, smooth + 50, smooth[::-1]], -1).astype("u1") if rgb else smooth.astype(dtype)
         swapped = image.byteswap() if codec == "lerc" and order == ">" else image  # as libtiff has it

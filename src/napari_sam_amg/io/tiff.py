@@ -13,7 +13,7 @@ from napari_sam_amg.io.ome_files import own_part
 from napari_sam_amg.io.pixel_size import tiff_pixel_size, tiff_z_spacing
 from napari_sam_amg.io.raw_image import RawImage, check_series
 from napari_sam_amg.io.tiff_colours import find_samples
-from napari_sam_amg.io.tiff_layout import Layout, find_layout, join_layouts
+from napari_sam_amg.io.tiff_layout import Layout, find_layout, imagej_series, join_layouts
 from napari_sam_amg.io.tiff_log import TiffLog
 from napari_sam_amg.io.tiff_pages import WITHOUT_OWN_TAGS, TiffPlanes
 from napari_sam_amg.io.watched import FileState
@@ -85,6 +85,10 @@ def _choose(tiff: tifffile.TiffFile, number: int | None) -> tuple[tifffile.TiffP
 
 def _alike(tiff: tifffile.TiffFile) -> list[list[tifffile.TiffPageSeries]]:
     """The series of a file; those together that are one stack, of which frame after frame was appended."""
+    if tiff.is_imagej and tiff.series[0].kind != "imagej":
+        promised = imagej_series(tiff)
+        if promised is not None:
+            return [[promised]]
     groups: dict[Any, list[tifffile.TiffPageSeries]] = {}
     for number, series in enumerate(tiff.series):
         page = series.keyframe

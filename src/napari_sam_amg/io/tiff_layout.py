@@ -57,6 +57,22 @@ def find_layout(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Lay
     return layout if there == promised else _without_missing(layout, there)
 
 
+def imagej_series(tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries | None:
+    """The series that ImageJ's description promises where tifffile gives it up, since the file is too short for it."""
+    counts = tiff.imagej_metadata or {}
+    shape = tuple(counts.get(name, 1) for name in ("frames", "slices", "channels"))
+    first = tiff.pages.first
+    pages = _alike(tiff, first)
+    is_plain = str(counts.get("order", "czt")).lower() in ("czt", "default") and first.shaped[0] == 1
+    if not is_plain or not all(isinstance(count, int) and count > 0 for count in shape) or prod(shape) < 2:
+        return None
+    if len(pages) != len(tiff.pages):
+        return None
+    return tifffile.TiffPageSeries(
+        pages, (*shape, *first.shape), first.dtype, "TZC" + first.axes, kind="imagej", truncated=len(pages) == 1
+    )
+
+
 def join_layouts(layouts: list[Layout]) -> Layout:
     """Of frames, or stacks, that were appended to a file one by one: they are one stack."""
     first = layouts[0]
@@ -125,7 +141,7 @@ def _alike(tiff: tifffile.TiffFile, keyframe: tifffile.TiffPage) -> list[Any]:
 
 def _extended(axes: str, shape: tuple[int, ...], across: int, count: int) -> tuple[str, tuple[int, ...], int]:
     """Axes and shape for more pages than were promised."""
-    if across == 1:
+    if across == 1 and axes[0] != "C":
         return axes, (count, *shape[1:]), across
     rounds, rest = divmod(count, prod(shape[:across]))
     if across and not rest:
@@ -149,7 +165,7 @@ def _without_missing(layout: Layout, there: int) -> Layout:
         numbers = numbers.compress(is_there, axis)
         missing = np.flatnonzero(~is_there).tolist()
         if missing:
-            left_out.append(f"{letter} {_ranges(missing)}")
+            left_out.append(f"{'planes' if letter in 'QI' else letter} {_ranges(missing)}")
     if left_out:
         note += f", missing: {'; '.join(left_out)} (counted from 0)"
     shape = numbers.shape + layout.inner_shape
