@@ -158,10 +158,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text": (lambda path: path.write_text("hello"), "not an image that can be read: allowed are PNG, TIFF and NPY"),
     "objects": (save_npy(np.array({"masks": LABELS})), "it holds Python objects, as Cellpose's _seg.npy does: allowed"),
     "one axis": (save_npy(LABELS[0]), r"an array of shape \(4,\) is no image: allowed are \(Y, X\) and stacks of it"),
-    "cut off": (cut_npy, "the file is cut off or damaged: "),
+    "cut off": (cut_npy, "the file is cut off: it ends before the array of shape"),
     "cut off early": (lambda path: path.write_bytes(b"\x93NUMPY\1"), "the file is cut off or damaged: EOF"),
     "empty": (lambda path: path.touch(), "the file is empty"),
-    "several": (write_two, "only the first of 2 images in the file can be read: allowed is one image or one stack"),
+    "several": (write_two, "series 0 of 0..1: allowed is a file of one whole image or stack"),
 }
 
 

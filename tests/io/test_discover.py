@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam_amg.io.discover import BadInput, find_inputs
+from napari_sam_amg.io.discover import SUFFIXES, BadInput, find_inputs
 
 OUT = Path("out")
 
@@ -61,7 +61,7 @@ def test_what_is_not_found_is_named(tmp_path: Path) -> None:
     jobs, failures = find_inputs([tmp_path / "empty", tmp_path / "no.tif", tmp_path / "a.tif"], OUT)
     assert [job.name for job in jobs] == ["a"]
     assert failures == [
-        BadInput(tmp_path / "empty", "no image in this folder: looked for .png, .jpg, .jpeg, .tif, .tiff"),
+        BadInput(tmp_path / "empty", "no image in this folder: looked for " + ", ".join(SUFFIXES)),
         BadInput(tmp_path / "no.tif", "no such file or folder"),
     ]
 
@@ -69,3 +69,22 @@ def test_what_is_not_found_is_named(tmp_path: Path) -> None:
 def test_impossible_path_is_a_failure(tmp_path: Path) -> None:
     _, failures = find_inputs([tmp_path / ("x" * 5000)], OUT)
     assert [failure.reason for failure in failures] == ["cannot be searched: File name too long"]
+
+
+def test_a_file_that_is_found_again_says_so_and_is_done_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif")
+    (tmp_path / "b.tif").symlink_to(tmp_path / "a.tif")
+    files, _ = find_inputs([tmp_path, tmp_path / "a.tif"], OUT)
+    assert [(file.path.name, [path.name for path in file.also]) for file in files] == [("a.tif", ["b.tif", "a.tif"])]
+
+
+@pytest.mark.parametrize("names", [("a_labels.tif",), ("a_labels.tif", "b_labels.tif", "b_overlay.png", "b_run.json")])
+def test_a_folder_with_nothing_but_our_outputs_is_told_so(names: tuple[str, ...], tmp_path: Path) -> None:
+    _, bad = find_inputs([touch(tmp_path, *names)], OUT)
+    count = {1: "1 file is an output", 4: "3 files are outputs"}[len(names)]
+    assert bad == [BadInput(tmp_path, f"no image in this folder: its {count} of this program, such as NAME_labels.tif")]
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.GIF", "a.webp", "a.lsm", "a.stk", "a.jp2", "a.avif", "a.pgm"])
+def test_other_pictures_and_microscopes_own_endings_are_found_in_folders(name: str, tmp_path: Path) -> None:
+    assert bases([touch(tmp_path, name)]) == ["out/a"]

@@ -183,21 +183,6 @@ def test_compressed_pages_are_read_when_indexed(monkeypatch: pytest.MonkeyPatch,
         assert len(decoded) == 1
 
 
-def test_uncompressed_stack_is_mapped_not_read(tmp_path: Path) -> None:
-    tiff(STACK, photometric="minisblack")(tmp_path / "a.tif")
-    with open_image(tmp_path / "a.tif") as source:
-        assert isinstance(source.stack.data, np.memmap)
-
-
-def test_first_of_several_images_in_a_file(tmp_path: Path) -> None:
-    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-        writer.write(GREY)
-        writer.write(STACK, photometric="minisblack")
-    with open_image(tmp_path / "a.tif") as source:
-        np.testing.assert_array_equal(source.stack.plane(()), GREY)
-        assert source.note == "first of 2 images in the file"
-
-
 def cut(write: Callable[[Path], Any], share: float) -> Callable[[Path], None]:
     """The beginning of a file, as a download that stopped leaves it."""
 
@@ -242,10 +227,10 @@ def huge(path: Path) -> None:
 ZIPPED = tiff(STACK, photometric="minisblack", compression="zlib")
 WRONG_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "empty": ("a.tif", lambda path: path.write_bytes(b""), "the file is empty"),
-    "text": ("a.tif", lambda path: path.write_text("hello"), "allowed are PNG, JPEG and TIFF"),
+    "text": ("a.tif", lambda path: path.write_text("hello"), "that can be read: allowed are TIFF, PNG, JPEG,"),
     "tiff header only": ("a.tif", lambda path: path.write_bytes(b"II*\0"), "damaged"),
     "tiff of zeros": ("a.tif", lambda path: path.write_bytes(b"II*\0" + bytes(100)), "damaged"),
-    "tiff cut": ("a.tif", cut(ZIPPED, 0.6), "damaged or cut short: invalid page offset"),
+    "tiff cut": ("a.tif", cut(ZIPPED, 0.01), "damaged or cut short: "),
     "tiff cut, uncompressed": ("a.tif", cut(tiff(GREY), 0.6), "cut short"),
     "tiff cut, lzw": ("a.tif", cut(pillow(GREY, compression="tiff_lzw"), 0.6), "damaged"),
     "tiff scratched": ("a.tif", scratched(ZIPPED), "page 2 of the TIFF file cannot be read"),
@@ -256,7 +241,7 @@ WRONG_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "png cut, 16 bit rgb": ("a.png", cut(opencv(DEEP_RGB), 0.6), "damaged or cut short"),
     "png cut in the header": ("a.png", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4)), "damaged"),
     "png scratched": ("a.png", scratched(pillow(RGB)), "damaged"),
-    "png bomb": ("a.png", bomb, "too large"),
+    "png bomb": ("a.png", bomb, "60000 x 60000 pixels needs about .* GB of memory"),
     "jpeg cut": ("a.jpg", cut(pillow(RGB), 0.6), "damaged or cut short"),
     "complex": ("a.tif", tiff(FLOATS.astype(np.complex64)), "complex64 cannot be segmented"),
     "1 x 1": ("a.png", pillow(GREY[:1, :1]), "1 x 1 pixels"),

@@ -25,9 +25,10 @@ from napari_sam_amg.io.discover import (
     InputFile,
 )
 from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
-from napari_sam_amg.io.images import open_image
+from napari_sam_amg.io.images import image_kind, open_image
 from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.io.staging import naming, settle, staged
+from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import describe_run, is_complete, sizes, versions, write_record
 from napari_sam_amg.run import segment_planes, survey_if_needed
@@ -44,6 +45,7 @@ class Options:
     formats: frozenset[str] = frozenset({"labels"})
     overlay: bool = False
     channel: int | None = None
+    series: int | None = None  # None: the main image of a file
     intensities: IntensityRange | None = None  # None: percentiles of each image
     pixel_size: float | None = None  # micrometres; None: from the file
     overwrite: bool = False
@@ -125,12 +127,17 @@ class Batch:
         """Write the outputs of one file. Raises for anything that fails, but for some planes of a stack."""
         targets = [file.output(ending) for ending in self.options.endings]
         settle(targets)  # what a run that was killed left half-way
-        settings, sha256 = self._settings(), hash_file(file.path)
-        if self.options.skip_existing and is_complete(targets[-1], settings, sha256, targets[:-1]):
+        settings = self._settings()
+        image_kind(file.path)  # before the file is read as a whole: it may be a pipe, or no image
+        state = FileState.of(file.path)
+        may_be_done = self.options.skip_existing and targets[-1].exists()
+        if may_be_done and is_complete(targets[-1], settings, hash_file(file.path), targets[:-1]):
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options)
-        with open_image(file.path, self.options.channel) as source, staged(targets) as folder:
+        with open_image(file.path, self.options.channel, self.options.series) as source, staged(targets) as folder:
             _check_free(targets, self.options)  # once more: nobody else can write them from here on
+            sha256 = hash_file(file.path)
+            state.check(file.path)  # so that the hash is that of the file which is open
             surveyed = survey_if_needed(source.stack, self.params, self.options.intensities)
             outcome = self._run(source, surveyed, file, folder)
             record = self._record(file, source, surveyed, outcome)
@@ -146,6 +153,7 @@ class Batch:
         intensities = self.options.intensities
         return describe_run(self.model, self.params) | {
             "channel": self.options.channel,
+            "series": self.options.series,
             "intensities": None if intensities is None else [intensities.low, intensities.high],
             "pixel_size": self.options.pixel_size,
         }

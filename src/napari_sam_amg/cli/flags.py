@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from napari_sam_amg import __version__
 from napari_sam_amg.cli import evaluate, export_onnx, models
 from napari_sam_amg.cli.messages import add_message_flags
+from napari_sam_amg.io.discover import SUFFIXES
 from napari_sam_amg.models.registry import EMBEDDED, known_models
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.precision import PRECISIONS
@@ -31,6 +33,11 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
   NAME_overlay.png   --overlay: the labels over the image; of a stack the plane with most labels
   NAME_run.json      always: all settings, model, versions, timings, hash of the input
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
+
+Read are TIFF, with the descriptions of ImageJ, OME, Zeiss LSM, MetaMorph and others, and PNG, JPEG, BMP, GIF, WebP,
+JPEG 2000, AVIF, PNM, TGA and a few more pictures; the frames of an animated picture are a stack. A file that is named
+may be called anything. From folders those files are taken that end in
+{suffixes}.
 
 exit status: 0 all done, 1 some input failed (the others are still done), 2 wrong usage, 130 interrupted
 """
@@ -82,18 +89,22 @@ def _add_segment(commands: Any) -> None:
         "segment",
         help="segment images and folders of images",
         description=_DESCRIPTION,
-        epilog=_OUTPUTS,
+        epilog=_OUTPUTS.replace("{suffixes}", _suffixes()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT", help="image (PNG, JPEG, TIFF), or folder of images"
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="image (TIFF, PNG, JPEG, ...), or folder of images"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     _add_model(parser)
     _add_reading(parser)
     _add_writing(parser)
     _add_parameters(parser)
+
+
+def _suffixes() -> str:
+    return textwrap.fill(", ".join(SUFFIXES), width=118)
 
 
 def _add_demo(commands: Any) -> None:
@@ -131,6 +142,11 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--channel", type=int, metavar="N",
         help="channel to segment, counted from 0; of a colour image 0 is red (default: the first channel, all colours)",
+    )  # fmt: skip
+    group.add_argument(
+        "--series", type=int, metavar="N",
+        help="image to segment of a TIFF file that holds several, counted from 0 (default: the largest that is no "
+        "thumbnail, the first of equals)",
     )  # fmt: skip
     group.add_argument(
         "--intensities", nargs=2, type=float, metavar=("LOW", "HIGH"),

@@ -29,6 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     files, bad_inputs = find_inputs(arguments.inputs, arguments.output, arguments.recursive)
     for bad in bad_inputs:
         print_error(bad.path, bad.reason)
+    for file in files:
+        for again in file.also:
+            print_error(again, f"is the same file as {file.path}, which is segmented once", "note")
     if not files:
         return FAILED
     made = make_folder(arguments.output)
@@ -83,6 +86,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         formats=frozenset(chain.from_iterable(arguments.formats or [("labels",)])),
         overlay=arguments.overlay,
         channel=arguments.channel,
+        series=arguments.series,
         intensities=IntensityRange(*arguments.intensities) if arguments.intensities else None,
         pixel_size=arguments.pixel_size,
         overwrite=arguments.overwrite,

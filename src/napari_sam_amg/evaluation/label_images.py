@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.evaluation.overlaps import Labels, check_ids, check_type
 from napari_sam_amg.io.images import image_kind
-from napari_sam_amg.io.npy import read_npy
-from napari_sam_amg.io.raster import read_raster
+from napari_sam_amg.io.npy import open_npy
+from napari_sam_amg.io.raster import open_raster
 from napari_sam_amg.io.raw_image import RawImage
-from napari_sam_amg.io.tiff import TiffPlanes, open_tiff
+from napari_sam_amg.io.tiff import open_tiff
 
 KINDS = ("PNG", "TIFF", "NPY")  # JPEG changes pixels, and so ids
 _LOSSY = re.compile("JPE?G|JP2|JXL|JPX|WEBP|LERC")  # in tifffile's names of compressions
@@ -66,15 +67,14 @@ def open_labels(path: Path) -> Iterator[LabelImage]:
 
     Raises ``ValueError`` or ``OSError`` for a file that holds no labels: colours, booleans, several images.
     """
-    with _OPEN[image_kind(path, KINDS)](path) as raw:
-        yield _checked(_without_colours(raw))
-
-
-_OPEN: dict[str, Callable[[Path], AbstractContextManager[RawImage]]] = {
-    "PNG": lambda path: nullcontext(read_raster(path, palette=False)),
-    "TIFF": open_tiff,
-    "NPY": lambda path: nullcontext(read_npy(path)),
-}
+    kind = image_kind(path, KINDS)
+    readers: dict[str, Callable[[Path], AbstractContextManager[RawImage]]] = {
+        "PNG": partial(open_raster, as_stored=True),
+        "TIFF": partial(open_tiff, as_stored=True),
+        "NPY": open_npy,
+    }
+    with readers[kind](path) as raw:
+        yield _checked(raw)
 
 
 def whole_numbers(labels: NDArray[Any]) -> NDArray[Any]:
@@ -94,22 +94,14 @@ def whole_numbers(labels: NDArray[Any]) -> NDArray[Any]:
     return labels.astype(np.int64)
 
 
-def _without_colours(raw: RawImage) -> RawImage:
-    """The indices into a palette in place of its colours."""
-    data = raw.data
-    if not isinstance(data, TiffPlanes) or data.colours is None:
-        return raw
-    indices = replace(data, colours=None, shape=data.shape[:-1], dtype=data.series.dtype)
-    return replace(raw, data=indices, axes=raw.axes.removesuffix("S"))
-
-
 def _checked(raw: RawImage) -> LabelImage:
     if "S" in raw.axes:
         raise ValueError(
             f"an image in colour, of shape {tuple(raw.data.shape)}, is not allowed: labels are one integer a pixel"
         )
     if raw.note:
-        raise ValueError(f"only the {raw.note} can be read: allowed is one image or one stack")
+        reason = re.sub(r" \(--\w+ chooses\)", "", raw.note)
+        raise ValueError(f"{reason}: allowed is a file of one whole image or stack")
     if _LOSSY.search(raw.compression):
         raise ValueError(
             f"compression {raw.compression} is not allowed: it changes pixels, and so label ids; use LZW or none"

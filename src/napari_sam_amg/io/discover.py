@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+#: Of the files that are taken from folders, TIFF files of microscopes under their own names among them; a file that
+#: is named is read whatever it is called.
+SUFFIXES = (
+    ".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".qptiff", ".ndpi", ".scn",
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".bmp", ".dib", ".gif", ".webp", ".avif",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
+)  # fmt: skip
 LABELS_ENDING = "_labels.tif"
 FEATURES_ENDING = "_features.csv"
 OVERLAY_ENDING = "_overlay.png"
@@ -21,6 +27,7 @@ class InputFile:
     path: Path
     folder: Path
     name: str
+    also: tuple[Path, ...] = ()  # where it was found again: under the same name, or as a link
 
     def output(self, ending: str) -> Path:
         return self.folder / (self.name + ending)
@@ -37,6 +44,8 @@ class BadInput:
 def find_inputs(named: Sequence[Path], output: Path, recursive: bool = False) -> tuple[list[InputFile], list[BadInput]]:
     """The files that the inputs name, folders in order of name, each file once; and what was not found.
 
+    A file that is found again, by a link to it for one, says so in ``also``.
+
     Below a folder that is searched recursively, outputs lie in the same subfolders. Files that differ
     in their ending only keep it in the names of their outputs. ``ValueError`` if the outputs of two
     files would still have the same name.
@@ -50,9 +59,14 @@ def find_inputs(named: Sequence[Path], output: Path, recursive: bool = False) ->
             bad_inputs.append(BadInput(path, f"cannot be searched: {error.strerror}"))
             continue
         if not found:
-            bad_inputs.append(BadInput(path, _nothing_found(path)))
+            bad_inputs.append(BadInput(path, _nothing_found(path, recursive)))
         for file, subfolder in found:
-            files.setdefault(file.resolve(), InputFile(file, output / subfolder, file_stem(file)))
+            target = file.resolve()
+            first = files.get(target)
+            if first is None:
+                files[target] = InputFile(file, output / subfolder, file_stem(file))
+            else:
+                files[target] = replace(first, also=(*first.also, file))
     return _distinct(list(files.values())), bad_inputs
 
 
@@ -104,10 +118,14 @@ def is_foreign_or_labels(folder: Path, name: str) -> bool:
     return not any((folder / (name.removesuffix(ending) + RECORD_ENDING)).exists() for ending in endings)
 
 
-def _nothing_found(path: Path) -> str:
-    if path.is_dir():
-        return f"no image in this folder: looked for {', '.join(SUFFIXES)}"
-    return "no such file or folder"
+def _nothing_found(path: Path, recursive: bool) -> str:
+    if not path.is_dir():
+        return "no such file or folder"
+    own = sum(1 for _ in walk(path, recursive, lambda folder, name: not name.startswith(".")))
+    if own:
+        files = "file is an output" if own == 1 else "files are outputs"
+        return f"no image in this folder: its {own} {files} of this program, such as NAME{LABELS_ENDING}"
+    return f"no image in this folder: looked for {', '.join(SUFFIXES)}"
 
 
 def file_stem(path: Path) -> str:

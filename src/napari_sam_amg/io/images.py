@@ -1,15 +1,17 @@
 """Image files of any supported kind, told apart by their first bytes."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
-from napari_sam_amg.io.raster import read_raster
+from napari_sam_amg.io.memory import check_plane
+from napari_sam_amg.io.raster import FORMATS, find_format, open_raster
 from napari_sam_amg.io.raw_image import SourceImage, choose_channel
 from napari_sam_amg.io.tiff import open_tiff
+from napari_sam_amg.io.watched import check_regular
 
-KINDS = ("PNG", "JPEG", "TIFF")
+KINDS = ("TIFF", *FORMATS, "TGA")
+_NAMED = ("TIFF", "PNG", "JPEG", "BMP", "GIF", "WebP", "JPEG 2000", "AVIF", "PNM", "TGA and a few more")
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -20,46 +22,36 @@ _SIGNATURES = {
     b"\x93NUMPY": "NPY",
 }
 
-#: What mapping intensities and painting a plane hold at once; measured on 3000 x 3000 pixels: 33, and 4 for labels.
-_BYTES_A_PIXEL = 40
-
 
 @contextmanager
-def open_image(path: Path, channel: int | None = None) -> Iterator[SourceImage]:
-    """Open a PNG, JPEG or TIFF file; planes can be read as long as the context lasts.
+def open_image(path: Path, channel: int | None = None, series: int | None = None) -> Iterator[SourceImage]:
+    """Open a TIFF file or a picture; planes can be read as long as the context lasts.
 
-    ``channel``, counted from 0: the one to read of several, or one colour of an image in colour.
-    Raises ``ValueError`` or ``OSError`` for a file that cannot be segmented.
+    ``channel``, counted from 0: the one to read of several, or one colour of an image in colour. ``series``, counted
+    from 0: the image to read of a TIFF file with several.
+    Raises ``ValueError`` or ``OSError`` for a file that cannot be segmented, and for a plane that cannot be read.
     """
-    opened = open_tiff(path) if image_kind(path) == "TIFF" else nullcontext(read_raster(path))
-    with opened as raw:
+    opened = open_tiff if image_kind(path) == "TIFF" else open_raster
+    with opened(path, series) as raw:
         source = choose_channel(raw, channel)
-        _check_memory(source.stack.plane_size)
+        check_plane(*source.stack.plane_size, colour=source.stack.rgb, more=raw.read_at_once)
         yield source
 
 
 def image_kind(path: Path, allowed: tuple[str, ...] = KINDS) -> str:
-    """Of a file, whatever it is called: "PNG", "JPEG", "TIFF" or "NPY". ``ValueError`` unless it is allowed."""
+    """Of a file, whatever it is called: "TIFF", "NPY", or Pillow's name of its format, such as "PNG" or "JPEG".
+
+    ``ValueError`` unless it is allowed, or if it is no file at all, but a pipe or a device.
+    """
+    check_regular(path)
     with path.open("rb") as file:
         start = file.read(8)
     if not start:
         raise ValueError("the file is empty")
     kinds = [kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)]
-    if not kinds or kinds[0] not in allowed:
-        what = f"a file of type {kinds[0]}" if kinds else "not an image that can be read"
-        raise ValueError(f"{what}: allowed are {', '.join(allowed[:-1])} and {allowed[-1]}")
-    return kinds[0]
-
-
-def _check_memory(plane_size: tuple[int, int]) -> None:
-    """Refuse a plane that this computer cannot hold, before the operating system ends the process."""
-    needed = plane_size[0] * plane_size[1] * _BYTES_A_PIXEL
-    try:
-        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, and refuses by itself
-        return
-    if needed > installed:
-        raise ValueError(
-            f"a plane of {plane_size[0]} x {plane_size[1]} pixels needs about {needed / 1e9:.0f} GB of memory, "
-            f"this computer has {installed / 1e9:.0f} GB: cut the image into parts"
-        )
+    kind = kinds[0] if kinds else find_format(path)
+    if kind is None or kind not in allowed:
+        what = f"a file of type {kind}" if kind else "not an image that can be read"
+        names = _NAMED if allowed == KINDS else (*allowed[:-2], f"{allowed[-2]} and {allowed[-1]}")
+        raise ValueError(f"{what}: allowed are {', '.join(names)}")
+    return kind

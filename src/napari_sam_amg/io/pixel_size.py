@@ -1,15 +1,25 @@
-"""The size of a pixel in micrometres, where a TIFF file states it in a way that can be trusted."""
+"""The size of a pixel, and from plane to plane, in micrometres, where a TIFF file states it in a way to be trusted."""
 
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import tifffile
 
-_MICROMETRES = {
-    "pm": 1e-6, "Å": 1e-4, "angstrom": 1e-4, "nm": 1e-3, "nanometer": 1e-3,
-    "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "\\u00b5m": 1.0,
-    "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "m": 1e6, "meter": 1e6,
-}  # fmt: skip
-_RESOLUTION_UNITS = {2: 25_400.0, 3: 10_000.0}  # TIFF's inch and centimetre
+_POWERS = {"": 1e6, "c": 1e4, "m": 1e3, "u": 1.0, "n": 1e-3, "p": 1e-6, "k": 1e9}  # micrometres in a (prefix) metre
+_NAMES = {"": "", "centi": "c", "milli": "m", "micro": "u", "nano": "n", "pico": "p", "kilo": "k"}
+_OTHERS = {
+    "u": 1.0,
+    "å": 1e-4,
+    "angstrom": 1e-4,
+    "ångström": 1e-4,
+    "micron": 1.0,
+    "inch": 25_400.0,
+    "in": 25_400.0,
+    '"': 25_400.0,
+}
+_RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # the last two are not in the standard, but written
 
 #: Resolution tags coarser than this are a printer's (2540 dpi and fewer), not a microscope's.
 _PRINTED = 10.0  # micrometres
@@ -17,49 +27,117 @@ _PRINTED = 10.0  # micrometres
 PixelSize = tuple[float, float]
 
 
-def tiff_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
-    """(y, x) in micrometres from OME or ImageJ metadata or the resolution tags; None if unknown."""
+def tiff_pixel_size(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries | None = None) -> PixelSize | None:
+    """(y, x) in micrometres of a series, the first by default; None if unknown.
+
+    From OME, ImageJ, LSM, MetaMorph or Aperio metadata or the resolution tags.
+    """
+    series = series or tiff.series[0]
+    page = series.keyframe
     if tiff.is_ome:
-        return _from_ome(tiff.ome_metadata or "")
+        y, x, _ = _ome_sizes(tiff, series)
+        return _plausible(y, x)
     if tiff.is_imagej:
-        return _from_imagej(tiff)
-    page = tiff.pages.first
-    size = _from_density(page, _RESOLUTION_UNITS.get(int(page.resolutionunit)))
+        return _from_density(page, _imagej_unit(tiff))
+    if tiff.is_lsm or tiff.is_stk:
+        y, x, _ = _lsm_sizes(tiff) if tiff.is_lsm else _stk_sizes(tiff)
+        return _plausible(y, x)
+    if tiff.is_svs and (stated := re.search(r"\bMPP *= *([\d.]+)", page.description)):
+        return _plausible(float(stated[1]), float(stated[1]))
+    size = _from_density(page, micrometres(_RESOLUTION_UNITS.get(int(page.resolutionunit), "")))
     return size if size is not None and max(size) < _PRINTED else None
 
 
-def _from_ome(xml: str) -> PixelSize | None:
+def tiff_z_spacing(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries | None = None) -> float | None:
+    """Micrometres from plane to plane along Z, from OME, ImageJ, LSM or MetaMorph metadata; None if unknown."""
+    z = None
+    if tiff.is_ome:
+        z = _ome_sizes(tiff, series or tiff.series[0])[2]
+    elif tiff.is_imagej:
+        z = _product((tiff.imagej_metadata or {}).get("spacing"), _imagej_unit(tiff))
+    elif tiff.is_lsm or tiff.is_stk:
+        z = (_lsm_sizes(tiff) if tiff.is_lsm else _stk_sizes(tiff))[2]
+    return abs(z) if z is not None and 0 < abs(z) < math.inf else None  # ImageJ counts downwards with a minus
+
+
+def micrometres(unit: str) -> float | None:
+    """How many micrometres a unit of length is, however it is spelt; None if it is none."""
+    text = unit.strip().replace("\\u00b5", "u").replace("\\u00B5", "u").replace("\\u03bc", "u").strip(".")
+    text = text.replace("µ", "u").replace("μ", "u").replace("Âu", "u")
+    short = re.fullmatch(r"([cmunpk]?)m", text)
+    if short:
+        return _POWERS[short[1]]
+    words = text.lower()
+    words = words.removesuffix("es") if words == "inches" else words.removesuffix("s")
+    named = re.fullmatch(r"(|centi|milli|micro|nano|pico|kilo)met(?:er|re)", words)
+    if named:
+        return _POWERS[_NAMES[named[1]]]
+    short = re.fullmatch(r"([cmunp])m", words)  # UM, Nm
+    return _POWERS[short[1]] if short else _OTHERS.get(words)
+
+
+Sizes = tuple[float | None, float | None, float | None]  # y, x, z
+
+
+def _ome_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Sizes:
     try:
-        image: Any = tifffile.xml2dict(xml)["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        y, x = (
-            float(pixels[f"PhysicalSize{axis}"]) * _micrometres(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-            for axis in "YX"
-        )
-    except (KeyError, TypeError, ValueError, SyntaxError):  # no size given, or XML that is none
-        return None
-    return _plausible(y, x)
+        images: Any = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]["Image"]
+        images = images if isinstance(images, list) else [images]
+        position = tiff.series.index(series)
+        pixels = images[position if len(images) == len(tiff.series) else 0]["Pixels"]
+    except (KeyError, TypeError, ValueError, SyntaxError):  # no image described, or XML that is none
+        return None, None, None
+    y, x, z = (
+        _product(pixels.get(f"PhysicalSize{axis}"), micrometres(str(pixels.get(f"PhysicalSize{axis}Unit", "um"))))
+        for axis in "YXZ"
+    )
+    return y, x, z
 
 
-def _from_imagej(tiff: tifffile.TiffFile) -> PixelSize | None:
-    unit = str((tiff.imagej_metadata or {}).get("unit", ""))
+def _imagej_unit(tiff: tifffile.TiffFile) -> float | None:
+    """Micrometres; not of inches, in which ImageJ keeps what printers and cameras wrote."""
+    metadata = tiff.imagej_metadata or {}
+    unit = metadata.get("unit", "")
+    found = micrometres(str(unit))
+    return None if found == _OTHERS["inch"] else found
+
+
+def _lsm_sizes(tiff: tifffile.TiffFile) -> Sizes:
+    metadata = tiff.lsm_metadata or {}
+    y, x, z = (_product(metadata.get(f"VoxelSize{axis}"), 1e6) for axis in "YXZ")  # in metres
+    return y, x, z
+
+
+def _stk_sizes(tiff: tifffile.TiffFile) -> Sizes:
+    """MetaMorph: a plane each has its distance from the next."""
+    metadata: Mapping[str, Any] = tiff.stk_metadata or {}
+    unit = micrometres(str(metadata.get("CalibrationUnits", "")))
+    distances = metadata.get("ZDistance")
+    z = distances[0] if distances is not None and len(distances) else None
+    y, x = (_product(metadata.get(f"{axis}Calibration"), unit) for axis in "YX")
+    return y, x, _product(z, unit)
+
+
+def _product(value: Any, unit: float | None) -> float | None:
     try:
-        return _from_density(tiff.pages.first, _micrometres(unit))
-    except KeyError:  # pixels, inches of a printer, or no unit
+        return None if value is None or unit is None else float(value) * unit
+    except (TypeError, ValueError):  # text in place of a number
         return None
 
 
-def _micrometres(unit: str) -> float:
-    return _MICROMETRES[unit if unit == "Å" else unit.strip().lower()]
-
-
-def _from_density(page: Any, unit: float | None) -> PixelSize | None:
+def _from_density(page: tifffile.TiffPage, unit: float | None) -> PixelSize | None:
     """Pixel size from pixels per ``unit`` (micrometres), as the tags XResolution and YResolution have it."""
-    if unit is None or "XResolution" not in page.tags or "YResolution" not in page.tags:
+    sizes = []
+    for name in ("YResolution", "XResolution"):
+        try:
+            pixels, units = page.tags.valueof(name)
+            sizes.append(unit * units / pixels if unit is not None else None)
+        except (TypeError, ValueError, ZeroDivisionError):  # no such tag, or 0 pixels
+            return None
+    return _plausible(*sizes)
+
+
+def _plausible(y: float | None, x: float | None) -> PixelSize | None:
+    if y is None or x is None:
         return None
-    x, y = page.get_resolution()
-    return _plausible(unit / y, unit / x) if x > 0 and y > 0 else None
-
-
-def _plausible(y: float, x: float) -> PixelSize | None:
-    return (y, x) if 0 < y < float("inf") and 0 < x < float("inf") else None
+    return (y, x) if 0 < y < math.inf and 0 < x < math.inf else None

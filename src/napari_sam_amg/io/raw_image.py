@@ -16,6 +16,7 @@ class RawImage:
     z_spacing: float | None = None  # micrometres from plane to plane along Z
     note: str = ""  # what was left out
     compression: str = ""  # tifffile's name of it, in a TIFF file
+    read_at_once: int = 0  # bytes that are read and decoded to get at one plane, if more than the plane
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +32,7 @@ class SourceImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OneSample:
-    """One sample (colour, or grey without its alpha) of (..., Y, X, S) data, itself (..., Y, X)."""
+    """One colour of (..., Y, X, S) data, itself (..., Y, X)."""
 
     data: Any
     sample: int
@@ -48,6 +49,24 @@ class OneSample:
         return self.data[index][..., self.sample]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstColours:
+    """Red, green and blue of (..., Y, X, S) data with more samples than that, itself (..., Y, X, 3)."""
+
+    data: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.data.shape[:-1], 3)
+
+    @property
+    def dtype(self) -> Any:
+        return self.data.dtype
+
+    def __getitem__(self, index: tuple[int, ...]) -> Any:
+        return self.data[index][..., :3]
+
+
 def choose_channel(raw: RawImage, channel: int | None) -> SourceImage:
     """Planes to segment: colour images as colour, of other channels the one that is asked for.
 
@@ -55,20 +74,24 @@ def choose_channel(raw: RawImage, channel: int | None) -> SourceImage:
     such channel.
     """
     size = dict(zip(raw.axes, raw.data.shape, strict=True))
+    is_one_colour = channel is not None and "C" not in size
+    data = raw.data if is_one_colour or size.get("S", 0) <= 4 else FirstColours(raw.data)
     if "C" in size:
         _check_channel(channel, size["C"])
-        fixed = {raw.axes.index("C"): channel or 0}
-        stack = PlaneStack(raw.data, rgb=size.get("S") in (3, 4), fixed=fixed)
+        stack = PlaneStack(data, rgb="S" in size, fixed={raw.axes.index("C"): channel or 0})
         return _source(raw, stack, channel or 0, _channel_note(channel, size["C"]))
-    if "S" not in size:
-        _check_channel(channel, 1)
-        return _source(raw, PlaneStack(raw.data), None, "")
-    if size["S"] in (3, 4) and channel is None:
-        return _source(raw, PlaneStack(raw.data, rgb=True), None, "")
-    _check_channel(channel, size["S"])
-    with_alpha = size["S"] == 2  # grey and alpha: nothing that a user would choose
-    note = "" if with_alpha else _channel_note(channel, size["S"])
-    return _source(raw, PlaneStack(OneSample(raw.data, channel or 0)), channel or 0, note)
+    if "S" in size and channel is not None:
+        _check_channel(channel, size["S"])
+        return _source(raw, PlaneStack(OneSample(data, channel)), channel, "")
+    _check_channel(channel, 1)
+    return _source(raw, PlaneStack(data, rgb="S" in size), None, "")
+
+
+def check_series(number: int | None, count: int) -> None:
+    """Raise ``ValueError`` if there is no such image in a file of ``count``."""
+    if number is not None and not 0 <= number < count:
+        allowed = "0" if count == 1 else f"0 to {count - 1}"
+        raise ValueError(f"series={number} is not in this file: allowed is {allowed}")
 
 
 def _source(raw: RawImage, stack: PlaneStack, channel: int | None, note: str) -> SourceImage:

@@ -1,196 +1,150 @@
-"""TIFF files page by page, so that a stack may be larger than memory."""
+"""TIFF files plane by plane, so that a stack may be larger than memory. tifffile finds the pages and decodes them."""
 
-import logging
-import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
-from napari_sam_amg.io.pixel_size import tiff_pixel_size
-from napari_sam_amg.io.raster import read_tiff_page
-from napari_sam_amg.io.raw_image import RawImage
+from napari_sam_amg.io.ome_files import own_part
+from napari_sam_amg.io.pixel_size import tiff_pixel_size, tiff_z_spacing
+from napari_sam_amg.io.raw_image import RawImage, check_series
+from napari_sam_amg.io.tiff_colours import find_samples
+from napari_sam_amg.io.tiff_layout import Layout, find_layout, imagej_series, join_layouts
+from napari_sam_amg.io.tiff_log import TiffLog
+from napari_sam_amg.io.tiff_pages import WITHOUT_OWN_TAGS, TiffPlanes
+from napari_sam_amg.io.watched import FileState
 
-_FOREIGN_COLOURS = ("SEPARATED", "CIELAB", "ICCLAB", "ITULAB")
-#: What tifffile logs, and goes on with fewer pages than the file should have.
-_TRUNCATED = ("invalid page offset", "missing data offset")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TiffPlanes:
-    """Array-like (..., Y, X) or (..., Y, X, S) over the pages of a series; a page is read when indexed."""
-
-    series: tifffile.TiffPageSeries
-    path: Path
-    page_axes: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    colours: NDArray[np.uint8] | None  # (n, 3) RGB of each index, if the pages are paletted
-
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        """One plane: ``index`` has a position for every axis before Y."""
-        inside = len(self.page_axes.replace("S", "")) - 2  # axes that a page itself has before Y
-        across = len(index) - inside
-        lengths = self.shape[:across]
-        number = int(np.ravel_multi_index(index[:across], lengths)) if across else 0
-        page = _page_pixels(self.series, number, self.path)
-        pixels: NDArray[Any] = _planes_last(page, self.page_axes)[index[across:]]
-        return pixels if self.colours is None else self.colours[pixels]
+_REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
+#: Switches off what tifffile reads from descriptions, so that it lists pages by what they are.
+_PLAIN = {f"is_{kind}": False for kind in ("shaped", "imagej", "ome", "mmstack", "ndtiff", "uniform", "scanimage")}
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[RawImage]:
-    """The first series of a TIFF file, open as long as the context is.
+def open_tiff(path: Path, series: int | None = None, as_stored: bool = False) -> Iterator[RawImage]:
+    """One image or stack of a TIFF file, open as long as the context is.
 
-    Of an OME file that belongs to a set of files, the pages in this one file.
+    ``series``, counted from 0: which one of several; else the largest that is no thumbnail, the first of equals.
+    ``as_stored``: places in a table of colours stay, and values where 0 is white, as label images need it.
+    Of an OME file that belongs to a set of files, the planes in this one file. Raises ``ValueError`` or ``OSError``
+    for a file that cannot be read; so does the reading of a plane, for this plane.
     """
-    with _Complaints() as complaints, _open(path) as tiff:
-        series = tiff.series[0]
-        note = "" if len(tiff.series) == 1 else f"first of {len(tiff.series)} images in the file"
-        complaints.check()
-        data, axes = _lazy(tiff, series, path)
-        compression = tifffile.COMPRESSION(series.keyframe.compression).name
-        yield RawImage(data, axes, tiff_pixel_size(tiff), note=note, compression=compression)
+    with TiffLog() as log:
+        tiff, notes = _open(path)
+        with tiff:
+            image, layout, choice = _choose(tiff, series)
+            raw = _raw_image(tiff, image, layout, as_stored)
+            notes += [choice, layout.note, raw.note, *log.notes]
+            yield replace(raw, note=", ".join(dict.fromkeys(note for note in notes if note)))
 
 
-def _open(path: Path) -> tifffile.TiffFile:
+def _open(path: Path) -> tuple[tifffile.TiffFile, list[str]]:
+    """The file with its list of series, and what is to be said about it."""
     try:
-        tiff = tifffile.TiffFile(path, _multifile=False)
-        count = len(tiff.series)
+        with tifffile.TiffFile(path, _multifile=False) as tiff:
+            part, note = own_part(tiff.ome_metadata or "", path.name) if tiff.is_ome else ("", "")
+        return _with_series(path, {"omexml": part} if part else {}), [note]
     except OSError:
         raise
-    except Exception as error:  # tifffile takes a file at its word, a damaged one raises anything
-        raise ValueError(f"the TIFF file is damaged: {error}") from error
-    if count == 0:
+    except Exception as error:  # tifffile takes a file at its word, a damaged or mislabelled one raises anything
+        reason = error
+    try:
+        return _with_series(path, _PLAIN), [f"its description cannot be read: {reason}"]
+    except OSError:
+        raise
+    except Exception:
+        raise ValueError(f"the TIFF file is damaged or cut short: {reason}") from reason
+
+
+def _with_series(path: Path, options: dict[str, Any]) -> tifffile.TiffFile:
+    tiff = tifffile.TiffFile(path, _multifile=False, **options)
+    try:
+        if not tiff.series:
+            raise ValueError("no image was found in it")
+    except BaseException:
         tiff.close()
-        raise ValueError("the TIFF file is damaged or cut short: no image was found in it")
+        raise
     return tiff
 
 
-def _lazy(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> tuple[Any, str]:
-    keyframe = series.keyframe
-    axes, page_axes = _meant(tiff, series.axes), _meant(tiff, keyframe.axes)
-    colour_space = tifffile.PHOTOMETRIC(keyframe.photometric).name
-    if not {"Y", "X"} <= set(axes):
-        raise ValueError(f"a TIFF series with axes {axes!r} has no image plane: Y and X are needed")
-    if colour_space in _FOREIGN_COLOURS:
-        raise ValueError(f"colours stored as {colour_space} are not supported: convert the file to RGB")
-    order = _order(axes)
-    ordered = "".join(axes[axis] for axis in order)
-    if series.dataoffset is not None and _palette(tiff, keyframe) is None:
-        return _planes_last(_memory_map(tiff, series, path), axes), ordered
-    if series.shape[len(series.shape) - len(keyframe.shape) :] != keyframe.shape:
-        return _planes_last(series.asarray(), axes), ordered  # a layout that pages do not follow
-    colours = _palette(tiff, keyframe)
-    shape = tuple(series.shape[axis] for axis in order)
-    if colours is None:
-        return TiffPlanes(series, path, page_axes, shape, series.dtype, None), ordered
-    return TiffPlanes(series, path, page_axes, (*shape, 3), np.dtype(np.uint8), colours), ordered + "S"
+def _choose(tiff: tifffile.TiffFile, number: int | None) -> tuple[tifffile.TiffPageSeries, Layout, str]:
+    """The series that is asked for, or the main one; where its planes are; and what is to be said about the choice."""
+    groups = _alike(tiff)
+    check_series(number, len(groups))
+    images = [position for position, group in enumerate(groups) if not _is_minor(group[0])] or range(len(groups))
+    largest = max(images, key=lambda position: _plane_area(groups[position][0]))
+    chosen = largest if number is None else number
+    note = f"series {chosen} of 0..{len(groups) - 1} (--series chooses)"
+    is_plain = number is not None or (len(images) == 1 and chosen == 0)
+    layouts = [find_layout(tiff, series) for series in groups[chosen]]
+    return groups[chosen][0], join_layouts(layouts), "" if is_plain else note
 
 
-def _meant(tiff: tifffile.TiffFile, axes: str) -> str:
-    """The axes of a series or page, but those of an array that Python wrote as a stack.
-
-    tifffile stores an array of shape (3, H, W) or (4, H, W) as colour unless told otherwise; in
-    Python, and in napari, it is a stack of planes.
-    """
-    is_stack = tiff.is_shaped and "S" in axes[: axes.find("Y")]
-    return axes.replace("S", "Q") if is_stack else axes
-
-
-def _order(axes: str) -> list[int]:
-    """Positions of the axes with the plane last: Y, X, and S if there is one; others may repeat a letter."""
-    leading = [axis for axis, letter in enumerate(axes) if letter not in "YXS"]
-    return leading + [axes.index(letter) for letter in "YXS" if letter in axes]
-
-
-def _planes_last(data: NDArray[Any], axes: str) -> NDArray[Any]:
-    return data.transpose(_order(axes))
+def _alike(tiff: tifffile.TiffFile) -> list[list[tifffile.TiffPageSeries]]:
+    """The series of a file; those together that are one stack, of which frame after frame was appended."""
+    if tiff.is_imagej and tiff.series[0].kind != "imagej":
+        promised = imagej_series(tiff)
+        if promised is not None:
+            return [[promised]]
+    groups: dict[Any, list[tifffile.TiffPageSeries]] = {}
+    for number, series in enumerate(tiff.series):
+        page = series.keyframe
+        is_joined = series.kind in ("shaped", "generic", "uniform") and not _is_minor(series) and not page.is_subifd
+        key = (page.shape, page.dtype, page.photometric, page.extrasamples) if is_joined else number
+        groups.setdefault(key, []).append(series)
+    return list(groups.values())
 
 
-def _memory_map(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> NDArray[Any]:
-    """Uncompressed pages that lie one behind the other, ImageJ's large files among them."""
-    assert series.dataoffset is not None
-    dtype = series.dtype.newbyteorder(tiff.byteorder)
-    try:
-        return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
-    except ValueError as error:
-        raise ValueError(f"the TIFF file is cut short: {error}") from error
+def _is_minor(series: tifffile.TiffPageSeries) -> bool:
+    """Whether the file says that it is a smaller version of another image, or a mask of it."""
+    return bool(series.keyframe.subfiletype & (_REDUCED | _MASK))
 
 
-def _page_pixels(series: tifffile.TiffPageSeries, number: int, path: Path) -> NDArray[Any]:
-    keyframe, page = series.keyframe, series.pages[number]
-    if page is None:  # left out of an OME file: black, as tifffile has it
-        return np.zeros(keyframe.shape, series.dtype)
-    try:
-        pixels = _decode(page, keyframe, path)
-    except (ValueError, RuntimeError, OSError, EOFError, IndexError, TypeError, zlib.error) as error:
-        raise ValueError(f"page {number} of the TIFF file cannot be read: {error}") from error
-    if pixels.shape != keyframe.shape:
-        raise ValueError(f"page {number} of the TIFF file is of shape {pixels.shape}, expected {keyframe.shape}")
-    return pixels
+def _plane_area(series: tifffile.TiffPageSeries) -> int:
+    return int(series.keyframe.imagelength * series.keyframe.imagewidth)
 
 
-def _decode(page: Any, keyframe: Any, path: Path) -> NDArray[Any]:
-    """Pixels of a page; LZW, JPEG, fax and (before Python 3.14) zstd need imagecodecs, or else Pillow."""
-    try:
-        pixels: NDArray[Any] = page.asarray()
-        return pixels
-    except ImportError:
-        pass
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-    deep_colour = keyframe.samplesperpixel > 1 and keyframe.bitspersample > 8
-    return _as_stored(read_tiff_page(path, page.index, deep_colour), keyframe)
-
-
-def _as_stored(pixels: NDArray[Any], keyframe: Any) -> NDArray[Any]:
-    """What Pillow read as the file has it: Pillow knows fewer types, and turns grey round that counts from white."""
-    dtype = np.dtype(keyframe.dtype).newbyteorder("=")
-    if pixels.dtype == np.uint8 and keyframe.photometric.name == "MINISWHITE":
-        pixels = 255 - pixels
-    if {pixels.dtype.kind, dtype.kind} <= set("iu") and pixels.dtype.itemsize == dtype.itemsize:
-        return pixels.view(dtype)
-    return pixels
-
-
-def _palette(tiff: tifffile.TiffFile, keyframe: Any) -> NDArray[np.uint8] | None:
-    """Colours of a paletted image; none for ImageJ's, whose palette only shows grey values in colour."""
-    if keyframe.photometric.name != "PALETTE" or tiff.is_imagej or keyframe.colormap is None:
-        return None
-    colours: NDArray[np.uint8] = (keyframe.colormap.T >> 8).astype(np.uint8)
-    return colours
-
-
-class _Complaints(logging.Handler):
-    """Collects what tifffile logs, instead of letting it reach the terminal."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-    def check(self) -> None:
-        """Raise ``ValueError`` if the file has fewer pages than it should."""
-        for message in self.messages:
-            if any(words in message for words in _TRUNCATED):
-                raise ValueError(f"the TIFF file is damaged or cut short: {re.sub('<.*?> ', '', message)}")
-
-    def __enter__(self) -> "_Complaints":
-        self.logger = logging.getLogger("tifffile")
-        self.propagated, self.logger.propagate = self.logger.propagate, False
-        self.logger.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.logger.propagate = self.propagated
-        self.logger.removeHandler(self)
+def _raw_image(tiff: tifffile.TiffFile, image: tifffile.TiffPageSeries, layout: Layout, as_stored: bool) -> RawImage:
+    keyframe = image.keyframe
+    if keyframe.dtype is None:
+        raise ValueError(f"pixels of {keyframe.bitspersample} bits in format {keyframe.sampleformat} are not supported")
+    if keyframe.bitspersample == 24 and keyframe.dtype.kind in "ui" and tiff.byteorder == ">":
+        raise ValueError("integers of 24 bits in big-endian order are not supported: decoders swap their bytes")
+    if not {"Y", "X"} <= set(layout.axes):
+        raise ValueError(f"a TIFF series with axes {layout.axes!r} has no image plane: Y and X are needed")
+    samples = find_samples(tiff, keyframe, layout, as_stored)
+    letters = list(layout.axes)
+    picked: list[int | slice | None] = [None] * len(letters)
+    plane_axes = [letters.index("Y"), letters.index("X")]
+    if samples.axis is not None:
+        letters[samples.axis] = samples.letter
+        if samples.letter == "S":
+            picked[samples.axis] = slice(None) if samples.only is None else samples.only
+            plane_axes += [samples.axis] * (samples.only is None)
+    for axis in plane_axes[:2]:
+        picked[axis] = slice(None)
+    order = [axis for axis, pick in enumerate(picked) if pick is None] + plane_axes
+    shape = tuple(layout.shape[axis] for axis in order) + (3,) * samples.colours
+    planes = TiffPlanes(
+        layout,
+        FileState.of(tiff.filehandle.fileno()),
+        tuple(picked),
+        tuple(plane_axes),
+        tuple(function for function in (image.transform, samples.finish) if function is not None),
+        shape,
+        np.dtype(samples.dtype or image.dtype),
+        image.kind not in WITHOUT_OWN_TAGS,
+    )
+    axes = "".join(letters[axis] for axis in order) + "S" * samples.colours
+    return RawImage(
+        planes,
+        axes,
+        tiff_pixel_size(tiff, image),
+        tiff_z_spacing(tiff, image),
+        note=samples.note,
+        compression=tifffile.COMPRESSION(keyframe.compression).name,
+        read_at_once=0 if keyframe.is_final else int(keyframe.nbytes),
+    )

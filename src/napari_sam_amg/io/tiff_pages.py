@@ -1,0 +1,108 @@
+"""Pixels of the pages of a TIFF file, read where they are asked for, with an error that names the page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_sam_amg.io.tiff_layout import Chunk, Layout
+from napari_sam_amg.io.watched import FileState
+
+WITHOUT_OWN_TAGS = ("lsm", "scanimage", "stk", "ndpi", "eer")  # tifffile corrects what the pages of these say
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TiffPlanes:
+    """Array-like (..., Y, X) or (..., Y, X, S) over a layout; no more is read than the plane that is indexed.
+
+    ``picked`` holds a position, or what is kept of it, for every axis of the layout; None for those that
+    are indexed.
+    """
+
+    layout: Layout
+    state: FileState  # of the file when it was opened
+    picked: tuple[int | slice | None, ...]
+    plane_axes: tuple[int, ...]  # the axes Y, X and perhaps S among those of the layout
+    finish: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...]  # from stored values of a plane to those that are meant
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    own_tags: bool = True  # whether each page is read as its own tags say
+
+    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
+        """One plane: ``index`` has a position for every axis before Y."""
+        asked = iter(index)
+        position = [next(asked) if pick is None else pick for pick in self.picked]
+        across, inner = position[: self.layout.across], position[self.layout.across :]
+        wanted: Any = tuple(across)
+        numbers = np.asarray(self.layout.numbers[wanted])
+        parts = [self._read(int(number), inner, position) for number in numbers.ravel()]
+        plane = np.stack(parts).reshape(numbers.shape + parts[0].shape) if numbers.ndim else parts[0]
+        kept = [axis for axis, pick in enumerate(position) if isinstance(pick, slice)]
+        plane = plane.transpose([kept.index(axis) for axis in self.plane_axes])
+        for function in self.finish:
+            plane = function(plane)
+        return plane
+
+    def _read(self, number: int, inner: list[int | slice], position: list[int | slice]) -> NDArray[Any]:
+        if number < 0:
+            named = zip(self.layout.axes, position, strict=True)
+            where = ", ".join(f"{letter} {place}" for letter, place in named if isinstance(place, int))
+            raise ValueError(f"the plane {where} (counted from 0) is not in the file")
+        chunk = self.layout.chunks[number]
+        handle = chunk.page.parent.filehandle
+        self.state.check(handle.fileno())
+        try:
+            return _pixels(chunk, self.layout.inner_shape, inner, self.own_tags)
+        except MemoryError:
+            raise
+        except Exception as error:  # tifffile and the decoders take a file at its word, a damaged one raises anything
+            place = number if chunk.offset is not None else chunk.page.index
+            raise ValueError(
+                f"page {place} of the TIFF file cannot be read: {error or type(error).__name__}"
+            ) from error
+
+
+def _pixels(chunk: Chunk, shape: tuple[int, ...], inner: list[int | slice], own_tags: bool) -> NDArray[Any]:
+    """The part ``inner`` of a chunk of some shape."""
+    keyframe, page = chunk.page.keyframe, chunk.page
+    offset = chunk.offset
+    if offset is None:
+        if own_tags and not page.is_virtual:
+            page = page.aspage()  # pages may differ in what tifffile takes to be the same for all: compression, strips
+        _check_stored(page, keyframe)
+        if not page.is_final:
+            pixels: NDArray[Any] = page.asarray(squeeze=False).reshape(shape)
+            return pixels[tuple(inner)]
+        offset = page.dataoffsets[0]
+    leading = next((axis for axis, pick in enumerate(inner) if isinstance(pick, slice)), len(inner))
+    size = prod(shape[leading:])
+    before: Any = tuple(inner[:leading])
+    skipped = int(np.ravel_multi_index(before, shape[:leading])) if leading else 0
+    rest: Any = tuple(inner[leading:])
+    dtype = keyframe.dtype.newbyteorder(page.parent.byteorder)
+    start = offset + skipped * size * dtype.itemsize
+    handle = page.parent.filehandle
+    if start + size * dtype.itemsize > handle.size:
+        raise ValueError("the file is cut short")
+    values: NDArray[Any] = handle.read_array(dtype, size, start)
+    return values.reshape(shape[leading:])[rest]
+
+
+def _check_stored(page: Any, keyframe: tifffile.TiffPage) -> None:
+    """Raise ``ValueError`` unless all of a page is there, in the form that its series needs."""
+    own = page.keyframe
+    if own.shaped != keyframe.shaped or own.dtype != keyframe.dtype:
+        raise ValueError(f"it is of shape {own.shape} and type {own.dtype}, not {keyframe.shape} and {keyframe.dtype}")
+    offsets, sizes = page.dataoffsets, page.databytecounts
+    segments = 1 if own.is_contiguous else prod(own.chunked)
+    if not any(offsets):
+        raise ValueError("it has no pixels")
+    if min(len(offsets), len(sizes)) < segments:
+        raise ValueError(f"it has {min(len(offsets), len(sizes))} strips or tiles, {segments} are needed")
+    ends = [offset + size for offset, size in zip(offsets, sizes, strict=False) if offset and size]
+    if not own.is_contiguous and max(ends, default=0) > page.parent.filehandle.size:
+        raise ValueError("the file is cut short")
