@@ -67,15 +67,17 @@ class Outcome:
 
     masks: int  # before overlaps were resolved
     labels: int
+    cut: int  # labels that the edge of a crop may have cut
     seconds: float
     params: AmgParameters  # those that were used, see PlaneResult
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What ``crop_layers="auto"`` chose, where that is not the whole image, and that masks may be missing."""
+        """What ``crop_layers="auto"`` chose, where that is not the whole image, and that masks may be missing or cut."""
         used = self.params
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
-        return layer, "approximate" if used.approximate else ""
+        cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
+        return layer, "approximate" if used.approximate else "", cut
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +128,7 @@ class Batch:
         return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
 
     def _run(self, source: SourceImage, intensities: IntensityRange, file: InputFile, folder: Path) -> Outcome:
-        started, masks, labels, params = perf_counter(), 0, 0, self.params
+        started, masks, labels, cut, params = perf_counter(), 0, 0, 0, self.params
         exports = self._exports(source, intensities, dataclasses.replace(file, folder=folder))
         steps = segment_planes(
             source.stack, self.model, self.params,
@@ -140,11 +142,12 @@ class Batch:
                     continue
                 params = step.result.params
                 masks, labels = masks + len(step.result.masks), labels + len(step.result.features)
+                cut += int(step.result.features["cut_by_crop"].sum())
                 for export in exports:
                     export.add(step.result)
         for export in exports:
             export.finish()
-        return Outcome(masks, labels, perf_counter() - started, params)
+        return Outcome(masks, labels, cut, perf_counter() - started, params)
 
     def _bar(self, file: InputFile) -> "tqdm.tqdm[Any]":
         hidden = self.options.quiet or not sys.stderr.isatty()
@@ -172,6 +175,7 @@ class Batch:
             "parameters_used": dataclasses.asdict(outcome.params),
             "masks": outcome.masks,
             "labels": outcome.labels,
+            "labels_cut_by_crops": outcome.cut,
             "seconds": round(outcome.seconds, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),

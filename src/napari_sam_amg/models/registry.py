@@ -39,6 +39,8 @@ class KnownModel:
     pred_iou_thresh: float = 0.88
     stability_score_thresh: float = 0.95
     min_mask_region_area: int = 0
+    label_pieces: str = "all"  # objects in photographs are partly hidden by others, and lie around others
+    max_ring_area: float = 0.0
 
     @property
     def architecture(self) -> str:
@@ -57,14 +59,16 @@ class KnownModel:
 
     @property
     def amg_defaults(self) -> dict[str, float | str]:
-        names = ("pred_iou_thresh", "stability_score_thresh", "min_mask_region_area")
+        names = (
+            "pred_iou_thresh", "stability_score_thresh", "min_mask_region_area", "label_pieces", "max_ring_area",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
 
 def _micro_sam(name: str, path: str, xxh128: str, thresholds: tuple[float, float]) -> KnownModel:
     purpose = "light microscopy" if name.endswith("_lm") else "organelles in electron microscopy"
     url, digest = f"{_MICRO_SAM}/{path}", f"xxh128:{xxh128}"
-    return KnownModel(name, f"{name}.pt", url, digest, f"{purpose} (micro-sam)", None, *thresholds, 100)
+    return KnownModel(name, f"{name}.pt", url, digest, f"{purpose} (micro-sam)", None, *thresholds, 100, "largest", 2.0)
 
 
 _DOWNLOADABLE = {
