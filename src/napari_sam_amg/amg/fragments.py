@@ -16,8 +16,8 @@ from napari_sam_amg.params import AmgParameters
 BoolImage = NDArray[np.bool_]
 LabelImage = NDArray[np.int32]
 
-#: Of a label, the share that lies within the convex hull of another, which then is a ring around it. Of 3213 nuclei in
-#: histology one pair of true objects comes to .8, and in 17 training sets only one of neurites comes to .9.
+#: Of a label, the share that lies within the convex hull of another, which then is a ring around it. Of 17 521 true
+#: objects in microscopy images for training one pair would be taken for that, two neurites; of 87 in photographs two.
 WITHIN = 0.9
 
 
