@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 CropLayers = Literal["all", "last", "auto"]
 PointSearch = Literal["grid", "hierarchical"]
 OverlapPolicy = Literal["score", "small", "large"]
+LabelPieces = Literal["largest", "all"]
 Grids = tuple[tuple[tuple[float, float], ...], ...]
 
 
@@ -118,6 +119,23 @@ class AmgParameters:
         0.5,
         "Drop a label of which less than this share is left after overlaps are resolved (no slivers). 0: keep all.",
         Range(0.0, 1.0, 0.05),
+    )
+    label_pieces: LabelPieces = _parameter(
+        "largest",
+        "What a label keeps of a mask in several pieces: 'largest' that piece alone, so that every label is one object "
+        "in one piece, 'all' also the others that are not small.",
+    )
+    min_label_region_area: int = _parameter(
+        30,
+        "Fill holes and remove separate pieces of labels smaller than this many pixels, after overlaps are resolved; "
+        "min_mask_region_area if that is more. The largest piece stays. 0: off.",
+        Range(0, 100_000_000, 10),
+    )
+    max_ring_area: float = _parameter(
+        2.0,
+        "Drop a label that lies like a ring around another one, a double of it, and has less than this many times its "
+        "pixels. 0: keep all.",
+        Range(0.0, 100.0, 0.5),
     )
 
     def __post_init__(self) -> None:

@@ -521,7 +521,8 @@ def test_load_model_downloads_and_brings_the_thresholds(
     model = publish("vit_t_lm", (tmp_path / "made.pt").read_bytes())
     info = load_model("vit_t_lm", "cpu", quiet=quiet).info
     assert (info.name, info.architecture) == ("vit_t_lm", "vit_t")
-    assert info.amg_defaults == {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.65, "min_mask_region_area": 100}
+    thresholds = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.65, "min_mask_region_area": 100}
+    assert info.amg_defaults == thresholds | {"label_pieces": "largest", "max_ring_area": 2.0}
     captured = capsys.readouterr()
     size = f"{(model.size or 0) / 1000:.0f} kB"
     assert captured.out == ""

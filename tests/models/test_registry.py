@@ -85,7 +85,9 @@ def test_verified_file_is_loaded_with_its_thresholds(published: KnownModel, fold
     info = load_model("vit_t", "cpu").info
     assert (info.name, info.architecture, info.path_name) == ("vit_t", "vit_t", "mobile_sam.pt")
     assert f"sha256:{info.sha256}" == published.digest
-    assert info.amg_defaults == {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95, "min_mask_region_area": 0}
+    photographs = {"label_pieces": "all", "max_ring_area": 0.0}
+    thresholds = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95, "min_mask_region_area": 0}
+    assert info.amg_defaults == thresholds | photographs
 
 
 def test_published_file_is_known_under_any_name(published: KnownModel, folder: Path) -> None:
@@ -104,7 +106,9 @@ def test_finetune_is_verified_by_xxh128(folder: Path, hollow_vit_t: dict[str, Te
     monkeypatch.setitem(registry._DOWNLOADABLE, "vit_t_lm", dataclasses.replace(model, digest=f"xxh128:{digest}"))
     info = load_model("vit_t_lm", "cpu").info
     assert info.name == "vit_t_lm"
-    assert info.amg_defaults == {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.65, "min_mask_region_area": 100}
+    cells = {"label_pieces": "largest", "max_ring_area": 2.0}
+    thresholds = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.65, "min_mask_region_area": 100}
+    assert info.amg_defaults == thresholds | cells
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
-"""Masks to a label image: each pixel belongs to one label at most, by a stated rule."""
+"""Masks to a label image: each pixel belongs to one label at most, and each label is one object, by stated rules."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.fragments import fill_holes, give_away, rings, smallest_piece, without_strays
 from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.amg.seams import cut_at_crop_edge
 from napari_sam_amg.params import AmgParameters
 
 
@@ -15,38 +17,79 @@ class LabelPlane:
 
     labels: NDArray[np.int32]  # (H, W), 0 is background, ids first_id, first_id + 1, ... without gaps
     rows: NDArray[np.int64]  # (n,) the row of the masks behind each id, in order of id
-    visible: NDArray[np.int64]  # (n,) pixels that each label owns
+    shown: NDArray[np.int64]  # (n,) pixels that each label owns
+    visible: NDArray[np.int64]  # (n,) pixels of its mask that it was painted with
     areas: NDArray[np.int64]  # (n,) pixels of its whole mask
+    cut: NDArray[np.bool_]  # (n,) whether the edge of a crop may have cut its mask
 
 
 def paint(masks: Masks, params: AmgParameters, first_id: int = 1) -> LabelPlane:
-    """Paint masks in order of priority, so that a pixel goes to the first mask that claims it.
+    """Paint masks in order of priority, so that a pixel goes to the first mask that claims it; then clean.
 
     ``params.overlap`` sets the priority. A mask of which less than ``params.min_visible_fraction``
-    is still free is left out whole: it takes no pixel, and leaves no sliver behind.
+    is still free is left out whole: it takes no pixel, and leaves no sliver behind. Of the free pixels
+    a label keeps its largest 4-connected piece, with ``label_pieces="all"`` every piece of
+    ``fragments.smallest_piece`` pixels, and a mask of which only specks would be left gets no label.
+    What a label loses goes to the next mask that claims it, or else to the neighbour with the longest
+    border, which may be the background. Small holes are filled, rings around other labels left out.
     """
-    labels = np.zeros(masks.size, np.int32)
+    cut = cut_at_crop_edge(masks)
     areas = masks.areas
+    labels, vacated = np.zeros(masks.size, np.int32), np.zeros(masks.size, bool)
     rows: list[int] = []
-    visible: list[int] = []
-    for row in _priority(masks, areas, params).tolist():
-        window = labels[masks.window(row)]
-        free = masks.cutouts[row] & (window == 0)
-        count = np.count_nonzero(free)
-        if count and count >= params.min_visible_fraction * areas[row]:
-            window[free] = first_id + len(rows)
+    for row in _priority(masks, areas, cut, params).tolist():
+        window = masks.window(row)
+        free = masks.cutouts[row] & (labels[window] == 0)
+        kept = _own_pixels(free, int(areas[row]), params)
+        if kept is not None:
             rows.append(row)
-            visible.append(int(count))
-    kept = np.array(rows, np.int64)
-    return LabelPlane(labels, kept, np.array(visible, np.int64), areas[kept])
+            labels[window][kept] = len(rows)
+            if kept is not free:
+                vacated[window] |= free & ~kept
+    kept_rows = np.array(rows, np.int64)
+    if params.max_ring_area:
+        windows = [masks.window(row) for row in rows]
+        labels, kept_rows = _without(rings(labels, windows, params.max_ring_area), labels, kept_rows)
+    painted = np.bincount(labels.ravel(), minlength=len(kept_rows) + 1)[1:]
+    give_away(labels, vacated)
+    fill_holes(labels, smallest_piece(params))
+    shown = np.bincount(labels.ravel(), minlength=len(kept_rows) + 1)[1:]
+    if first_id > 1:
+        labels[labels > 0] += first_id - 1
+    return LabelPlane(labels, kept_rows, shown, painted, areas[kept_rows], cut[kept_rows])
 
 
-def _priority(masks: Masks, areas: NDArray[np.int64], params: AmgParameters) -> NDArray[np.int64]:
-    """Rows of the masks, first served first; ties go by predicted IoU, then by row."""
+def _own_pixels(free: NDArray[np.bool_], area: int, params: AmgParameters) -> NDArray[np.bool_] | None:
+    """What a mask of ``area`` pixels gets of those that are free; None if it gets no label."""
+    visible = np.count_nonzero(free)
+    least = params.min_visible_fraction * area
+    if not visible or visible < least:
+        return None
+    kept = without_strays(free, params)
+    left = np.count_nonzero(kept)
+    return kept if left >= min(least, smallest_piece(params)) else None
+
+
+def _without(
+    dropped: set[int], labels: NDArray[np.int32], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Labels 1, 2, ... without some of them, those behind moved up; and the rows that are left."""
+    kept = np.array([label not in dropped for label in range(1, len(rows) + 1)], bool)
+    new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    return new[labels], rows[kept]
+
+
+def _priority(
+    masks: Masks, areas: NDArray[np.int64], cut: NDArray[np.bool_], params: AmgParameters
+) -> NDArray[np.int64]:
+    """Rows of the masks, first served first; ties go by predicted IoU, then by row.
+
+    Masks that a crop may have cut come last: the whole object is worth more than a part of it.
+    """
     by_score = -masks.predicted_iou.astype(np.float64)
     orders: dict[str, NDArray[np.float64]] = {
         "score": by_score,
         "small": areas.astype(np.float64),
         "large": -areas.astype(np.float64),
     }
-    return np.lexsort((by_score, orders[params.overlap]))
+    return np.lexsort((by_score, orders[params.overlap], cut))

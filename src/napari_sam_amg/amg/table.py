@@ -39,9 +39,9 @@ def plane_table(
     table = pd.DataFrame({"index": np.arange(first_id, first_id + len(rows))})
     for name, position in zip(plane_columns(len(index)), index, strict=True):
         table[name] = position
-    table["area"] = painted.visible
+    table["area"] = painted.shown
     if pixel_size is not None:
-        table[area_column] = painted.visible * (pixel_size[0] * pixel_size[1])
+        table[area_column] = painted.shown * (pixel_size[0] * pixel_size[1])
     table["mask_area"] = painted.areas
     table["visible_fraction"] = painted.visible / painted.areas
     table["predicted_iou"] = masks.predicted_iou[rows]
@@ -50,6 +50,7 @@ def plane_table(
         table[f"centroid_{name}"] = measured[f"centroid-{axis}"]
     for place, name in enumerate(("y0", "x0", "y1", "x1")):
         table[f"bbox_{name}"] = measured[f"bbox-{place}"]
+    table["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
     table["point_y"], table["point_x"] = masks.points[rows, 1], masks.points[rows, 0]
     return table
 

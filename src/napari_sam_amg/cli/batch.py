@@ -72,6 +72,7 @@ class Outcome:
 
     masks: int  # before overlaps were resolved
     labels: int
+    cut: int  # labels that the edge of a crop may have cut
     seconds: float
     params: AmgParameters  # those that were used, see PlaneResult
     empty: dict[Index, str]  # planes with nothing in them, and what is all there is
@@ -80,10 +81,11 @@ class Outcome:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What ``crop_layers="auto"`` chose, where that is not the whole image, and why masks may be missing."""
+        """What ``crop_layers="auto"`` chose, where that is not the whole image, and why masks may be missing or cut."""
         used = self.params
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
-        return layer, "approximate" if used.approximate else "", self._nothing, self.failed, self._hint
+        cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
+        return layer, "approximate" if used.approximate else "", cut, self._nothing, self.failed, self._hint
 
     @property
     def failed(self) -> str:
@@ -173,7 +175,7 @@ class Batch:
         return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
 
     def _run(self, source: SourceImage, surveyed: Survey | None, file: InputFile, folder: Path) -> Outcome:
-        started, masks, labels, params = perf_counter(), 0, 0, self.params
+        started, masks, labels, cut, params = perf_counter(), 0, 0, 0, self.params
         empty: dict[Index, str] = {}
         problems: dict[Index, str] = {}
         exports = self._exports(source, dataclasses.replace(file, folder=folder))
@@ -190,6 +192,7 @@ class Batch:
                     continue
                 params = step.result.params
                 masks, labels = masks + len(step.result.masks), labels + len(step.result.features)
+                cut += int(step.result.features["cut_by_crop"].sum())
                 if step.result.nothing:
                     empty[step.result.index] = step.result.nothing
                 if step.result.problem:
@@ -200,7 +203,7 @@ class Batch:
         for export in exports:
             with naming(export.path):
                 export.finish()
-        return Outcome(masks, labels, perf_counter() - started, params, empty, problems, len(source.stack.indices))
+        return Outcome(masks, labels, cut, perf_counter() - started, params, empty, problems, len(source.stack.indices))
 
     def _chosen_on(self, surveyed: Survey | None) -> int | list[int] | None:
         """The plane of a stack by which ``crop_layers="auto"`` chose."""
@@ -239,6 +242,7 @@ class Batch:
             "parameters_used": dataclasses.asdict(outcome.params),
             "masks": outcome.masks,
             "labels": outcome.labels,
+            "labels_cut_by_crops": outcome.cut,
             "seconds": round(outcome.seconds, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),

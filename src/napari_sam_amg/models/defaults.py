@@ -35,7 +35,8 @@ def _thresholds(pred_iou: float, stability: float, smallest: int = 100) -> dict[
     }
 
 
-_SAM = _thresholds(0.88, 0.95, 0)
+#: Objects in photographs are partly hidden by others, and lie around others.
+_SAM = _thresholds(0.88, 0.95, 0) | {"label_pieces": "all", "max_ring_area": 0.0}
 #: By name. Those of SAM for SAM's models, micro-sam's for its finetunes (SAM's thresholds reject everything that
 #: an ``_lm`` model finds, micro-sam issue 384).
 PUBLISHED: Mapping[str, Mapping[str, Any]] = {
