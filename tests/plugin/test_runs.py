@@ -1,6 +1,7 @@
 """Runs that meet others, that are given up, and in which something fails: each ends once, and says how it ended."""
 
 import gc
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from superqt.utils import WorkerBase
 
 import napari_sam_amg.run
 from napari_sam_amg.plugin import runner as runner_module
+from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.live import METADATA_KEY, LiveLabels
 from napari_sam_amg.plugin.runner import _running
 from napari_sam_amg.plugin.widget import SegmentPanel
@@ -221,8 +223,20 @@ def test_nothing_is_computed_while_the_layer_is_added(plugin: Any, monkeypatch: 
     assert state(layer) == ("finished", 6, 6)
 
 
-def test_the_layer_waits_as_long_as_the_worker_computes(plugin: Any, model: HeldModel) -> None:
-    """Held in the second plane without a look at the reins; the window lives, and the run ends well."""
+def test_the_first_plane_is_shown_before_the_second_is_computed(plugin: Any, model: HeldModel) -> None:
+    """However long that takes, and whether or not the worker looks at its reins meanwhile."""
+    plugin.viewer.add_image(STACK, name="mine")
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    plugin.click_run_and_hold(model, BATCHES)
+    assert [layer.name for layer in plugin.viewer.layers] == ["mine", "mine masks"]
+
+
+def test_the_layer_waits_for_a_worker_that_computes(
+    plugin: Any, model: HeldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not stand still by itself here; it is asked, and answers at its next look. The window lives."""
+    hold, main = Reins.hold, threading.get_ident()
+    monkeypatch.setattr(Reins, "hold", lambda reins: hold(reins) if threading.get_ident() == main else None)
     plugin.viewer.add_image(STACK, name="mine")
     plugin.widget.image_box.planes.setCurrentText("All planes")
     plugin.click_run_and_hold(model, BATCHES)

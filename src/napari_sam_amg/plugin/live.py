@@ -88,8 +88,8 @@ class LiveLabels:
         place = self._source.place(result.index)
         self._labels[place] = result.labels
         if not is_open(self._viewer):
-            return
-        if self.layer is None and self.has_results:
+            self._reins.let_go()
+        elif self.layer is None and self.has_results:
             self._later(0, self._make)
         elif self.layer is not None and self._shown:
             self._refresh(self.layer, place)
@@ -113,12 +113,11 @@ class LiveLabels:
             self._later(0, self._show)
 
     def _show(self) -> None:
-        """Add the layer once the worker stands still, and let it go on when the layer is painted.
+        """Add the layer while the worker stands still, and let it go on when the layer is painted.
 
         For a new layer Mesa compiles shaders, and a process in which torch computed meanwhile was seen to
-        crash. Python runs one thread at a time, too: this would take twice as long. The window goes on
-        while the worker is waited for, however long: plane and labels are safe, and a worker that reads a
-        slow plane may stand still only after that.
+        crash. Python runs one thread at a time, too: this would take twice as long. The worker has stood since
+        it handed over the first plane; should it compute all the same, the layer waits for its next look.
         """
         self._reins.hold()
         if not is_open(self._viewer):

@@ -20,11 +20,13 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.live import ASK_AGAIN, PAINTED, LiveLabels
 from napari_sam_amg.plugin.outcome import counted, duration, failed_planes, found
+from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 
 #: Runs outlive the widget that started them until their worker has stopped. The first runs, the others wait.
 _running: "list[Runner]" = []
 _END, _TICK = object(), object()
+WATCH_INTERVAL = 200  # ms; nothing tells for sure that a window is gone, however it was closed
 PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
 
 
@@ -39,7 +41,7 @@ class Runner(QObject):
 
     def __init__(self, viewer: Viewer, job: Job) -> None:
         super().__init__()
-        self._job = job
+        self._viewer, self._job = viewer, job
         self._reins = Reins()
         self._live = LiveLabels(viewer, job.source, self._reins, self._fail)
         self._bar: Any = None
@@ -52,6 +54,9 @@ class Runner(QObject):
         self._clock.setSingleShot(True)
         self._clock.setInterval(PROGRESS_INTERVAL)
         self._clock.timeout.connect(self._tick)
+        self._watch = QTimer(self)
+        self._watch.setInterval(WATCH_INTERVAL)
+        self._watch.timeout.connect(self._look_at_window)
         self._arrived: deque[Any] = deque()
         self._handling = False
         self._worker = create_worker(work, job, self._reins)
@@ -62,6 +67,7 @@ class Runner(QObject):
     def start(self) -> None:
         """Soon: the window shows first that the button was pressed. After the runs that were started before."""
         _running.append(self)
+        self._watch.start()
         if _running[0] is self:
             self.progressed.emit(0, 0, "Starting...")
             QTimer.singleShot(0, self._begin)
@@ -96,6 +102,10 @@ class Runner(QObject):
             if not self._begun:  # there is no worker that would end
                 self._begun = True
                 QTimer.singleShot(0, self._announce)
+
+    def _look_at_window(self) -> None:
+        if not is_open(self._viewer):
+            self.cancel()
 
     def _fail(self, error: Exception) -> None:
         """End the run for an error on this side, the first of which is told."""
@@ -180,13 +190,13 @@ class Runner(QObject):
 
     def _end(self) -> None:
         """The worker is done, by whatever way."""
-        QTimer.singleShot(0, self._finish)  # first of all, so that it comes whatever fails here
         self._clock.stop()
         try:
             self._show_progress()
-        finally:
             if self._bar is not None:
                 self._bar.close()
+        finally:  # last, since the bar runs the event loop
+            QTimer.singleShot(0, self._finish)
 
     def _finish(self) -> None:
         gc.unfreeze()
@@ -211,6 +221,7 @@ class Runner(QObject):
         if self._live.is_adding:
             QTimer.singleShot(ASK_AGAIN, self._announce)
             return
+        self._watch.stop()
         _running.remove(self)
         if _running:  # the run before a cancelled one may still go on
             QTimer.singleShot(PAINTED, _running[0]._begin)

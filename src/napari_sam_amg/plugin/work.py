@@ -58,8 +58,10 @@ def work(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step | Failure]":
     """Load the model, segment, and turn errors into words. Ends soon after ``reins.stop()``.
 
     Errors are yielded, not raised: napari shows a raised one with its traceback, and its workers
-    swallow every ``RuntimeError``, which is what torch raises.
+    swallow every ``RuntimeError``, which is what torch raises. After the first plane it stands still
+    until the main thread has added the layer and lets it go.
     """
+    first = True
     with closing(_steps(job, reins)) as steps:
         while True:
             try:
@@ -69,6 +71,10 @@ def work(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step | Failure]":
                 return
             except Exception as error:
                 step = Failure(explain_in_window(error))
+            result = getattr(step, "result", None)
+            if first and result is not None and not result.problem:
+                first = False
+                reins.hold()
             if step is not None:
                 yield step
             if step is None or isinstance(step, Failure):
