@@ -93,3 +93,90 @@ def test_a_held_worker_can_be_stopped() -> None:
     reins.stop()
     with pytest.raises(Interrupted):
         reins.look()
+
+
+def test_the_worker_stands_only_once_it_has_stopped_computing() -> None:
+    """Asked while it computes, it goes on to its next look; from there on it computes nothing until it is let go."""
+    reins, go, done = Reins(), threading.Event(), []
+
+    def work() -> None:
+        with reins.computing():
+            assert go.wait(timeout=10)
+            reins.look()
+            done.append("after the look")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    _wait_until(lambda: reins._computing)
+    reins.hold()
+    time.sleep(0.05)
+    assert not reins.stands
+    go.set()
+    _wait_until(lambda: reins.stands)
+    time.sleep(0.1)
+    assert (reins.stands, done) == (True, [])
+    reins.let_go()
+    worker.join(timeout=10)
+    assert done
+
+
+def test_a_worker_that_computes_nothing_stands_and_does_not_begin() -> None:
+    reins, begun = Reins(), threading.Event()
+
+    def work() -> None:
+        with reins.computing():
+            begun.set()
+
+    assert not reins.stands  # nobody asked
+    reins.hold()
+    assert reins.stands
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert not begun.wait(timeout=0.2)
+    assert reins.stands
+    reins.let_go()
+    assert begun.wait(timeout=10)
+    worker.join(timeout=10)
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_worker_that_nobody_wants_stops_by_itself(is_held: bool) -> None:
+    """As when napari quits, and the main thread waits for the worker and never lets go."""
+    reins = Reins()
+    reins.stop_if(lambda: True)
+    if is_held:
+        reins.hold()
+    with pytest.raises(Interrupted), reins.computing():
+        raise AssertionError("it computed")
+    assert not reins._computing
+
+
+def test_reins_are_for_their_own_thread(sam: Sam) -> None:
+    """A run is stopped in the encoder while its hooks are there; another thread that passes them goes on."""
+    reins, ends = Reins(), []
+
+    def embed() -> None:
+        try:
+            ends.append(sam.embed(IMAGE))
+        except Interrupted:
+            ends.append(None)
+
+    def stop_and_embed(*_: Any) -> None:
+        hook.remove()
+        reins.stop()
+        other = threading.Thread(target=embed)
+        other.start()
+        other.join(timeout=60)
+
+    hook = sam.image_encoder.register_forward_pre_hook(stop_and_embed)
+    with pytest.raises(Interrupted):
+        InterruptibleModel(sam, reins).embed(IMAGE)
+    assert len(ends) == 1
+    assert ends[0] is not None
+
+
+def _wait_until(is_so: Any) -> None:
+    until = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.005)

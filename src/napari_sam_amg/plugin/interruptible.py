@@ -5,7 +5,8 @@ the image encoder (a minute for ViT-H) and between the few points that the decod
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.sam.model import Decoded, ImageEmbedding, Keep, Points
 
 
-LONGEST_WAIT = 2.0  # s; a main thread that forgets to let go must not stop a run
+GLANCE = 0.05  # s, between two looks of a worker that is held at whether it is still wanted
 
 
 class Interrupted(Exception):
@@ -26,31 +27,67 @@ class Interrupted(Exception):
 
 
 class Reins:
-    """What the main thread tells the worker: to stop, or to stand aside for a moment.
+    """What the main thread and the worker of one run tell each other.
 
-    Python runs one thread at a time, so a worker that goes on makes what the main thread does take
-    twice as long.
+    The main thread asks the worker to stop, or to stand still for a moment. ``hold`` is a question:
+    the worker ``stands`` once it has answered, and then computes nothing before ``let_go``. It
+    answers at its next look, so the main thread asks again in a later turn of its event loop.
     """
 
     def __init__(self) -> None:
-        self._stopped, self._free = threading.Event(), threading.Event()
-        self._free.set()
+        self._changed = threading.Condition()
+        self._stopped = self._held = self._computing = False
+        self._is_unwanted: Callable[[], bool] = bool  # False
+
+    def stop_if(self, is_unwanted: Callable[[], bool]) -> None:
+        """Stop also when this says so; it is called in the worker, again and again."""
+        self._is_unwanted = is_unwanted
 
     def stop(self) -> None:
-        self._stopped.set()
-        self._free.set()
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     def hold(self) -> None:
-        self._free.clear()
+        with self._changed:
+            self._held = True
 
     def let_go(self) -> None:
-        self._free.set()
+        with self._changed:
+            self._held = False
+            self._changed.notify_all()
+
+    @property
+    def stands(self) -> bool:
+        """Whether the worker computes nothing, and will not until it is let go."""
+        with self._changed:
+            return self._held and not self._computing
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Around all that the worker does. Waits while held; raises ``Interrupted`` after ``stop``."""
+        with self._changed:
+            self._computing = True
+        try:
+            self.look()  # as one who computes, so that who asks from here on is answered by the next look
+            yield
+        finally:
+            with self._changed:
+                self._computing = False
 
     def look(self) -> None:
         """In the worker: wait while held. Raises ``Interrupted`` after ``stop``."""
-        self._free.wait(LONGEST_WAIT)
-        if self._stopped.is_set():
-            raise Interrupted
+        with self._changed:
+            computing, self._computing = self._computing, False
+            while self._held and not self._must_stop():
+                self._changed.wait(GLANCE)
+            self._computing = computing
+            if self._must_stop():
+                raise Interrupted
+
+    def _must_stop(self) -> bool:
+        self._stopped = self._stopped or self._is_unwanted()
+        return self._stopped
 
 
 class InterruptibleModel:
@@ -63,8 +100,15 @@ class InterruptibleModel:
         self._layers = [] if encoder is None else list(encoder.modules())
 
     def embed(self, image: NDArray[np.uint8]) -> "ImageEmbedding":
-        self._look()
-        hooks = [layer.register_forward_pre_hook(self._look) for layer in self._layers]
+        thread = threading.get_ident()
+
+        def look(*_: Any) -> None:
+            """The layers belong to whoever uses the model meanwhile, too: these reins are for this thread alone."""
+            if threading.get_ident() == thread:
+                self._reins.look()
+
+        self._reins.look()
+        hooks = [layer.register_forward_pre_hook(look) for layer in self._layers]
         try:
             return self._model.embed(image)
         finally:
@@ -75,12 +119,8 @@ class InterruptibleModel:
         self, embedding: "ImageEmbedding", batches: "Iterable[Points]", keep: "Keep"
     ) -> "Iterator[Decoded]":
         def look_and_keep(predicted_iou: "Tensor", /) -> "Tensor":
-            self._look()
+            self._reins.look()
             return keep(predicted_iou)
 
-        self._look()
-        return self._model.decode_batches(embedding, batches, look_and_keep)
-
-    def _look(self, *_: Any) -> None:
-        """As a hook it is given the layer and what goes into it."""
         self._reins.look()
+        return self._model.decode_batches(embedding, batches, look_and_keep)

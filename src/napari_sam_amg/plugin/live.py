@@ -6,6 +6,7 @@ a labels layer, and what takes long is done in turns of the event loop of its ow
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from qtpy.QtCore import QTimer
 from napari_sam_amg.plugin.features_table import measure_what_is_seen
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.layers import SourceLayer, make_labels, shown_position
+from napari_sam_amg.plugin.outcome import FailedPlane
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
@@ -29,25 +31,34 @@ METADATA_KEY = "napari-sam-amg"
 #: not final; both take longer the larger they grow.
 RARELY = 20
 PAINTED = 50  # ms after which a new layer is on the screen
+ASK_AGAIN = 5  # ms, while the worker has not stopped yet
 PAUSE = 1.0  # s, between them: napari's features table begins at its top again
 
 
 class LiveLabels:
-    """The layer that a run fills. It appears with the first finished plane."""
+    """The layer that a run fills. It appears with the first finished plane.
 
-    def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins) -> None:
+    ``fail`` is called with what goes wrong in a later turn of the event loop, where nobody else would see it.
+    """
+
+    def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins, fail: Callable[[Exception], None]) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = 0  # finished, found
         self.nothing: list[str] = []  # why, of each plane with nothing in it
-        self._viewer, self._source, self._reins = viewer, source, reins
+        self.failed: list[FailedPlane] = []  # among the finished ones
+        self.is_adding = False  # the layer, from when it is made until it is painted
+        self._viewer, self._source, self._reins, self._fail = viewer, source, reins, fail
         self._labels = np.zeros(source.labels_shape, np.int32)
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
-        self._started = time.perf_counter()
-        self._next_update = 0.0
+        self._started = self._next_update = 0.0
         self._total = len(source.stack.indices)
         self._shown = self._finished = False
-        started = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._record: dict[str, Any] = {"state": "running", "started": started}
+        self._record: dict[str, Any] = {"state": "running"}
+
+    def begin(self) -> None:
+        """Now, after the runs before it."""
+        self._started = time.perf_counter()
+        self._record["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
 
     def describe(self, record: dict[str, Any]) -> None:
         """What is known of the run once the model is loaded."""
@@ -58,9 +69,20 @@ class LiveLabels:
         """Whether the user deleted the layer."""
         return self._shown and self.layer not in self._viewer.layers
 
+    @property
+    def is_complete(self) -> bool:
+        return self.planes == self._total
+
+    @property
+    def has_results(self) -> bool:
+        """Whether any plane was segmented."""
+        return self.planes > len(self.failed)
+
     def add(self, result: "PlaneResult") -> None:
         """Show one plane."""
         self.planes += 1
+        if result.problem:
+            self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
         self.nothing += filter(None, [result.nothing])
         self._tables.append(result.features)
@@ -68,29 +90,53 @@ class LiveLabels:
         place = self._source.place(result.index)
         self._labels[place] = result.labels
         if not is_open(self._viewer):
-            return
-        if self.planes == 1:
-            QTimer.singleShot(0, self._make)
+            self._reins.let_go()
+        elif self.layer is None and self.has_results:
+            self._later(0, self._make)
         elif self.layer is not None and self._shown:
             self._refresh(self.layer, place)
+
+    def _later(self, milliseconds: int, turn: Callable[[], None]) -> None:
+        """In a turn of the event loop of its own."""
+
+        def guarded() -> None:
+            try:
+                turn()
+            except Exception as error:
+                self._fail(error)
+
+        QTimer.singleShot(milliseconds, guarded)
 
     def _make(self) -> None:
         if self.layer is None:
             self.layer = make_labels(self._labels, self._source, metadata={METADATA_KEY: self._record})
             self.layer.features = self._features()
-            QTimer.singleShot(0, self._show)
+            self.is_adding = True
+            self._later(0, self._show)
 
     def _show(self) -> None:
-        """Add the layer. napari's own part of this takes longer than anything else in a run."""
-        if not is_open(self._viewer):
-            return
-        self._shown = True
-        measure_what_is_seen(self._viewer)
+        """Add the layer while the worker stands still, and let it go on when the layer is painted.
+
+        For a new layer Mesa compiles shaders, and a process in which torch computed meanwhile was seen to
+        crash. Python runs one thread at a time, too: this would take twice as long. The worker has stood since
+        it handed over the first plane; should it compute all the same, the layer waits for its next look.
+        """
         self._reins.hold()
-        try:
-            self._viewer.add_layer(self.layer)
-        finally:
-            QTimer.singleShot(PAINTED, self._reins.let_go)
+        if not is_open(self._viewer):
+            self._let_go()
+        elif not self._reins.stands:
+            self._later(ASK_AGAIN, self._show)
+        else:
+            try:
+                measure_what_is_seen(self._viewer)
+                self._viewer.add_layer(self.layer)
+            finally:
+                self._shown = self.layer in self._viewer.layers
+                self._later(PAINTED, self._let_go)
+
+    def _let_go(self) -> None:
+        self._reins.let_go()
+        self.is_adding = False
 
     def _refresh(self, layer: Labels, place: tuple[int, ...]) -> None:
         """Draw again only what is shown: most planes of a stack are not."""
@@ -98,7 +144,7 @@ class LiveLabels:
             layer.refresh(extent=False)
         if time.perf_counter() >= self._next_update and self.planes < self._total:
             self._next_update = math.inf
-            QTimer.singleShot(0, self._update)
+            self._later(0, self._update)
 
     @property
     def _flat(self) -> bool:
@@ -131,7 +177,12 @@ class LiveLabels:
         return table.astype(dict.fromkeys(table.select_dtypes("float32").columns, "float64"))
 
     def finish(self, state: str) -> None:
-        """The whole table, and how the run ended. ``state``: "finished", "cancelled" or "failed"."""
+        """The whole table, and how the run ended. ``state``: "finished", "cancelled" or "failed".
+
+        Raises ``ValueError`` where planes are missing in a run that is said to be finished.
+        """
+        if state == "finished" and not self.is_complete:
+            raise ValueError(f"{self.planes} of {self._total} planes are no finished run")
         self._finished = True
         if not self.planes or not is_open(self._viewer):
             return
@@ -139,9 +190,11 @@ class LiveLabels:
             "state": state,
             "planes_done": self.planes,
             "planes": self._total,
+            "failed_planes": [{"plane": list(index), "problem": problem} for index, problem in self.failed],
             "seconds": round(time.perf_counter() - self._started, 3),
         }
-        self._make()
+        if self.has_results:
+            self._make()
         if self.layer is not None and not self.was_removed:
             self.layer.metadata[METADATA_KEY] = self._record
             self._set_features(self.layer)

@@ -1,40 +1,52 @@
-"""One run, from the Run button to the last plane: the worker, the layer it fills, the progress."""
+"""One run, from the Run button to the last plane: the worker, the layer it fills, the progress.
+
+One run at a time in a process, however many viewers and docks there are: a model and the memory it
+computes in are for one, and so is the processor. The others wait in their order.
+"""
 
 import gc
+import threading
 import time
 from collections import deque
 from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.live import LiveLabels
+from napari_sam_amg.plugin.live import ASK_AGAIN, PAINTED, LiveLabels
+from napari_sam_amg.plugin.outcome import counted, duration, failed_planes, found
+from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 
-#: Runs outlive the widget that started them until their worker has stopped.
-_running: "set[Runner]" = set()
+#: Runs outlive the widget that started them until their worker has stopped. The first runs, the others wait.
+_running: "list[Runner]" = []
 _END, _TICK = object(), object()
+WATCH_INTERVAL = 200  # ms; nothing tells for sure that a window is gone, however it was closed
 PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
 
 
 class Runner(QObject):
-    """Start it once. Signals and slots are on the main thread."""
+    """Start it once. Signals and slots are on the main thread.
+
+    Whatever happens, ``finished`` is emitted once: the widget's Run button waits for it.
+    """
 
     progressed = Signal(int, int, str)  # batches done, of how many, in words; 0 of 0 while nothing is known
     finished = Signal(str)  # how it ended, in words
 
     def __init__(self, viewer: Viewer, job: Job) -> None:
         super().__init__()
-        self._job = job
+        self._viewer, self._job = viewer, job
         self._reins = Reins()
-        self._live = LiveLabels(viewer, job.source, self._reins)
+        self._live = LiveLabels(viewer, job.source, self._reins, self._fail)
         self._bar: Any = None
         self._failure = ""
-        self._cancelled = self._removed = False
+        self._begun = self._cancelled = self._removed = False
         self._planes = len(job.source.stack.indices)
         self._began = 0.0
         self._step: Any = None  # the last one, if it is not shown yet
@@ -42,28 +54,63 @@ class Runner(QObject):
         self._clock.setSingleShot(True)
         self._clock.setInterval(PROGRESS_INTERVAL)
         self._clock.timeout.connect(self._tick)
+        self._watch = QTimer(self)
+        self._watch.setInterval(WATCH_INTERVAL)
+        self._watch.timeout.connect(self._look_at_window)
         self._arrived: deque[Any] = deque()
         self._handling = False
         self._worker = create_worker(work, job, self._reins)
         self._worker.yielded.connect(self._take)
         self._worker.finished.connect(self._take_end)
+        self._reins.stop_if(self._is_given_up)
 
     def start(self) -> None:
-        """Soon: the window shows first that the button was pressed."""
-        _running.add(self)
-        self.progressed.emit(0, 0, "Starting...")
-        QTimer.singleShot(0, self._begin)
+        """Soon: the window shows first that the button was pressed. After the runs that were started before."""
+        _running.append(self)
+        self._watch.start()
+        if _running[0] is self:
+            self.progressed.emit(0, 0, "Starting...")
+            QTimer.singleShot(0, self._begin)
+        else:
+            self.progressed.emit(0, 0, "Waiting for another run...")
 
     def _begin(self) -> None:
+        if self._begun or self not in _running:  # it was cancelled, and is over
+            return
+        self._begun = True
         gc.freeze()  # what is there already is not walked during the run: a full collection takes 0.1 s and more
-        self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
-        self._worker.start()
+        try:
+            self._live.begin()
+            self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
+            self._worker.start()
+        except Exception as error:
+            self._fail(error)
+            self._take_end()
+
+    def _is_given_up(self) -> bool:
+        """Whether nobody wants the run any more who could say so: napari quits, and waits for its workers, or has.
+
+        Asked in the worker.
+        """
+        return bool(self._worker.abort_requested) or not threading.main_thread().is_alive()
 
     def cancel(self) -> None:
         """Stop at once, or after the few points that are being computed; finished planes stay."""
-        self._cancelled = True
+        if not self._cancelled:
+            self._cancelled = True
+            self._reins.stop()
+            if not self._begun:  # there is no worker that would end
+                self._begun = True
+                QTimer.singleShot(0, self._announce)
+
+    def _look_at_window(self) -> None:
+        if not is_open(self._viewer):
+            self.cancel()
+
+    def _fail(self, error: Exception) -> None:
+        """End the run for an error on this side, the first of which is told."""
+        self._failure = self._failure or explain_in_window(error)
         self._reins.stop()
-        self._worker.quit()
 
     @property
     def layer(self) -> Any:
@@ -81,17 +128,18 @@ class Runner(QObject):
         """Handle what arrives in its order.
 
         napari's progress bar runs the event loop when it is updated, so the next item may arrive
-        while one is being handled: it waits.
+        while one is being handled: it waits. An error ends the run, and what arrived later is handled all the same.
         """
         self._arrived.append(item)
         if self._handling:
             return
         self._handling = True
-        try:
-            while self._arrived:
+        while self._arrived:
+            try:
                 self._handle(self._arrived.popleft())
-        finally:
-            self._handling = False
+            except Exception as error:
+                self._fail(error)
+        self._handling = False
 
     def _handle(self, item: Any) -> None:
         if item is _END:
@@ -99,9 +147,9 @@ class Runner(QObject):
         elif item is _TICK:
             self._show_progress()
         elif isinstance(item, Stage):
-            self.progressed.emit(0, 0, f"{item.text}...")
+            self.progressed.emit(0, 0, "Cancelling..." if self._cancelled else f"{item.text}...")
         elif isinstance(item, Failure):
-            self._failure = item.message
+            self._failure = self._failure or item.message
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
             self._live.describe(item.record)
@@ -143,47 +191,56 @@ class Runner(QObject):
     def _end(self) -> None:
         """The worker is done, by whatever way."""
         self._clock.stop()
-        self._show_progress()
-        self._bar.close()
-        QTimer.singleShot(0, self._finish)
+        try:
+            self._show_progress()
+            if self._bar is not None:
+                self._bar.close()
+        finally:  # last, since the bar runs the event loop
+            QTimer.singleShot(0, self._finish)
 
     def _finish(self) -> None:
         gc.unfreeze()
-        self._live.finish("failed" if self._failure else "cancelled" if self._cancelled else "finished")
+        try:
+            self._live.finish(self._state())
+        except Exception as error:
+            self._fail(error)
         QTimer.singleShot(0, self._announce)  # the table may have taken its time
 
+    def _state(self) -> str:
+        """Finished is what has all planes, whatever the worker and the buttons say."""
+        if not self._failure and not self._cancelled and not self._live.is_complete:
+            self._failure = "The run ended before all planes were done."
+        if not self._failure and self._live.is_complete and not self._live.has_results:
+            self._failure = failed_planes(self._live.failed, self._planes)
+        if self._failure:
+            return "failed"
+        return "finished" if self._live.is_complete and not self._removed else "cancelled"
+
     def _announce(self) -> None:
-        _running.discard(self)
+        """Once the layer is in the viewer: the next run would compute while it is added."""
+        if self._live.is_adding:
+            QTimer.singleShot(ASK_AGAIN, self._announce)
+            return
+        self._watch.stop()
+        _running.remove(self)
+        if _running:  # the run before a cancelled one may still go on
+            QTimer.singleShot(PAINTED, _running[0]._begin)
+        summary = self._summary()
+        self.finished.emit(summary)
         if self._failure:
             show_error(self._failure)
-        self.finished.emit(self._summary())
+        elif self._live.failed:
+            show_warning(failed_planes(self._live.failed, self._planes))
 
     def _summary(self) -> str:
-        done = f"{self._live.planes} of {self._planes} planes" if self._planes > 1 else f"{self._live.planes} plane"
+        done = counted(self._live.planes, self._planes)
         if self._failure:
-            return f"{self._failure} ({done} finished)" if self._live.planes else self._failure
+            return f"{self._failure} ({done} finished)" if self._live.has_results else self._failure
         if self._removed:
             return "Stopped: the layer of the results was removed."
-        if self._cancelled:
-            return f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else "Cancelled."
+        words = [found(self._live.masks, time.perf_counter() - self._began, self._job.params.approximate)]
         if len(self._live.nothing) == self._planes:
-            return f"Nothing in it: {self._live.nothing[0]}."
-        return _found(self._live.masks, time.perf_counter() - self._began, self._job.params.approximate)
-
-
-def _found(masks: int, seconds: float, approximate: bool) -> str:
-    if not masks:
-        return "No masks found. Lower the two thresholds, or check what is black and white under Brightness."
-    return (
-        f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{', approximate' if approximate else ''}."
-    )
-
-
-def duration(seconds: float) -> str:
-    """Rounded as one would say it: 8 s, 2 min 05 s, 1 h 12 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+            words = [f"Nothing in it: {self._live.nothing[0]}."]
+        if self._cancelled and not self._live.is_complete:
+            words = [f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else "Cancelled."]
+        return "\n".join([*words, *filter(None, [failed_planes(self._live.failed, self._planes)])])

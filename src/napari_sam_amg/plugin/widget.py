@@ -128,9 +128,11 @@ class SegmentPanel(QWidget):
 
     def run(self) -> None:
         """Segment what is chosen now; changes made while it runs are for the next run."""
+        if self.runner is not None:
+            return
         try:
             self.runner = Runner(self._viewer, self._job())
-        except (ValueError, MemoryError) as error:
+        except Exception as error:  # memory for the labels, an image that changed since it was checked, and the like
             show_error(explain_in_window(error))
             return
         self.runner.progressed.connect(self._show_progress)

@@ -1,13 +1,14 @@
 """What runs in the worker thread. Nothing here touches a layer or a widget."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.errors import explain_in_window
-from napari_sam_amg.models.registry import EMBEDDED, embedded_path
+from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.plugin.layers import SourceLayer
@@ -57,17 +58,30 @@ def work(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step | Failure]":
     """Load the model, segment, and turn errors into words. Ends soon after ``reins.stop()``.
 
     Errors are yielded, not raised: napari shows a raised one with its traceback, and its workers
-    swallow every ``RuntimeError``, which is what torch raises.
+    swallow every ``RuntimeError``, which is what torch raises. After the first plane it stands still
+    until the main thread has added the layer and lets it go.
     """
-    try:
-        yield from _steps(job, reins)
-    except Interrupted:
-        return
-    except Exception as error:
-        yield Failure(explain_in_window(error))
+    first = True
+    with closing(_steps(job, reins)) as steps:
+        while True:
+            try:
+                with reins.computing():  # not around the yield: what arrives is handled while nothing is computed
+                    step = next(steps, None)
+            except Interrupted:
+                return
+            except Exception as error:
+                step = Failure(explain_in_window(error))
+            result = getattr(step, "result", None)
+            if first and result is not None and not result.problem:
+                first = False
+                reins.hold()
+            if step is not None:
+                yield step
+            if step is None or isinstance(step, Failure):
+                return
 
 
-def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
+def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]":
     yield Stage("Loading the model")
     load_torch()
     warm_up_labels()
@@ -99,14 +113,14 @@ def _steps(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step]":
 
 
 _lock = threading.Lock()
-_loaded: "dict[tuple[str, str, str, float], Model]" = {}  # the model used last, and no other: they are large
+_loaded: "dict[tuple[object, ...], Model]" = {}  # the model used last, and no other: they are large
 
 
 def loaded_model(name: str, device: str, precision: str) -> "Model":
-    """The model of the previous run if it is the same, else load it."""
+    """The model of the previous run if it is the same, from the same file, else load it."""
     from napari_sam_amg.models import checkpoint
 
-    key = (name, device, precision, _modified(name))
+    key = (device, precision, *_identity(name))  # before it is loaded: a file changed meanwhile is loaded next time
     with _lock:
         if key not in _loaded:
             _loaded.clear()
@@ -114,10 +128,23 @@ def loaded_model(name: str, device: str, precision: str) -> "Model":
         return _loaded[key]
 
 
-def _modified(name: str) -> float:
-    """When a checkpoint file was written, so that a new file of the same name is loaded."""
-    path = embedded_path() if name == EMBEDDED else Path(name)
-    return path.stat().st_mtime if path.is_file() else 0.0
+def _identity(name: str) -> tuple[object, ...]:
+    """What a model is made of, as ``load_model`` finds it: its entry in models.toml if it has one, and its file.
+
+    The file is known by more than the time of its last change, which copies and archives bring along.
+    """
+    own, known = find_own(name), find_known(name)
+    if own is not None:
+        path = own.file
+    elif known is not None:
+        path = known.path
+    else:
+        path = embedded_path() if name == EMBEDDED else Path(name).expanduser().absolute()
+    try:
+        found = path.stat()
+    except OSError:  # loading it will say what is wrong
+        return name, repr(own), path
+    return name, repr(own), path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def record(job: Job, model: "Model", intensities: tuple[float, float]) -> dict[str, Any]:

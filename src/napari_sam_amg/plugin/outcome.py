@@ -1,0 +1,40 @@
+"""How a run ended, in words."""
+
+from collections.abc import Sequence
+
+FailedPlane = tuple[tuple[int, ...], str]  # its index along the stack's axes, and why
+NAMED = 3  # failed planes; more are counted, the layer's metadata name them all
+
+
+def found(masks: int, seconds: float, approximate: bool) -> str:
+    if not masks:
+        return "No masks found. Lower the two thresholds, or check what is black and white under Brightness."
+    return (
+        f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{', approximate' if approximate else ''}."
+    )
+
+
+def counted(done: int, planes: int) -> str:
+    """How many planes are finished."""
+    return f"{done} of {planes} planes" if planes > 1 else f"{done} plane"
+
+
+def failed_planes(failed: Sequence[FailedPlane], planes: int) -> str:
+    """Which planes have no labels, and why; empty if all have."""
+    if not failed:
+        return ""
+    if planes == 1:
+        return f"The plane could not be segmented: {failed[0][1]}"
+    named = "; ".join(f"plane {', '.join(map(str, index))}: {problem}" for index, problem in failed[:NAMED])
+    more = f"; and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+    return f"{len(failed)} of {planes} planes could not be segmented: {named}{more}"
+
+
+def duration(seconds: float) -> str:
+    """Rounded as one would say it: 8 s, 2 min 05 s, 1 h 12 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
