@@ -53,11 +53,13 @@ def segment_planes(
     intensities: IntensityRange | None = None,
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
+    first: tuple[int, ...] | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
     ``intensities`` maps pixel values to what the model sees; by default percentiles of the whole
-    stack. ``pixel_size`` (y, x) in physical units adds a column of that name to the features.
+    stack. ``pixel_size`` (y, x) in physical units adds a column of that name to the features. The plane
+    ``first`` is segmented before the others, which come in their order; ids count in the order of work.
     ``crop_layers="auto"`` chooses by the middle plane, for the whole stack. A plane is read when its
     turn comes and not before. Raises ``ValueError`` for images that
     cannot be segmented.
@@ -68,7 +70,7 @@ def segment_planes(
         params = magnified(to_rgb(stack.plane(middle), intensities), model, params)
     batches = count_batches(stack.plane_size, params)
     total, done, next_id = batches * len(stack.indices), 0, 1
-    for index in stack.indices:
+    for index in sorted(stack.indices, key=lambda index: index != first):
         for masks in mask_steps(to_rgb(stack.plane(index), intensities), model, params):
             if masks is None:
                 done += 1
