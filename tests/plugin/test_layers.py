@@ -274,8 +274,8 @@ def test_an_imagej_hyperstack_as_napari_reads_it(tmp_path: Any) -> None:
     path = str(tmp_path / "hyper.tif")
     read = napari_get_reader(path)
     assert read is not None
-    ((pixels, options, *_),) = read(path)
-    layer = viewer.add_image(pixels, **options)
+    ((pixels, *_),) = read(path)
+    layer = viewer.add_image(pixels)
     assert layer.data.shape == data.shape
     labels = viewer.add_layer(labelled(take(layer, (2, 3))))
     for position in np.ndindex(data.shape[:3]):
