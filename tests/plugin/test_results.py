@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTableView
 
-from napari_sam_amg.plugin.live import METADATA_KEY
+from napari_sam_amg.plugin.results import METADATA_KEY, go_to
 from tests.disc_model import disc_image
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]
@@ -90,6 +91,93 @@ def test_a_row_of_naparis_table_picks_its_own_label(cells: Any) -> None:
         assert layer.selected_label == label_id
         plane = int(layer.features.loc[label_id, "plane"])
         assert (layer.data[plane] == label_id).sum() == layer.features.loc[label_id, "area"]
+
+
+CLICKED = [  # axes, the viewer's order, options of the image
+    ("zyx", (0, 1, 2), {"scale": (3, 0.5, 0.25), "translate": (5, -7, 9), "units": ("um",) * 3}),
+    ("zcyx", (0, 1, 2, 3), {"scale": (2, 1, 0.5, 0.5), "affine": np.diag([2.0, 1, 3, 2, 1])}),
+    ("czyx", (0, 2, 1, 3), {}),
+    ("zyx", (0, 2, 1), {"rotate": [[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]}),
+]
+
+
+@pytest.mark.parametrize(("axes", "order", "options"), CLICKED)
+def test_a_row_of_the_table_goes_to_its_object(
+    plugin: Any, axes: str, order: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    viewer = plugin.viewer
+    planes: Any = np.stack([disc_image(CENTRES[:1]), np.zeros((64, 80), np.uint8), disc_image(CENTRES[1:])])
+    data = np.stack([planes, planes], axis=axes.index("c")) if "c" in axes else planes
+    viewer.add_image(data, axis_labels=tuple(axes), **options)
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    layer = plugin.run()
+    viewer.layers.selection.active = viewer.layers[0]
+    viewer.dims.order = order
+    plugin.widget.table_button.click()
+    assert viewer.layers.selection.active is layer  # whatever was selected
+    view = viewer.window._qt_window.findChild(QTableView)
+    view.sortByColumn(3, Qt.SortOrder.DescendingOrder)
+    channel = viewer.dims.current_step[axes.find("c")]
+    for label_id in (2, 1, 3):
+        _click(plugin, view, label_id)
+        assert layer.selected_label == label_id
+        point = list(viewer.dims.point)
+        centre = list(getattr(viewer, "scene", viewer).camera.center)[-2:]
+        for axis, value in zip(viewer.dims.displayed, centre, strict=True):
+            point[axis] = value
+        assert layer.get_value(point, world=True) == label_id
+        if "c" in axes:
+            assert viewer.dims.current_step[axes.find("c")] == channel
+
+
+def _click(plugin: Any, view: QTableView, label_id: int) -> None:
+    """With the mouse, on the row that shows the label after sorting."""
+    model = view.model()
+    (row,) = (row for row in range(model.rowCount()) if model.index(row, 0).data() == label_id)
+    view.scrollTo(model.index(row, 0))
+    place = view.visualRect(model.index(row, 0)).center()
+    plugin.qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+
+def test_small_objects_are_shown_larger_and_others_as_they_are(cells: Any) -> None:
+    layer = cells.run()
+    camera = getattr(cells.viewer, "scene", cells.viewer).camera
+    camera.zoom = 0.5
+    go_to(cells.viewer, layer, 1)
+    assert 4 < camera.zoom < 7  # 14 or 15 px, to be seen in 80
+    zoom = camera.zoom = 2.5
+    go_to(cells.viewer, layer, 2)
+    assert camera.zoom == zoom
+
+
+def test_picking_a_label_in_the_image_moves_nothing_but_the_row(cells: Any) -> None:
+    layer = cells.run()
+    cells.widget.table_button.click()
+    camera = getattr(cells.viewer, "scene", cells.viewer).camera
+    view = cells.viewer.window._qt_window.findChild(QTableView)
+    _click(cells, view, 3)
+    centre = camera.center
+    for label_id in (1, 3):
+        layer.selected_label = label_id
+        assert {index.row() for index in view.selectedIndexes()} == {label_id}
+        assert camera.center == centre
+
+
+def test_the_table_is_offered_when_there_are_results(cells: Any) -> None:
+    button = cells.widget.table_button
+    assert not button.isEnabled()
+    first, second = cells.run(), cells.run()
+    assert button.isEnabled()
+    first.metadata[METADATA_KEY]["started"] = "2026-01-01T00:00:00+00:00"
+    cells.viewer.layers.selection.active = cells.viewer.layers["cells"]
+    button.click()
+    assert cells.viewer.layers.selection.active is second
+    cells.viewer.layers.selection.active = first
+    button.click()
+    assert cells.viewer.layers.selection.active is first  # an older one, if it is selected
+    for layer in (first, second):
+        cells.viewer.layers.remove(layer)
+    assert not button.isEnabled()
 
 
 def test_no_masks_are_said_in_words(cells: Any) -> None:

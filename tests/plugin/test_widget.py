@@ -12,7 +12,7 @@ from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin import model_box, work
-from napari_sam_amg.plugin.live import METADATA_KEY
+from napari_sam_amg.plugin.results import METADATA_KEY
 from napari_sam_amg.plugin.runner import duration
 from tests.disc_model import disc_image
 from tests.plugin.held_model import MICRO_BATCH, HeldModel
@@ -29,9 +29,14 @@ def test_the_list_of_images_follows_the_viewer(plugin: Any) -> None:
     box, layers = plugin.widget.image_box, plugin.viewer.layers
     first = plugin.viewer.add_image(disc_image([(15, 15)]), name="first")
     assert plugin.widget.run_button.isEnabled()
-    plugin.viewer.add_image(disc_image([(15, 15)]), name="second")
-    plugin.viewer.add_labels(np.zeros((64, 80), int))
+    second = plugin.viewer.add_image(disc_image([(15, 15)]), name="second")
+    assert box.layer is second
+    labels = plugin.viewer.add_labels(np.zeros((64, 80), int))
     assert [box.image.itemText(row) for row in range(box.image.count())] == ["second", "first"]
+    assert box.layer is second  # labels are active, and change nothing
+    layers.selection.active = first
+    assert box.layer is first
+    layers.selection.active = labels
     assert box.layer is first
     first.name = "renamed"
     assert box.image.currentText() == "renamed"
@@ -71,6 +76,7 @@ def test_an_image_that_cannot_be_segmented_is_marked(plugin: Any) -> None:
 def half_way(plugin: Any, model: HeldModel) -> Any:
     """A run of six planes of four batches that waits in the third plane's second batch; go on with ``release``."""
     plugin.viewer.add_image(STACK, name="mine", scale=(3, 2, 2))
+    plugin.viewer.dims.set_current_step(0, 0)
     plugin.widget.image_box.planes.setCurrentText("All planes")
     plugin.click_run_and_hold(model, 9)
     runner = plugin.widget.runner

@@ -8,9 +8,18 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
-from napari_sam_amg.plugin.layers import SourceLayer, guess_channel_axis, shown_position, stack_of, take
+from napari_sam_amg.plugin.layers import (
+    Axes,
+    SourceLayer,
+    full_resolution,
+    guess_channel_axis,
+    shown_axes,
+    stack_of,
+    take,
+)
+from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.problems import Problem
-from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
+from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row, wrapped_label
 
 THIS_PLANE, ALL_PLANES = "This plane", "All planes"
 PERCENTILE, CONTRAST = "percentiles", "contrast limits"
@@ -20,12 +29,16 @@ INTENSITIES_HELP = (
     "What the model sees as black and white: percentiles 0.1 and 99.8 of the whole image, the same for every plane, "
     "or the contrast limits that the layer is shown with."
 )
+PLANES_HELP = (
+    "The plane that the viewer shows, or every plane parallel to it, beginning with that one. "
+    "In 3D, it is the plane that you see when you go back to 2D."
+)
 
 Intensities = Literal["percentile", "contrast limits"]
 
 
 class ImageBox(QWidget):
-    """Follows the viewer's layer list."""
+    """Follows the viewer: its image layers, the active one of them, and which axes it shows."""
 
     changed = Signal()
 
@@ -36,6 +49,7 @@ class ImageBox(QWidget):
         self.image, self.channel_axis = combo([]), combo([])
         self.channel = QSpinBox()
         self.planes = combo([THIS_PLANE, ALL_PLANES])
+        self.view = wrapped_label()  # which axes are segmented, where these are not the last two
         self.intensities = combo([PERCENTILE, CONTRAST])
         self._arrange()
         self._connect()
@@ -44,10 +58,15 @@ class ImageBox(QWidget):
     def _arrange(self) -> None:
         self.form = form_layout(self)
         rows = (
-            ("Image", self.image, "The image layer to segment. Planes are the last two axes of its data."),
+            (
+                "Image",
+                self.image,
+                "The image layer to segment: the one that is selected in napari, or that you choose.",
+            ),
             ("Channel axis", self.channel_axis, "The axis that holds channels, if one does. It is no stack axis then."),
             ("Channel", self.channel, "Which channel to segment, counted from 0."),
-            ("Planes", self.planes, "The plane that the sliders show, or every plane of the stack."),
+            ("Planes", self.planes, PLANES_HELP),
+            ("", self.view, "Roll or transpose the viewer's axes to segment other planes."),
             ("Brightness", self.intensities, INTENSITIES_HELP),
         )
         for text, control, tooltip in rows:
@@ -63,8 +82,15 @@ class ImageBox(QWidget):
     def _follow(self, viewer: Viewer) -> None:
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             event.connect(self._list_images)
+        viewer.layers.selection.events.active.connect(self._follow_active)
+        viewer.dims.events.order.connect(self._show_axes)
         active = viewer.layers.selection.active
         self._list_images(choose=active if isinstance(active, Image) else None)
+
+    def _follow_active(self, event: Event) -> None:
+        """An image that becomes active is chosen; a result or nothing at all changes nothing."""
+        if isinstance(event.value, Image):
+            self._list_images(choose=event.value)
 
     def _list_images(self, event: Event | None = None, choose: Image | None = None) -> None:
         """List the image layers, keeping the chosen one if it is still there."""
@@ -102,7 +128,7 @@ class ImageBox(QWidget):
         self.channel_axis.blockSignals(True)
         self.channel_axis.clear()
         self.channel_axis.addItem(NO_CHANNEL, None)
-        for axis in range(layer.ndim - 2 if layer else 0):
+        for axis in range(layer.ndim if layer is not None and layer.ndim > 2 else 0):
             self.channel_axis.addItem(_axis_text(cast(Image, layer), axis), axis)
         guess = guess_channel_axis(layer) if layer else None
         self.channel_axis.setCurrentIndex(0 if guess is None else guess + 1)
@@ -113,6 +139,9 @@ class ImageBox(QWidget):
         layer, axis = self.layer, self.channel_axis.currentData()
         if layer is not None and axis is not None:
             self.channel.setRange(0, _length(layer, axis) - 1)
+        self._show_axes()
+
+    def _show_axes(self, event: object = None) -> None:
         self._show_rows()
         self.changed.emit()
 
@@ -122,6 +151,11 @@ class ImageBox(QWidget):
         show_row(self.form, self.channel_axis, layer is not None and layer.ndim > 2)
         show_row(self.form, self.channel, self.channel_axis.currentData() is not None)
         show_row(self.form, self.planes, self.is_stack)
+        self.view.setText("" if layer is None else _view_words(layer, self._axes(layer)))
+        show_row(self.form, self.view, bool(self.view.text()))
+
+    def _axes(self, layer: Image) -> Axes:
+        return shown_axes(layer, self._viewer.dims, self.channel_axis.currentData())
 
     @property
     def chosen_channel(self) -> tuple[int, int] | None:
@@ -131,9 +165,8 @@ class ImageBox(QWidget):
     @property
     def is_stack(self) -> bool:
         """Whether there is more than one plane to choose from."""
-        layer, channel = self.layer, self.channel_axis.currentData()
-        axes = range(layer.ndim - 2) if layer is not None else ()
-        return any(axis != channel and _length(cast(Image, layer), axis) > 1 for axis in axes)
+        layer = self.layer
+        return layer is not None and any(_length(layer, axis) > 1 for axis in self._axes(layer).stack)
 
     @property
     def chosen_intensities(self) -> Intensities:
@@ -142,36 +175,54 @@ class ImageBox(QWidget):
     def problems(self) -> list[Problem]:
         if self.layer is None:
             return [Problem(self.image, "Open an image first: there is no image layer.")]
+        axes = self._axes(self.layer)
         try:
-            stack_of(self.layer, self.chosen_channel)
+            stack_of(self.layer, axes, self.channel.value())
         except ValueError as error:
-            return [Problem(self.image, f"{self.layer.name}: {error}{_hint(self.layer)}")]
+            return [Problem(self.image, f"{self.layer.name}: {error}{_hint(self.layer, axes)}")]
         return []
 
     def source(self) -> SourceLayer:
         """What is chosen now; ``ValueError`` if it cannot be segmented."""
         if self.layer is None:
             raise ValueError("there is no image layer to segment")
-        at = None
-        if self.is_stack and self.planes.currentText() == THIS_PLANE:
-            position = shown_position(self.layer, self._viewer.dims)
-            at = tuple(position[axis] for axis in stack_of(self.layer, self.chosen_channel).stack_axes)
-        return take(self.layer, self.chosen_channel, at)
+        axes, position = self._axes(self.layer), shown_position(self.layer, self._viewer.dims)
+        seen = tuple(position[axis] for axis in axes.stack)
+        one = self.is_stack and self.planes.currentText() == THIS_PLANE
+        return take(self.layer, self.chosen_channel, seen if one else None, axes.plane, None if one else seen)
 
 
-def _hint(layer: Image) -> str:
-    """For channels where colours would be."""
-    if layer.rgb or layer.ndim < 3 or _length(layer, -1) > MOST_CHANNELS_LAST:
+def _hint(layer: Image, axes: Axes) -> str:
+    """What may help where a plane is too small."""
+    if layer.rgb or layer.ndim < 3:
         return ""
-    return ". If the last axis holds channels, move it before the others: planes are the last two axes."
+    if axes.channel is None and _length(layer, -1) <= MOST_CHANNELS_LAST:
+        return ". If the last axis holds channels, choose it as Channel axis: it is no part of a plane then."
+    return f". A plane has axes {_names(layer, axes)} now: roll the viewer's axes to choose others."
 
 
 def _length(layer: Image, axis: int) -> int:
-    return int((layer.data[0] if layer.multiscale else layer.data).shape[axis])
+    return int(full_resolution(layer).shape[axis])
+
+
+def _view_words(layer: Image, axes: Axes) -> str:
+    if axes.plane == (layer.ndim - 2, layer.ndim - 1):
+        return ""
+    return f"Planes of axes {_names(layer, axes)}"
+
+
+def _names(layer: Image, axes: Axes) -> str:
+    first, second = (_own_label(layer, axis) or str(axis) for axis in axes.plane)
+    return f"{first} and {second}"
+
+
+def _own_label(layer: Image, axis: int) -> str:
+    """What the user called it; napari's defaults count from the end."""
+    label = layer.axis_labels[axis]
+    return "" if label.lstrip("-").isdigit() else label
 
 
 def _axis_text(layer: Image, axis: int) -> str:
     """The axis' label if it has one of its own, and its length."""
-    label = layer.axis_labels[axis]
-    own = "" if label.lstrip("-").isdigit() else f" ({label})"
+    own = f" ({label})" if (label := _own_label(layer, axis)) else ""
     return f"axis {axis}{own}, {_length(layer, axis)} long"

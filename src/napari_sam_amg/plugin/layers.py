@@ -1,11 +1,13 @@
 """From an image layer to a stack of planes, and from its geometry to that of its labels.
 
-Planes are always the last two axes of the data (before colour), whichever axes the viewer shows.
+Labels have every axis of their image, so that napari, which matches axes from the right, shows them
+where the image is. The planes that are segmented are those that the viewer shows.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from napari.components import Dims
 from napari.layers import Image, Labels
@@ -13,13 +15,31 @@ from napari.layers.base import Layer
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.plugin.placing import is_pixel, shown_order, unit_conversion
 
 CHANNEL_WORDS = ("c", "ch", "channel", "channels")
 
 
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What each axis of a layer is, colour apart: one of the plane's two, the channels, or one of the stack."""
+
+    ndim: int
+    plane: tuple[int, int]  # in the order of the data
+    channel: int | None = None
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        return tuple(axis for axis in range(self.ndim) if axis not in self.plane)
+
+    @property
+    def stack(self) -> tuple[int, ...]:
+        return tuple(axis for axis in self.others if axis != self.channel)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelGeometry:
-    """Where labels lie in the world; D label axes, the source's without its channel axis."""
+    """Where labels lie in the world; D axes, those of the source."""
 
     scale: NDArray[np.float64]  # (D,)
     translate: NDArray[np.float64]  # (D,)
@@ -27,11 +47,17 @@ class LabelGeometry:
     shear: NDArray[np.float64]  # (D, D) triangular
     affine: NDArray[np.float64]  # (D + 1, D + 1)
     units: tuple[Any, ...]  # D pint units
-    axis_labels: tuple[str, ...] | None  # D, None: napari's default
+    axis_labels: tuple[str, ...]  # D
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of ``napari.layers.Labels``."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """(D, D): column a is where one step along data axis a leads in the world, in ``units``."""
+        linear: NDArray[np.float64] = self.affine[:-1, :-1] @ self.rotate @ self.shear * self.scale
+        return linear
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +65,11 @@ class SourceLayer:
     """All that a run takes from an image layer, so that nothing done to the layer later matters."""
 
     name: str
-    whole: PlaneStack  # every plane, at full resolution
+    shape: tuple[int, ...]  # of the layer's data, with colour
+    axes: Axes
+    whole: PlaneStack  # every plane, at full resolution, the plane's axes last
     at: tuple[int, ...] | None  # the one plane to segment, None: all
+    first: tuple[int, ...] | None  # of all planes the one to begin with
     contrast_limits: tuple[float, float]
     geometry: LabelGeometry
 
@@ -51,43 +80,137 @@ class SourceLayer:
 
     @property
     def labels_shape(self) -> tuple[int, ...]:
-        """Every stack axis is there, of length 1 where only one plane is segmented."""
-        stack_shape = self.whole.stack_shape if self.at is None else (1,) * len(self.at)
-        return (*stack_shape, *self.whole.plane_size)
+        """Those of the layer, but for a length of 1 along channels, and along the stack of a single plane."""
+        single = (self.axes.channel, *(() if self.at is None else self.axes.stack))
+        return tuple(1 if axis in single else self.shape[axis] for axis in range(self.axes.ndim))
 
-    def place(self, index: tuple[int, ...]) -> tuple[int, ...]:
+    def place(self, index: tuple[int, ...]) -> tuple[int | slice, ...]:
         """Where in the labels a plane of ``stack`` goes."""
-        return index if self.at is None else (0,) * len(self.at)
+        position = dict(zip(self.axes.stack, index, strict=False))  # empty for a single plane: 0 everywhere
+        return tuple(
+            slice(None) if axis in self.axes.plane else position.get(axis, 0) for axis in range(self.axes.ndim)
+        )
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:
-        """(y, x) in the unit of y; None where pixels are all there is."""
-        units = self.geometry.units[-2:]
-        size_y, size_x = (abs(float(value)) for value in self.geometry.scale[-2:])
-        if size_y == size_x == 1 and all(is_pixel(unit) for unit in units):
+        """(height over its base, base along x) of a pixel, in the unit of y; their product is its area in the world.
+
+        None where pixels are all there is, and for planes of two things that give no area, such as time and length.
+        """
+        y, x = self.axes.plane
+        units = self.geometry.units
+        if not units[x].is_compatible_with(units[y]):
             return None
-        return size_y, size_x * _conversion(units[1], units[0])
+        space = [
+            axis
+            for axis in range(self.axes.ndim)
+            if axis != self.axes.channel and units[axis].is_compatible_with(units[y])
+        ]
+        factors = np.array([unit_conversion(units[axis], units[y]) for axis in space])
+        down, right = (factors * self.geometry.steps[space, axis] for axis in (y, x))
+        base = float(np.linalg.norm(right))
+        height = float(np.linalg.norm(down - (down @ right) / base**2 * right))
+        if is_pixel(units[y]) and np.allclose((height, base), 1):
+            return None
+        return height, base
 
     @property
     def area_column(self) -> str:
-        return area_column(self.geometry.units[-2])
+        return area_column(self.geometry.units[self.axes.plane[0]])
+
+    def record(self) -> dict[str, Any]:
+        """What was segmented, as JSON has it; axes are those of the layer's data."""
+        axes = self.axes
+        return {
+            "layer": self.name,
+            "shape": list(self.shape),
+            "dtype": str(self.whole.data.dtype),
+            "rgb": self.whole.rgb,
+            "axes": {"stack": list(axes.stack), "plane": list(axes.plane), "channel": axes.channel},
+            "channel": {str(axes.others[axis]): position for axis, position in self.whole.fixed.items()},
+            "plane": None if self.at is None else list(self.at),
+        }
 
 
-def take(layer: Image, channel: tuple[int, int] | None, at: tuple[int, ...] | None) -> SourceLayer:
-    """Write down what a run needs. ``channel``: (axis, position); ``at``: index of the one plane to segment.
+def take(
+    layer: Image,
+    channel: tuple[int, int] | None = None,
+    at: tuple[int, ...] | None = None,
+    plane: tuple[int, int] | None = None,
+    first: tuple[int, ...] | None = None,
+) -> SourceLayer:
+    """Write down what a run needs.
 
+    ``channel``: (axis, position). ``plane``: the two axes of a plane, by default the last two. ``at``: index
+    of the one plane to segment, ``first``: of the one to begin with.
     Raises ``ValueError`` for an image that cannot be segmented.
     """
-    whole = stack_of(layer, channel)
+    axes = Axes(layer.ndim, plane or (layer.ndim - 2, layer.ndim - 1), channel[0] if channel else None)
     low, high = layer.contrast_limits
-    geometry = label_geometry(layer, channel, at)
-    return SourceLayer(layer.name, whole, at, (float(low), float(high)), geometry)
+    return SourceLayer(
+        name=layer.name,
+        shape=tuple(int(length) for length in full_resolution(layer).shape),
+        axes=axes,
+        whole=stack_of(layer, axes, channel[1] if channel else 0),
+        at=at,
+        first=first,
+        contrast_limits=(float(low), float(high)),
+        geometry=label_geometry(layer, axes, at),
+    )
 
 
-def stack_of(layer: Image, channel: tuple[int, int] | None) -> PlaneStack:
-    """The planes of an image layer; a multiscale layer at full resolution."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    return PlaneStack(data, bool(layer.rgb), dict([channel] if channel else []))
+def shown_axes(layer: Layer, dims: Dims, channel: int | None) -> Axes:
+    """The planes are those in sight: of the last two axes in the viewer's order, the channels' left out.
+
+    Their order stays that of the data: a viewer that shows them transposed changes no result.
+    """
+    first, second = [axis for axis in shown_order(layer, dims) if axis != channel][-2:]
+    return Axes(layer.ndim, (min(first, second), max(first, second)), channel)
+
+
+def full_resolution(layer: Layer) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def stack_of(layer: Image, axes: Axes, channel: int = 0) -> PlaneStack:
+    """The planes of an image layer; a multiscale layer at full resolution. ``channel``: which of them."""
+    order = (*axes.others, *axes.plane, *([layer.ndim] if layer.rgb else []))
+    fixed = {} if axes.channel is None else {axes.others.index(axes.channel): channel}
+    return PlaneStack(in_order(full_resolution(layer), order), bool(layer.rgb), fixed)
+
+
+def in_order(data: Any, order: tuple[int, ...]) -> Any:
+    """The data with its axes in another order; nothing is read or copied."""
+    if order == tuple(range(len(order))):
+        return data
+    if isinstance(data, np.ndarray | da.Array):
+        return data.transpose(order)
+    return Reordered(data, order)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reordered:
+    """An array that cannot be transposed, such as zarr's, read as if its axes were in another order.
+
+    The axes that an index leaves out must be in rising order, as those of planes and colour are.
+    """
+
+    data: Any
+    order: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(self.data.shape[axis]) for axis in self.order)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.data.dtype)
+
+    def __getitem__(self, index: tuple[int, ...]) -> Any:
+        whole: list[Any] = [slice(None)] * len(self.order)
+        for axis, position in zip(self.order, index, strict=False):
+            whole[axis] = position
+        return self.data[tuple(whole)]
 
 
 def fixed_at(stack: PlaneStack, index: tuple[int, ...]) -> PlaneStack:
@@ -95,39 +218,25 @@ def fixed_at(stack: PlaneStack, index: tuple[int, ...]) -> PlaneStack:
     return PlaneStack(stack.data, stack.rgb, {**stack.fixed, **dict(zip(stack.stack_axes, index, strict=True))})
 
 
-def shown_position(layer: Layer, dims: Dims) -> tuple[int, ...]:
-    """Data index, along every axis before the plane's, of what the viewer's sliders point at."""
-    point = np.array(dims.point[-layer.ndim :], dtype=float)
-    point[-2:] = 0  # as napari slices: where stack and plane axes are sheared together, it leaves that out
-    viewer_units = getattr(dims, "units", None)  # new in napari 0.9
-    if viewer_units is not None and len(viewer_units) >= layer.ndim:
-        pairs = zip(viewer_units[-layer.ndim :], layer.units, strict=True)
-        point *= [_conversion(shown, own) for shown, own in pairs]
-    shape = np.array((layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim])
-    nearest = np.clip(np.round(layer.world_to_data(point)), 0, shape - 1)
-    return tuple(int(value) for value in nearest[:-2])
-
-
-def label_geometry(layer: Image, channel: tuple[int, int] | None, at: tuple[int, ...] | None) -> LabelGeometry:
-    """The source's transforms without its channel axis, moved to the plane at ``at``."""
-    ndim = layer.ndim
-    kept = [axis for axis in range(ndim) if channel is None or axis != channel[0]]
-    first = np.zeros(ndim)
+def label_geometry(layer: Image, axes: Axes, at: tuple[int, ...] | None) -> LabelGeometry:
+    """The source's transforms, moved to the plane at ``at``; one channel's labels reach through all channels."""
+    corner, length = np.zeros(layer.ndim), np.ones(layer.ndim)
     if at is not None:
-        first[kept[:-2]] = at
+        corner[list(axes.stack)] = at
+    if axes.channel is not None:
+        channels = full_resolution(layer).shape[axes.channel]
+        length[axes.channel] = channels
+        corner[axes.channel] = (channels - 1) / 2  # a voxel's coordinate is that of its centre
     scale, translate = np.asarray(layer.scale, float), np.asarray(layer.translate, float)
-    rotate, shear = np.asarray(layer.rotate, float), _shear_matrix(layer.shear, ndim)
-    moved = translate + rotate @ shear @ (scale * first)  # napari's order
-    linear = np.ix_(kept, kept)
-    homogeneous = [*kept, ndim]
+    rotate, shear = np.asarray(layer.rotate, float), _shear_matrix(layer.shear, layer.ndim)
     return LabelGeometry(
-        scale=scale[kept],
-        translate=moved[kept],
-        rotate=rotate[linear],
-        shear=shear[linear],
-        affine=np.asarray(layer.affine.affine_matrix)[np.ix_(homogeneous, homogeneous)],
-        units=tuple(layer.units[axis] for axis in kept),
-        axis_labels=_axis_labels(layer, kept),
+        scale=scale * length,
+        translate=translate + rotate @ shear @ (scale * corner),  # napari's order
+        rotate=rotate,
+        shear=shear,
+        affine=np.asarray(layer.affine.affine_matrix),
+        units=tuple(layer.units),
+        axis_labels=tuple(layer.axis_labels),
     )
 
 
@@ -142,29 +251,12 @@ def _shear_matrix(shear: Any, ndim: int) -> NDArray[np.float64]:
     return matrix
 
 
-def _axis_labels(layer: Layer, kept: list[int]) -> tuple[str, ...] | None:
-    """None for napari's default labels, which count from the end and would be wrong without an axis."""
-    labels = tuple(layer.axis_labels)
-    if labels == tuple(str(axis) for axis in range(-layer.ndim, 0)):
-        return None
-    return tuple(labels[axis] for axis in kept)
-
-
 def guess_channel_axis(layer: Image) -> int | None:
-    """The axis before the plane's that is labelled as channels."""
-    labels = [label.strip().lower() for label in layer.axis_labels[:-2]]
+    """The axis that is labelled as channels; a plane must be left."""
+    if layer.ndim < 3:
+        return None
+    labels = [label.strip().lower() for label in layer.axis_labels]
     return next((axis for axis, label in enumerate(labels) if label in CHANNEL_WORDS), None)
-
-
-def is_pixel(unit: Any) -> bool:
-    return str(unit) in ("pixel", "dimensionless", "")
-
-
-def _conversion(unit: Any, target: Any) -> float:
-    """How many of ``target`` one ``unit`` is; 1 where they measure different things."""
-    if unit == target or not unit.is_compatible_with(target):
-        return 1.0
-    return float((1 * unit).to(target).magnitude)
 
 
 def area_column(unit: Any) -> str:

@@ -17,16 +17,17 @@ from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
-from napari_sam_amg.plugin.features_table import measure_what_is_seen
+from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.layers import SourceLayer, make_labels, shown_position
+from napari_sam_amg.plugin.layers import SourceLayer, make_labels, shown_axes
 from napari_sam_amg.plugin.outcome import FailedPlane
+from napari_sam_amg.plugin.placing import shown_position
+from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
     from napari_sam_amg.run import PlaneResult
 
-METADATA_KEY = "napari-sam-amg"
 #: Of the main thread's time, at most one part in this many goes into tables and 3D views that are
 #: not final; both take longer the larger they grow.
 RARELY = 20
@@ -128,8 +129,9 @@ class LiveLabels:
             self._later(ASK_AGAIN, self._show)
         else:
             try:
-                measure_what_is_seen(self._viewer)
-                self._viewer.add_layer(self.layer)
+                prepare_tables(self._viewer)
+                with cursor_aside(self._viewer):
+                    self._viewer.add_layer(self.layer)
             finally:
                 self._shown = self.layer in self._viewer.layers
                 self._later(PAINTED, self._let_go)
@@ -138,20 +140,28 @@ class LiveLabels:
         self._reins.let_go()
         self.is_adding = False
 
-    def _refresh(self, layer: Labels, place: tuple[int, ...]) -> None:
+    def _refresh(self, layer: Labels, place: tuple[int | slice, ...]) -> None:
         """Draw again only what is shown: most planes of a stack are not."""
-        if self._flat and shown_position(layer, self._viewer.dims) == place:
+        if self._flat and self._is_in_sight(layer, place):
             layer.refresh(extent=False)
         if time.perf_counter() >= self._next_update and self.planes < self._total:
             self._next_update = math.inf
             self._later(0, self._update)
 
+    def _is_in_sight(self, layer: Labels, place: tuple[int | slice, ...]) -> bool:
+        position = shown_position(layer, self._viewer.dims)
+        return all(position[axis] == place[axis] for axis in self._source.axes.stack)
+
     @property
     def _flat(self) -> bool:
-        return bool(self._viewer.dims.ndisplay == 2)
+        """Whether the viewer shows planes as they are segmented, so that a new one is all there or not at all."""
+        dims, axes = self._viewer.dims, self._source.axes
+        if self.layer is None or dims.ndisplay != 2:
+            return False
+        return shown_axes(self.layer, dims, axes.channel).plane == axes.plane
 
     def _update(self) -> None:
-        """The table, and the volume in 3D."""
+        """The table, and the volume in 3D, or what is seen of planes from the side."""
         if self._finished or self.layer is None or not is_open(self._viewer):
             return
         began = time.perf_counter()
@@ -160,7 +170,7 @@ class LiveLabels:
         self._next_update = now + max(PAUSE, RARELY * (now - began))
 
     def _set_features(self, layer: Labels) -> None:
-        measure_what_is_seen(self._viewer)
+        prepare_tables(self._viewer)
         layer.features = self._features()
         if not self._flat:
             layer.refresh(extent=False)

@@ -7,27 +7,33 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QFrame,
     QHBoxLayout,
     QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QTableView,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_sam_amg.errors import explain_in_window
-from napari_sam_amg.plugin.features_table import open_table
+from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
 from napari_sam_amg.plugin.problems import RED, Problem, mark
+from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
 from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
+from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
 LEAST_HEIGHT = 120  # px of the fields
+TABLE_HELP = "napari's features table of the results: one row for each mask. A click on a row goes to the object."
+NO_TABLE = "There are no results yet."
 
 
 class SegmentWidget(Container[Any]):
@@ -106,7 +112,12 @@ class SegmentPanel(QWidget):
         self.cancel_button.setToolTip(
             "Stop at once, or as soon as a few points are done. Planes that are finished stay."
         )
-        self.table_button.setToolTip("napari's features table: one row for each mask, linked to the labels layer.")
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            event.connect(self._offer_table)
+        self._offer_table()
+        application = QApplication.instance()
+        if isinstance(application, QApplication):  # a table may be opened from napari's menu, too
+            application.focusChanged.connect(self._prepare_tables)
 
     def problems(self) -> list[Problem]:
         """What keeps Run from working, empty if nothing does."""
@@ -169,8 +180,19 @@ class SegmentPanel(QWidget):
         self._check()
 
     def show_table(self) -> None:
-        """Open napari's own features table."""
+        """Open napari's own features table; it shows the active layer, so that has to be one of ours."""
+        with cursor_aside(self._viewer):
+            self._viewer.layers.selection.active = newest_result(self._viewer)
         open_table(self._viewer)
+
+    def _offer_table(self, event: object = None) -> None:
+        there = any(is_result(layer) for layer in self._viewer.layers)
+        self.table_button.setEnabled(there)
+        self.table_button.setToolTip(TABLE_HELP if there else NO_TABLE)
+
+    def _prepare_tables(self, _: QWidget | None, focused: QWidget | None) -> None:
+        if isinstance(focused, QTableView) and is_open(self._viewer):
+            prepare_tables(self._viewer)
 
 
 class FieldScroll(QScrollArea):

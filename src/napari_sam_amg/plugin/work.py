@@ -109,6 +109,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         surveyed=surveyed if source.at is None else None,
         pixel_size=source.pixel_size,
         area_column=source.area_column,
+        first=source.first,
     )
 
 
@@ -158,12 +159,5 @@ def record(job: Job, model: "Model", intensities: tuple[float, float]) -> dict[s
             "low": intensities[0],
             "high": intensities[1],
         },
-        "source": {
-            "layer": source.name,
-            "shape": [int(length) for length in source.whole.data.shape],
-            "dtype": str(source.whole.data.dtype),
-            "rgb": source.whole.rgb,
-            "channel": {str(axis): position for axis, position in source.whole.fixed.items()},
-            "plane": None if source.at is None else list(source.at),
-        },
+        "source": source.record(),
     }

@@ -1,0 +1,86 @@
+"""Labels layers that runs left behind: which they are, and where their objects lie."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+
+from napari_sam_amg.plugin.placing import camera_point, slider_points, viewer_units
+
+METADATA_KEY = "napari-sam-amg"
+LEAST_SIZE, GOOD_SIZE = 24, 80  # px of the screen: an object smaller than the first is shown in the second
+
+
+def is_result(layer: Any) -> bool:
+    return isinstance(layer, Labels) and METADATA_KEY in layer.metadata
+
+
+def newest_result(viewer: Viewer) -> Labels | None:
+    """The active layer if it is one, else that of the last run."""
+    active = viewer.layers.selection.active
+    if is_result(active):
+        return active
+    results = [layer for layer in viewer.layers if is_result(layer)]
+    return max(results, key=lambda layer: layer.metadata[METADATA_KEY].get("started", ""), default=None)
+
+
+def go_to(viewer: Viewer, layer: Labels, label: int) -> None:
+    """Move sliders and camera to an object; the channel stays, since labels are on all of them."""
+    axes = layer.metadata[METADATA_KEY].get("source", {}).get("axes")
+    if axes is None or not 0 < label < len(layer.features):
+        return
+    row = layer.features.iloc[label]
+    position = _centre(layer, row, axes)
+    if not np.isfinite(position).all():
+        return
+    camera = getattr(viewer, "scene", viewer).camera  # the scene's since napari 0.9
+    with cursor_aside(viewer):
+        points = slider_points(layer, viewer.dims, position, axes["channel"])
+        if points:
+            viewer.dims.set_point(list(points), list(points.values()))
+        centre = camera_point(layer, viewer.dims, position)
+        camera.center = (*camera.center[: 3 - len(centre)], *centre)
+        size = _size(layer, row, axes, viewer)
+        if 0 < size * camera.zoom < LEAST_SIZE:
+            camera.zoom = GOOD_SIZE / size
+
+
+def _centre(layer: Labels, row: Any, axes: dict[str, Any]) -> NDArray[np.float64]:
+    """Data coordinates; 0 along channels, and along the stack where only one plane was segmented."""
+    names = ["plane"] if len(axes["stack"]) == 1 else [f"plane_{axis}" for axis in range(len(axes["stack"]))]
+    position = np.zeros(layer.ndim)
+    for axis, name in zip((*axes["stack"], *axes["plane"]), (*names, "centroid_y", "centroid_x"), strict=True):
+        position[axis] = row.get(name, 0)
+    return position
+
+
+def _size(layer: Labels, row: Any, axes: dict[str, Any], viewer: Viewer) -> float:
+    """The longer side of an object's box, in the viewer's units."""
+    sides = (row["bbox_y1"] - row["bbox_y0"], row["bbox_x1"] - row["bbox_x0"])
+    corner = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
+    units = viewer_units(layer, viewer.dims)
+    lengths = []
+    for axis, pixels in zip(axes["plane"], sides, strict=True):
+        end = np.asarray(layer.data_to_world(np.eye(layer.ndim)[axis] * pixels))
+        lengths.append(float(np.linalg.norm((end - corner) / units)))
+    return max(lengths)
+
+
+@contextmanager
+def cursor_aside(viewer: Viewer) -> Iterator[None]:
+    """napari does as if the mouse were not over the image.
+
+    It looks up the label under the mouse when a layer becomes active or a slider moves. In 3D that
+    raises a ``TypeError`` until the mouse has moved there: napari 0.9 takes the direction of view
+    from the last movement, and in 2D there was none.
+    """
+    over = viewer.mouse_over_canvas
+    viewer.mouse_over_canvas = False
+    try:
+        yield
+    finally:
+        viewer.mouse_over_canvas = over
