@@ -128,7 +128,13 @@ class Batch:
             MASKS_ENDING: MaskFolder,
             OVERLAY_ENDING: lambda path: OverlayPng(path, source, intensities),
         }
-        return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
+        exports = []
+        for path, make in (
+            (base.output(ending), makers[ending]) for ending in self.options.endings if ending in makers
+        ):
+            with naming(path):
+                exports.append(make(path))
+        return exports
 
     def _run(self, source: SourceImage, intensities: IntensityRange, file: InputFile, folder: Path) -> Outcome:
         started, masks, labels, params = perf_counter(), 0, 0, self.params

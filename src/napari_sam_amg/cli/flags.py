@@ -29,7 +29,7 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
   NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);
                      in a stack one such folder for each plane, plane_0000, plane_0001, ...
   NAME_overlay.png   --overlay: the labels over the image; of a stack its middle plane
-  NAME_run.json      always: all settings, model, versions, timings, hash of the input
+  NAME_run.json      always: all settings, model, versions, timings, hash of the input; put in place last
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
 
 exit status: 0 all done, 1 some input failed (the others are still done), 2 wrong usage, 130 interrupted
