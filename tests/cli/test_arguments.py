@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_sam_amg.cli.flags import given_parameters, parse
 from napari_sam_amg.cli.main import main
-from napari_sam_amg.params import AmgParameters, merged
+from napari_sam_amg.params import AmgParameters, merged, parameter_type
 
 
 def test_every_parameter_has_a_flag_and_none_is_given_by_itself() -> None:
@@ -33,6 +34,28 @@ def test_underscores_in_file_names_are_left_alone() -> None:
 def test_given_parameters_win_over_the_models_over_the_references() -> None:
     params = merged({"pred_iou_thresh": 0.4, "box_nms_thresh": 0.5}, {"pred_iou_thresh": 0.3})
     assert params == AmgParameters(pred_iou_thresh=0.3, box_nms_thresh=0.5)
+
+
+NEGATIVE = ("-1", "-1.5", "-.5", "-5.", "-1e3", "-1E3", "-.5e-3", "-1.e+3", "-1_000", "-inf", "-Infinity", "-nan")
+
+
+@pytest.mark.parametrize("value", NEGATIVE)
+def test_negative_numbers_are_values_and_no_flags(value: str) -> None:
+    arguments = parse(["segment", "a", "--output", "b", "--intensities", value, "100", "--pixel-size", value])
+    np.testing.assert_array_equal(arguments.intensities, [float(value), 100])
+    np.testing.assert_equal(arguments.pixel_size, float(value))
+    for spec in dataclasses.fields(AmgParameters):
+        if parameter_type(spec.name) is float:
+            flag = f"--{spec.name.replace('_', '-')}"
+            given = getattr(parse(["segment", "a", "--output", "b", flag, value]), spec.name)
+            np.testing.assert_equal(given, float(value))
+
+
+@pytest.mark.parametrize("value", ["-h1", "-e3", "-x", "--1", "-infinite", "-1e", "-"])
+def test_what_is_no_number_is_none(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["segment", "a", "--output", "b", "--pixel-size", value])
+    capsys.readouterr()
 
 
 def test_help_shows_defaults_and_ranges(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,16 @@ BAD: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "intensities": (flags("--intensities", 9, 3), "error: intensities from 9 to 3 are no range"),
     "equal intensities": (flags("--intensities", 9, 9), "error: intensities from 9 to 9 are no range"),
     "pixel size": (flags("--pixel-size", 0), "error: pixel_size=0.0 is not allowed"),
+    "negative pixel size": (flags("--pixel-size", "-1e3"), r"error: pixel_size=-1000\.0 is not allowed"),
+    "negative intensities": (flags("--intensities", "-1e-3", "-1e3"), r"error: intensities from -0\.001 to -1000"),
+    "infinite intensities": (flags("--intensities", "-inf", "inf"), "error: intensities from -inf to inf"),
+    "input of nobody": (lambda folder: ["~nouser/a.tif"], "~nouser/a.tif: error: no such file or folder"),
+    "checkpoint of nobody": (flags("--checkpoint", "~nouser/a.pt"), "error: '~nouser/a.pt' is not .* no user 'nouser'"),
+    "grids of nobody": (flags("--point-grids", "~nouser/a.npy"), "error: '~nouser/a.npy' is not allowed: there is no"),
+    "output of nobody": (
+        lambda folder: [*good(folder), "--output", "~nouser"],
+        "error: '~nouser' is not allowed: there is no user 'nouser'",
+    ),
     "channel": (flags("--channel", 1), "good.tif: error: channel=1 is not in this image: allowed is 0"),
     "unwritable output": (unwritable, "error: the output folder .* cannot be written to"),
 }  # fmt: skip
@@ -119,7 +129,7 @@ def test_bad_input_gets_one_clear_line(
     if request.node.callspec.id.startswith(NEEDS_TINY):
         words += ["--checkpoint", str(tiny_checkpoint)]
     before = sorted(tmp_path.iterdir())
-    assert main(["segment", *words, "--output", str(tmp_path / "out")]) == 1
+    assert main(["segment", "--output", str(tmp_path / "out"), *words]) == 1
     captured = capfd.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()

@@ -1,5 +1,6 @@
 """The command ``models``: list, download, delete; and ``segment`` with a model that is not there."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import torch
 
 from napari_sam_amg.cli.main import main
 from napari_sam_amg.models.checkpoint import load_model
-from napari_sam_amg.models.registry import KnownModel, embedded_path, known_models, size_in_words
+from napari_sam_amg.models.defaults import missing_reason, model_defaults
+from napari_sam_amg.models.registry import CheckpointError, KnownModel, embedded_path, known_models, size_in_words
 from tests.cli.terminal import Terminal
 from tests.loopback import Loopback
 
@@ -101,3 +103,77 @@ def test_segment_downloads_the_model_unless_it_is_offline(
     assert first == f"downloading vit_t ({size_in_words(model.size or 0)}) from {model.url} to {model.path}"
     assert second.startswith(f"napari-sam-amg: error: {model.path}: holds no SAM image encoder")
     assert model.path.exists()
+
+
+def own_model(folder: Path, file: object, content: bytes = CONTENT) -> None:
+    folder.mkdir(exist_ok=True)
+    sha256 = hashlib.sha256(content).hexdigest()
+    entry = f'[mine]\nfile = "{file}"\nurl = "https://example.org/mine.pt"\nsha256 = "{sha256}"\n'
+    (folder / "models.toml").write_text(entry)
+
+
+@pytest.mark.parametrize("words", [["--clear"], ["--clear", "mine"]])
+@pytest.mark.parametrize("where", ["{0}/mine.pt", "../mine.pt", "sub/../../mine.pt", "link.pt", "linked/mine.pt"])
+def test_clear_leaves_a_checkpoint_outside_the_folder_alone(
+    where: str, words: list[str], terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, mine = terminal.folder / "models", terminal.folder / "mine.pt"
+    monkeypatch.setenv("NAPARI_SAM_AMG_MODELS", str(folder))
+    own_model(folder, where.format(terminal.folder))
+    mine.write_bytes(CONTENT)
+    (folder / "sub").mkdir()
+    (folder / "link.pt").symlink_to(mine)
+    (folder / "linked").symlink_to(terminal.folder, target_is_directory=True)
+    printed, _ = models(terminal, *words)
+    assert printed[0].startswith("left alone ")
+    assert printed[0].endswith(f": it lies outside the models folder {folder}")
+    assert mine.read_bytes() == CONTENT
+    assert (folder / "link.pt").is_symlink()
+
+
+def test_clear_deletes_what_was_downloaded_and_what_is_asked_for(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, publish: Publish
+) -> None:
+    published = publish("vit_t", CONTENT)
+    folder = published.path.parent
+    own_model(folder, "mine.pt")
+    for file in (published.path, folder / "mine.pt"):
+        file.write_bytes(b"finetuned for months")
+    printed, _ = models(terminal, "--clear")
+    assert [line.split(":")[0] for line in printed] == [
+        f"left alone {published.path}", f"left alone {folder / 'mine.pt'}", f"nothing to delete in {folder}"
+    ]  # fmt: skip
+    assert (folder / "mine.pt").exists()
+    (folder / "mine.pt").write_bytes(CONTENT)
+    assert models(terminal, "--clear")[0][1:] == [f"deleted {folder / 'mine.pt'} (102 kB)", "102 kB freed"]
+    assert models(terminal, "--clear", "vit_t")[0][0] == f"deleted {published.path} (0 kB)"
+    assert (folder / "models.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("NAPARI_SAM_AMG_MODELS", "~nouser/m", "'~nouser/m' is not allowed: there is no user 'nouser'"),
+        ("XDG_CACHE_HOME", "~nouser", "'~nouser' is not allowed: there is no user 'nouser'"),
+    ],
+)
+def test_a_models_folder_of_nobody(
+    name: str, value: str, reason: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs no folder goes on, with a warning; what does says why it cannot."""
+    monkeypatch.delenv("NAPARI_SAM_AMG_MODELS", raising=False)
+    monkeypatch.setenv(name, value)
+    line = f"the models folder, which NAPARI_SAM_AMG_MODELS sets, is not known: {reason}"
+    assert terminal.segment(terminal.png()) == 0
+    assert terminal.lines()[1] == [f"napari-sam-amg: warning: {line}"]
+    for words in ([], ["--folder"], ["--clear"], ["--download", "vit_b"]):
+        assert main(["models", *words]) == 1
+        assert terminal.lines()[1][-1] == f"napari-sam-amg: error: {line}"
+    assert load_model(device="cpu").info.name == "embedded"
+    with pytest.raises(CheckpointError, match="there is no user 'nouser'"):
+        load_model("vit_b")
+    with pytest.raises(CheckpointError, match=r"'~nouser/a.pt' is not allowed: there is no user 'nouser'"):
+        load_model("~nouser/a.pt")
+    for model in ("vit_b", "~nouser/a.pt"):  # as the widget asks
+        assert "there is no user 'nouser'" in str(missing_reason(model))
+    assert model_defaults("~nouser/a.pt") == {}

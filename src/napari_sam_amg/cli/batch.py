@@ -172,7 +172,13 @@ class Batch:
             MASKS_ENDING: MaskFolder,
             OVERLAY_ENDING: OverlayPng,
         }
-        return [makers[ending](base.output(ending)) for ending in self.options.endings if ending in makers]
+        exports = []
+        for path, make in (
+            (base.output(ending), makers[ending]) for ending in self.options.endings if ending in makers
+        ):
+            with naming(path):
+                exports.append(make(path))
+        return exports
 
     def _run(self, source: SourceImage, surveyed: Survey | None, file: InputFile, folder: Path) -> Outcome:
         started, masks, labels, cut, params = perf_counter(), 0, 0, 0, self.params

@@ -31,7 +31,7 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
   NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);
                      in a stack one such folder for each plane, plane_0000, plane_0001, ...
   NAME_overlay.png   --overlay: the labels over the image; of a stack the plane with most labels
-  NAME_run.json      always: all settings, model, versions, timings, hash of the input
+  NAME_run.json      always: all settings, model, versions, timings, hash of the input; put in place last
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
 
 Read are TIFF, with the descriptions of ImageJ, OME, Zeiss LSM, MetaMorph and others, and PNG, JPEG, BMP, GIF, WebP,
