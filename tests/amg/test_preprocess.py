@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 from napari_sam_amg.amg import hot_pixels
+from napari_sam_amg.amg.contrast import PlaneContrast, common_range, planes_that_show
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import (
     IntensityRange,
@@ -231,7 +232,11 @@ def salt(rng):
     return np.where(rng.random((96, 128)) < 0.2, 255, 0)
 
 
-@pytest.mark.parametrize("rest", [black, noise])
+def shading(rng):
+    return noise(rng) + np.linspace(0, 15, 128)
+
+
+@pytest.mark.parametrize("rest", [black, noise, shading])
 @pytest.mark.parametrize("filled", [(0,), (1,), (39,), (3, 4), (17, 30, 31)])
 def test_a_few_planes_with_objects_make_the_range(rest, filled):
     found = survey(PlaneStack(sparse(40, filled, rest)))
@@ -260,6 +265,35 @@ def test_one_damaged_plane_does_not_hide_the_others(damaged):
     assert (5,) not in whole.shown
     assert whole.fullest != (5,)
     assert whole.intensities == without.intensities
+
+
+@pytest.mark.parametrize(("contrasts", "shown"), [
+    ((100,), [0]), ((100, 100), [0, 1]), ((100, 25), [0, 1]), ((100, 24), [0]), ((24, 100, 24), [1]),
+    ((100, 0), [0]), ((0, 0), []), ((), []), ((100, 24, 24, 24), [0]), ((0, 100, 24, 24), [1]),
+])  # fmt: skip
+def test_planes_with_a_quarter_of_the_greatest_contrast_show_something(contrasts, shown):
+    planes = [PlaneContrast(5, 5 + contrast, 0.1, 30.0, 1.0) for contrast in contrasts]
+    assert planes_that_show(planes) == shown
+
+
+@pytest.mark.parametrize(("bright", "contrasts", "shown"), [
+    (0.31, (401, 100, 100, 100), [1, 2, 3]), (0.31, (400, 100, 100, 100), [0, 1, 2, 3]),
+    (0.3, (401, 100, 100, 100), [0]), (0.31, (401, 100, 100), [0]), (0.31, (401, 100, 24, 100), [1, 3]),
+])  # fmt: skip
+def test_one_plane_that_is_bright_all_over_is_not_what_the_others_are_held_to(bright, contrasts, shown):
+    planes = [PlaneContrast(5, 5 + contrast, bright, 30.0, 1.0) for contrast in contrasts]
+    assert planes_that_show(planes) == shown
+
+
+def test_planes_of_noise_count_only_if_there_is_nothing_else():
+    noisy, other = PlaneContrast(0, 100, 0.1, 4.0, 1.0), PlaneContrast(0, 30, 0.1, 4.1, 1.0)
+    assert planes_that_show([noisy, other, noisy]) == [1]
+    assert planes_that_show([noisy, noisy]) == [0, 1]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, (0, 100)), (9, (0, 108)), (10, (1, 108)), (40, (4, 135))])
+def test_one_plane_in_ten_may_lie_outside_the_range(count, expected):
+    assert common_range([PlaneContrast(at, 100 + at, 0.1, 30.0, 1.0) for at in range(count)]) == expected
 
 
 def test_time_series_that_bleaches_and_drifts_keeps_all_but_its_faintest_planes():

@@ -19,7 +19,8 @@ SQUARE = 8  # px
 #: gives 1, objects of that size up to 64.
 STRUCTURE = 4.0
 ALIKE = 4.0  # times less or more contrast than the planes that show most: further off, a plane does not decide
-FEW = 3  # planes; of more than these, the one that shows most may be damaged, and the second is what counts as most
+FEW = 3  # planes; of more than these, one that shows most by far may be damaged
+WIDE = 0.3  # of a plane, brighter than the middle of its range: a flash or leaking light, where objects leave more free
 OUTLYING = 10  # one plane of so many may lie outside the range of a stack at either end
 
 
@@ -29,6 +30,7 @@ class PlaneContrast:
 
     low: float  # LOW_PERCENTILE of its finite pixels, hot ones replaced; the least, if half and more are equal
     high: float  # HIGH_PERCENTILE of them, or the greatest
+    bright: float  # share of the pixels that are brighter than the middle between low and high
     structure: float  # how many times more neighbours are alike than in noise
     content: float  # standard deviation of the squares' means, in the image's own units
 
@@ -59,7 +61,8 @@ def measure(plane: NDArray[Any]) -> PlaneContrast | None:
     if not filled:
         return None
     low, high = _percentiles(sample[:filled])
-    return PlaneContrast(low, high, moments.structure, moments.content)
+    bright = np.count_nonzero(sample[:filled] > low / 2 + high / 2) / filled
+    return PlaneContrast(low, high, bright, moments.structure, moments.content)
 
 
 def _room_for_sample(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -119,13 +122,15 @@ def planes_that_show(planes: Sequence[PlaneContrast]) -> list[int]:
     """Which of the planes decide about the range: positions, in order; none if all are constant.
 
     Those in which neighbours are more alike than in noise, if there are such, else all that are not constant. Of these,
-    those whose contrast is at least a quarter and at most four times the greatest. With more than three planes the
-    second greatest counts as that, so that a single damaged one does not hide all others.
+    those whose contrast is at least a quarter and at most four times the greatest. Of more than three planes the second
+    greatest counts as that, if the first is bright over a wide area: a single damaged plane does not hide all others.
     """
     some = [position for position, plane in enumerate(planes) if plane.contrast > 0]
     some = [position for position in some if planes[position].structure > STRUCTURE] or some
-    contrasts = sorted((planes[position].contrast for position in some), reverse=True)
-    most = contrasts[1 if len(contrasts) > FEW else 0] if contrasts else 0.0
+    strongest = sorted((planes[position] for position in some), key=lambda plane: -plane.contrast)
+    if len(strongest) > FEW and strongest[0].bright > WIDE:
+        del strongest[0]
+    most = strongest[0].contrast if strongest else 0.0
     return [position for position in some if most / ALIKE <= planes[position].contrast <= most * ALIKE]
 
 
