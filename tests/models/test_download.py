@@ -281,7 +281,10 @@ def test_compressed_on_the_way(publish: Publish, server: Loopback) -> None:
 
 
 def test_redirects_in_a_circle(model: KnownModel, server: Loopback) -> None:
-    server.edit = lambda status, headers: (302, {"Location": model.url, "Content-Length": "0"})
+    server.edit = lambda status, headers: (
+        302,
+        {"Location": model.url, "Content-Length": "0", "Connection": "close"},
+    )
     with pytest.raises(DownloadError, match=r"127.0.0.1:\d+ redirects in a circle; try again"):
         download(model, ignore)
 

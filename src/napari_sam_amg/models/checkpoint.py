@@ -137,7 +137,7 @@ def _read_tensor(archive: Archive, key: str, entry: TensorEntry, floats: bool) -
 
 def _defaults(path: Path, content: Any, published: KnownModel | None, own: OwnModel | None) -> dict[str, Any]:
     try:
-        return suited("" if published is None else published.name, content, own)
+        return suited("" if published is None or own is not None else published.name, content, own)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

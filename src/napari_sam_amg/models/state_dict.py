@@ -51,8 +51,9 @@ def recognise(content: Any) -> Contents:
         raise CheckpointError(f"holds a whole {kind_of(content)}, of which the state dict is needed, {_HOW}")
     if is_ours(content):
         check_names("", content, ENTRIES)
-        if not isinstance(content["model"], Mapping):
-            raise CheckpointError(f"has model={in_words(content['model'])}, which must be a state dict")
+        for name in ("amg", "model"):
+            if not isinstance(content[name], Mapping):
+                raise CheckpointError(f"has {name}={in_words(content[name])}, which must be a mapping")
         return Contents(read_config(content["config"]), _tensors(content["model"]))
     state = _tensors(_sam_of(_find_state(content)))
     return Contents(_config_of(state), state)
