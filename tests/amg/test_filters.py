@@ -7,8 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segment_anything.utils.amg import calculate_stability_score, is_box_near_crop_edge
 
+from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox
-from napari_sam_amg.amg.filters import confident, cut_by_crop, non_maximum, stability_score, stable
+from napari_sam_amg.amg.filters import (
+    best_between_crops,
+    best_in_crop,
+    confident,
+    cut_by_crop,
+    edge_tolerance,
+    non_maximum,
+    stability_score,
+    stable,
+    sure,
+)
+from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.params import AmgParameters
 
 
@@ -43,6 +55,68 @@ def test_crop_edges_as_the_reference_finds_them(corners):
     expected = is_box_near_crop_edge(torch.as_tensor(local), list(crop.xyxy), [0, 0, size[1], size[0]])
     ours = cut_by_crop(local + np.array([crop.x0, crop.y0] * 2), crop, size)
     assert ours.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, 4.5, 20])
+@pytest.mark.parametrize("margin", [0, 1, 10, 30])
+def test_an_edge_near_the_image_s_own_edge_does_not_cut(tolerance, margin):
+    """Every distance on every side: near the crop's edge counts, unless the image's edge is as near."""
+    crop, size = CropBox(margin, margin, 300 - margin, 200 - margin, 1), (200, 300)
+    for side in range(4):
+        ends = np.arange(-40, 41)
+        boxes = np.tile([150, 100, 150, 100], (len(ends), 1))
+        boxes[:, side] = crop.xyxy[side] + ends
+        of_image = (0, 0, 300, 200)[side]
+        expected = [abs(end) <= tolerance < abs(crop.xyxy[side] + end - of_image) for end in ends]
+        assert cut_by_crop(boxes, crop, size, tolerance).tolist() == expected
+        assert any(expected) == (margin > 0)
+
+
+def test_tolerance_of_the_edge_is_the_reference_s_but_a_share_of_crops_that_are_alone():
+    small, wide, large = CropBox(0, 0, 64, 96, 2), CropBox(0, 0, 3000, 320, 1), CropBox(0, 0, 2000, 1000, 1)
+    assert [edge_tolerance(crop, "all") for crop in (small, wide, large)] == [20, 20, 20]
+    assert [edge_tolerance(crop, "last") for crop in (small, wide, large)] == [2, 10, 20]
+
+
+def candidates(boxes, predicted_iou, stability=None, crop_boxes=None) -> Candidates:
+    count = len(boxes)
+    scores = np.array(predicted_iou, np.float32)
+    return Candidates(
+        np.array(boxes, np.int64),
+        scores,
+        scores if stability is None else np.array(stability, np.float32),
+        np.zeros((count, 2)),
+        np.array(crop_boxes or [(0, 0, 100, 100)] * count, np.int64),
+        [EMPTY] * count,
+        [None] * count,
+    )
+
+
+def test_sure_means_halfway_from_both_thresholds_to_1():
+    params = AmgParameters(pred_iou_thresh=0.5, stability_score_thresh=0.25)
+    some = candidates([(0, 0, 9, 9)] * 4, [0.75, 0.74, 0.75, 1.0], [0.625, 1.0, 0.62, np.nan])
+    assert sure(some, params).tolist() == [True, False, False, False]
+
+
+BOX, SAME = (10, 10, 50, 50), (10, 10, 50, 49)
+
+
+def test_within_a_crop_the_better_mask_stays_and_between_crops_the_smaller_crop_s():
+    crops = [(0, 0, 100, 100), (0, 0, 60, 60), (0, 0, 50, 80)]  # 10000, 3600 and 4000 px
+    three = candidates([BOX, SAME, SAME], [0.9, 0.7, 0.8], crop_boxes=crops)
+    assert best_in_crop(three, AmgParameters()).predicted_iou.tolist() == pytest.approx([0.9])
+    assert best_between_crops(three, AmgParameters()).predicted_iou.tolist() == pytest.approx([0.7])
+    assert best_between_crops(three, AmgParameters(crop_layers="last")).predicted_iou.tolist() == pytest.approx([0.9])
+
+
+@pytest.mark.parametrize(("best", "name"), [(best_in_crop, "box_nms_thresh"), (best_between_crops, "crop_nms_thresh")])
+@pytest.mark.parametrize("crop_layers", ["all", "last"])
+def test_each_suppression_has_its_own_threshold(best, name, crop_layers):
+    two = candidates([(0, 0, 10, 10), (0, 0, 10, 6)], [0.9, 0.8])  # an IoU of .6
+    others = {"box_nms_thresh": 0.7, "crop_nms_thresh": 0.7, "crop_layers": crop_layers}
+    assert len(best(two, AmgParameters(**others | {name: 0.55}))) == 1
+    others = {"box_nms_thresh": 0.55, "crop_nms_thresh": 0.55, "crop_layers": crop_layers}
+    assert len(best(two, AmgParameters(**others | {name: 0.65}))) == 2
 
 
 def slow_non_maximum(boxes, scores, threshold):

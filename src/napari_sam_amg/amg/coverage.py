@@ -28,6 +28,7 @@ class Coverage:
         while self._waiting:
             self._draw(self._waiting.pop())
         height, width = self._crop.size
+        # a point on the last edge, at 1.0, has no pixel of its own
         column, row = np.minimum(grid * (width, height), (width - 1, height - 1)).astype(np.int64).T
         return grid[~self._covered[row, column]]
 

@@ -68,6 +68,8 @@ def cut_by_crop(
     boxes: NDArray[np.int64], crop: CropBox, size: tuple[int, int], tolerance: float = EDGE_TOLERANCE
 ) -> NDArray[np.bool_]:
     """Which boxes touch an edge of their crop that is not an edge of the image of (height, width) ``size``."""
+    # The last column of a box is one less than the edge that it touches: the reference compares them all the same, and
+    # the tolerance swallows the pixel. Edges of the image are no cuts, so whatever is near one of those stays.
     near_crop = np.abs(boxes - crop.xyxy) <= tolerance
     near_image = np.abs(boxes - (0, 0, size[1], size[0])) <= tolerance
     return np.any(near_crop & ~near_image, axis=1)
@@ -75,6 +77,8 @@ def cut_by_crop(
 
 def non_maximum(boxes: NDArray[np.int64], scores: NDArray[np.floating], iou_threshold: float) -> NDArray[np.int64]:
     """Indices of the boxes that greedy non-maximum suppression keeps, best score first."""
+    # width and height are x1 - x0 and y1 - y0 of the last pixels, as in the reference: a mask of one row has no area,
+    # an IoU of NaN with its like, and never suppresses or is suppressed
     box_tensor = torch.as_tensor(boxes, dtype=torch.float32)
     one_class = torch.zeros(len(boxes), dtype=torch.int64)
     kept = batched_nms(box_tensor, torch.as_tensor(np.ascontiguousarray(scores)).float(), one_class, iou_threshold)
@@ -95,6 +99,6 @@ def best_between_crops(candidates: Candidates, params: AmgParameters) -> Candida
     """
     if params.crop_layers == "last":
         return candidates.select(non_maximum(candidates.boxes, candidates.predicted_iou, params.crop_nms_thresh))
-    crops = candidates.crop_boxes.astype(np.float32)
+    crops = candidates.crop_boxes.astype(np.float32)  # float32 as the reference's: ties among crops must be its ties
     areas = (crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1])
     return candidates.select(non_maximum(candidates.boxes, 1 / areas, params.crop_nms_thresh))

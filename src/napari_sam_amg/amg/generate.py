@@ -41,16 +41,14 @@ def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
     :meth:`StoredCandidates.check`.
     """
     stored.check(params)
-    per_crop = [_passing(candidates, params) for candidates in stored.crops]
+    per_crop = [
+        crop.select(confident(crop.predicted_iou, params) & stable(crop.stability_score, params))
+        for crop in stored.crops
+    ]
     kept = concatenate([best_in_crop(candidates, params) for candidates in per_crop] or [no_candidates()])
-    if len(per_crop) > 1:
+    if len(per_crop) > 1:  # as in the reference: with one crop a crop_nms_thresh below box_nms_thresh drops nothing
         kept = best_between_crops(kept, params)
     return clean(_cut_out(kept, stored.mask_threshold, stored.size), params)
-
-
-def _passing(candidates: Candidates, params: AmgParameters) -> Candidates:
-    """Those that pass the filters which look at one mask alone."""
-    return candidates.select(confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params))
 
 
 def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int]) -> Masks:
@@ -68,7 +66,7 @@ def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int
 
 def _pixels(candidates: Candidates, row: int, mask_threshold: float) -> NDArray[np.bool_]:
     patch = candidates.patches[row]
-    if patch is EMPTY:
+    if patch is EMPTY:  # its box of zeros is the image's first pixel, which it does not hold
         return np.zeros((1, 1), dtype=bool)
     mask = candidates.upsamplers[row].pixels(patch, mask_threshold)
     top, left = patch.corner

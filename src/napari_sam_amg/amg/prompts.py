@@ -38,6 +38,7 @@ def layer_grids(params: AmgParameters) -> list[NDArray[np.float64]]:
             )
         return [np.asarray(grid, dtype=np.float64).reshape(-1, 2) for grid in params.point_grids]
     assert params.points_per_side is not None
+    # the reference divides and then cuts off: of 10 points and a factor of 3 there are 10, 3 and 1
     sides = [int(params.points_per_side / params.crop_n_points_downscale_factor**layer) for layer in range(layers)]
     if min(sides) < 1:
         raise ValueError(

@@ -85,12 +85,9 @@ def _ask(
     """The candidates of each batch of the points (n, 2), (x, y) in 0..1 of the crop; the unstable ones are dropped."""
     batches = point_batches(crop, grid, params.points_per_batch)
     for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
-        yield _measure(decoded, points, crop, _upsampler(decoded, embedding), model.mask_threshold, params)
-
-
-def _upsampler(decoded: DecodedMasks, embedding: ImageEmbedding) -> Upsampler:
-    low_res = decoded.low_res_logits.shape[-1]
-    return upsampler(low_res, embedding.img_size, embedding.input_size, embedding.original_size)
+        low_res = decoded.low_res_logits.shape[-1]
+        upsample = upsampler(low_res, embedding.img_size, embedding.input_size, embedding.original_size)
+        yield _measure(decoded, points, crop, upsample, model.mask_threshold, params)
 
 
 def _measure(
@@ -103,7 +100,8 @@ def _measure(
 ) -> Candidates:
     """Stability score and box of every decoded mask; the unstable ones are dropped.
 
-    An empty mask has the reference's box of zeros.
+    An empty mask has the reference's box of zeros. It is one without a pixel above the threshold itself, whatever
+    there is above the lower threshold that only stability asks for; its patch would be kept for nothing.
     """
     offset = params.stability_score_offset
     patches = upsample.patches(_to_numpy(decoded.low_res_logits), mask_threshold - offset)
