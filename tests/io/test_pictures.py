@@ -20,6 +20,7 @@ Array = NDArray[Any]
 RGB = np.random.default_rng(0).integers(0, 256, (16, 20, 3)).astype(np.uint8)
 GREY = RGB[..., 0]
 DEEP = np.random.default_rng(1).integers(0, 65536, (16, 20, 3)).astype(np.uint16)
+RED = np.ascontiguousarray(DEEP[..., 0])
 
 
 def read(path: Path) -> list[Array]:
@@ -51,7 +52,7 @@ LOSSLESS: dict[str, tuple[str, bytes, Array]] = {
     "pgm 12 bit": ("a.pgm", pnm("P5", DEEP[..., 0] // 16, 4095), DEEP[..., 0] // 16),
     "ppm 16 bit": ("a.ppm", pnm("P6", DEEP, 65535), DEEP),
     "jpeg 2000 16 bit": ("a.jp2", imagecodecs.jpeg2k_encode(DEEP, level=0, reversible=True), DEEP),
-    "jpeg 2000 grey 16 bit": ("a.jp2", imagecodecs.jpeg2k_encode(DEEP[..., 0].copy(), level=0, reversible=True), DEEP[..., 0]),
+    "jpeg 2000 grey 16 bit": ("a.jp2", imagecodecs.jpeg2k_encode(RED, level=0, reversible=True), RED),
     "avif 12 bit": ("a.avif", imagecodecs.avif_encode(DEEP // 16, bitspersample=12, level=100), DEEP // 16),
     "png grey and alpha 16 bit": ("a.png", imagecodecs.png_encode(DEEP[..., :2].copy()), DEEP[..., 0]),
 }  # fmt: skip

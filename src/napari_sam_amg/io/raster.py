@@ -81,7 +81,9 @@ def open_raster(path: Path, series: int | None = None, as_stored: bool = False) 
     content = path.read_bytes()
     if content.startswith(b"\x89PNG"):
         content = _without_texts(content)
-    formats = [*FORMATS, "TGA"] if path.suffix.lower() in _TGA_SUFFIXES else list(FORMATS)
+    Image.init()
+    wanted = [*FORMATS, "TGA"] if path.suffix.lower() in _TGA_SUFFIXES else FORMATS
+    formats = [name for name in wanted if name in Image.OPEN]  # MPO is opened as JPEG; Pillow may lack AVIF
     with _decoding(""), _without_size_limit():
         image = Image.open(BytesIO(content), formats=formats)
     with image:
