@@ -154,4 +154,4 @@ def test_debug_shows_the_traceback(terminal: Terminal) -> None:
     assert terminal.segment(terminal.folder / "bad.tif", "--debug") == 1
     err = terminal.lines()[1]
     assert err[0] == "Traceback (most recent call last):"
-    assert err[-1].endswith("allowed are PNG, JPEG and TIFF")
+    assert err[-1].endswith("AVIF, PNM, TGA and a few more")
