@@ -38,7 +38,8 @@ def test_one_failure_does_not_stop_the_others(terminal: Terminal) -> None:
     assert len(out) == 1
     assert err == [
         f"{inputs[1]}: error: no such file or folder",
-        f"{inputs[0]}: error: not an image that can be read: allowed are PNG, JPEG and TIFF",
+        f"{inputs[0]}: error: not an image that can be read: allowed are "
+        "TIFF, PNG, JPEG, BMP, GIF, WebP, JPEG 2000, AVIF, PNM, TGA and a few more",
     ]
 
 
@@ -298,4 +299,4 @@ def test_debug_shows_the_traceback(terminal: Terminal) -> None:
     assert terminal.segment(terminal.folder / "bad.tif", "--debug") == 1
     err = terminal.lines()[1]
     assert err[0] == "Traceback (most recent call last):"
-    assert err[-1].endswith("allowed are PNG, JPEG and TIFF")
+    assert err[-1].endswith("AVIF, PNM, TGA and a few more")

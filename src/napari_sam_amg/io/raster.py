@@ -23,10 +23,10 @@ from napari_sam_amg.io.raw_image import RawImage, check_series
 #: of which Pillow forgets the offset of the values.
 FORMATS = (
     "PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "AVIF", "JPEG2000", "PPM",
-    "PCX", "SGI", "SUN", "QOI", "PSD", "IM", "DDS", "FLI", "MSP", "XBM",
+    "PCX", "SGI", "SUN", "QOI", "PSD", "DDS", "FLI", "MSP", "XBM",
 )  # fmt: skip
 _TGA_SUFFIXES = (".tga", ".icb", ".vda", ".vst")
-_ANIMATED = ("PNG", "GIF", "WEBP", "AVIF", "FLI", "IM")  # whose frames are a stack; others hold previews and layers
+_ANIMATED = ("PNG", "GIF", "WEBP", "AVIF", "FLI")  # whose frames are a stack; others hold previews and layers
 
 #: Pillow modes that hold grey as it is; every other mode is colour of some kind.
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
@@ -81,7 +81,9 @@ def open_raster(path: Path, series: int | None = None, as_stored: bool = False) 
     content = path.read_bytes()
     if content.startswith(b"\x89PNG"):
         content = _without_texts(content)
-    formats = [*FORMATS, "TGA"] if path.suffix.lower() in _TGA_SUFFIXES else list(FORMATS)
+    Image.init()
+    wanted = [*FORMATS, "TGA"] if path.suffix.lower() in _TGA_SUFFIXES else FORMATS
+    formats = [name for name in wanted if name in Image.OPEN]  # MPO is opened as JPEG; Pillow may lack AVIF
     with _decoding(""), _without_size_limit():
         image = Image.open(BytesIO(content), formats=formats)
     with image:

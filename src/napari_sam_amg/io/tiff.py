@@ -20,7 +20,10 @@ from napari_sam_amg.io.watched import FileState
 
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 #: Switches off what tifffile reads from descriptions, so that it lists pages by what they are.
-_PLAIN = {f"is_{kind}": False for kind in ("shaped", "imagej", "ome", "mmstack", "ndtiff", "uniform", "scanimage")}
+_PLAIN = {
+    f"is_{kind}": False
+    for kind in ("shaped", "imagej", "ome", "mmstack", "ndtiff", "uniform", "scanimage", "lsm", "stk")
+}
 
 
 @contextmanager
