@@ -37,7 +37,7 @@ class LiveLabels:
 
     def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins) -> None:
         self.layer: Labels | None = None
-        self.planes = self.masks = 0  # finished, found
+        self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
         self._viewer, self._source, self._reins = viewer, source, reins
         self._labels = np.zeros(source.labels_shape, np.int32)
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
@@ -61,6 +61,7 @@ class LiveLabels:
         """Show one plane."""
         self.planes += 1
         self.masks += len(result.features)
+        self.cut += int(result.features["cut_by_crop"].sum())
         self._tables.append(result.features)
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)

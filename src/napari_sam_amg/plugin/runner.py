@@ -166,15 +166,15 @@ class Runner(QObject):
             return "Stopped: the layer of the results was removed."
         if self._cancelled:
             return f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else "Cancelled."
-        return _found(self._live.masks, time.perf_counter() - self._began, self._job.params.approximate)
+        return _found(self._live.masks, self._live.cut, time.perf_counter() - self._began, self._job.params.approximate)
 
 
-def _found(masks: int, seconds: float, approximate: bool) -> str:
+def _found(masks: int, cut: int, seconds: float, approximate: bool) -> str:
     if not masks:
         return "No masks found. Lower the two thresholds, or check what is black and white under Brightness."
-    return (
-        f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{', approximate' if approximate else ''}."
-    )
+    kind = ", approximate" if approximate else ""
+    found = f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{kind}."
+    return found + (f" {cut} may be cut by the edge of a crop." if cut else "")
 
 
 def duration(seconds: float) -> str:
