@@ -231,6 +231,15 @@ def test_the_plane_asked_for_comes_first():
     assert [step.result.index for step in steps if step.result is not None] == [(2,), (0,), (1,)]
 
 
+def test_small_crops_cut_no_object_along_their_edges():
+    params = AmgParameters(points_per_side=8, stability_score_thresh=0.6, crop_layers="last", crop_n_layers=3)
+    image = blobs((96, 128), ((20, 20, 8), (60, 30, 12), (100, 70, 15), (18, 75, 2)))
+    *_, last = segment_planes(PlaneStack(image), BlobModel(), params)
+    assert last.result is not None
+    assert not last.result.features["cut_by_crop"].any()
+    assert last.result.features["area"].tolist() == [(blobs((96, 128), ((18, 75, 2),)) > 0).sum()]
+
+
 def test_physical_area_under_the_name_asked_for():
     (first, *_) = results(PlaneStack(STACK), pixel_size=(0.5, 0.2), area_column="area_um2")
     np.testing.assert_allclose(first.features["area_um2"], first.features["area"] * 0.1)

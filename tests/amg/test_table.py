@@ -59,3 +59,16 @@ def test_joining_planes_without_masks():
     empty = plane_table(nothing, paint(nothing, AmgParameters()), (0,))
     assert len(joined([empty, empty])) == 0
     assert with_background(joined([empty]))["index"].tolist() == [0]
+
+
+def test_box_centroid_and_area_are_of_what_is_shown():
+    frame = np.zeros((200, 300), bool)
+    frame[10:20, 10:20] = True
+    frame[12, 14:16] = False  # a hole, which is filled
+    frame[180, 290:293] = True  # a stray far away
+    masks = masks_from_frames([frame])
+    row = plane_table(masks, paint(masks, AmgParameters())).iloc[0]
+    assert row[["bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]].tolist() == [10, 10, 20, 20]
+    assert row[["centroid_y", "centroid_x"]].tolist() == [14.5, 14.5]
+    assert (row["area"], row["mask_area"], row["cut_by_crop"]) == (100, 101, 0)
+    assert row["visible_fraction"] == 98 / 101

@@ -59,9 +59,10 @@ def edge_tolerance(crop: CropBox, crop_layers: CropLayers) -> float:
 
     The reference's 20 px are a third of a crop of 60 px: small crops would leave gaps between them. That
     is harmless beside the layers above, but not with ``crop_layers="last"``, which has none: there it is
-    a share of the crop.
+    a share of the crop, and at least the pixel by which a box, its last column and row included, ends before
+    the crop.
     """
-    return min(EDGE_TOLERANCE, min(crop.size) * EDGE_SHARE) if crop_layers == "last" else EDGE_TOLERANCE
+    return max(1.0, min(EDGE_TOLERANCE, min(crop.size) * EDGE_SHARE)) if crop_layers == "last" else EDGE_TOLERANCE
 
 
 def cut_by_crop(

@@ -28,9 +28,11 @@ def plane_table(
     """One row per label of a plane, in order of id.
 
     Columns: index (label id), the plane's index where there is a stack, area (px that the label
-    owns), area in physical units (``pixel_size`` (y, x) given), mask_area (px before overlaps were
-    resolved), visible_fraction, predicted_iou, stability_score, centroid_y/x (px), bbox_y0, bbox_x0,
-    bbox_y1, bbox_x1 (px, y1 and x1 not included, as scikit-image's), point_y/x (px, the prompt).
+    shows), area in physical units (``pixel_size`` (y, x) given), mask_area (px before overlaps were
+    resolved), visible_fraction (of mask_area, what was painted), predicted_iou, stability_score,
+    centroid_y/x (px), bbox_y0, bbox_x0, bbox_y1, bbox_x1 (px, y1 and x1 not included, as
+    scikit-image's), cut_by_crop (1 if the edge of a crop may have cut the mask), point_y/x (px, the
+    prompt).
     """
     rows = painted.rows
     # ids of one plane start far up in a stack: measure them from 1, since regionprops walks 1..max

@@ -81,7 +81,7 @@ class Outcome:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What ``crop_layers="auto"`` chose, where that is not the whole image, and why masks may be missing or cut."""
+        """What ``crop_layers="auto"`` chose, where that is not the whole image; masks may be missing, or cut."""
         used = self.params
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
         cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""

@@ -44,7 +44,7 @@ class LiveLabels:
 
     def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins, fail: Callable[[Exception], None]) -> None:
         self.layer: Labels | None = None
-        self.planes = self.masks = 0  # finished, found
+        self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
         self.nothing: list[str] = []  # why, of each plane with nothing in it
         self.failed: list[FailedPlane] = []  # among the finished ones
         self.is_adding = False  # the layer, from when it is made until it is painted
@@ -86,6 +86,7 @@ class LiveLabels:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
         self.nothing += filter(None, [result.nothing])
+        self.cut += int(result.features["cut_by_crop"].sum())
         self._tables.append(result.features)
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)

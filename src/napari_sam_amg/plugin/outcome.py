@@ -6,12 +6,13 @@ FailedPlane = tuple[tuple[int, ...], str]  # its index along the stack's axes, a
 NAMED = 3  # failed planes; more are counted, the layer's metadata name them all
 
 
-def found(masks: int, seconds: float, approximate: bool) -> str:
+def found(masks: int, cut: int, seconds: float, approximate: bool) -> str:
+    """``cut``: labels that the edge of a crop may have cut."""
     if not masks:
         return "No masks found. Lower the two thresholds, or check what is black and white under Brightness."
-    return (
-        f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{', approximate' if approximate else ''}."
-    )
+    kind = ", approximate" if approximate else ""
+    words = f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{kind}."
+    return words + (f" {cut} may be cut by the edge of a crop." if cut else "")
 
 
 def counted(done: int, planes: int) -> str:

@@ -238,7 +238,8 @@ class Runner(QObject):
             return f"{self._failure} ({done} finished)" if self._live.has_results else self._failure
         if self._removed:
             return "Stopped: the layer of the results was removed."
-        words = [found(self._live.masks, time.perf_counter() - self._began, self._job.params.approximate)]
+        seconds = time.perf_counter() - self._began
+        words = [found(self._live.masks, self._live.cut, seconds, self._job.params.approximate)]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:
