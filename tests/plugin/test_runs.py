@@ -56,7 +56,7 @@ def open_another(plugin: Any) -> Callable[[Any], SegmentPanel]:
 @pytest.fixture
 def second(plugin: Any, running: Any, make_napari_viewer: Callable[..., Any], open_another: Any) -> Iterator[Any]:
     """A run in a second viewer, which waits for the first."""
-    viewer = make_napari_viewer(show=True)
+    viewer = make_napari_viewer(show=False)  # vispy errs in one shown viewer after another was closed
     viewer.add_image(STACK, name="other")
     panel = open_another(viewer)
     panel.run_button.click()

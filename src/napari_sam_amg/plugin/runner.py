@@ -172,14 +172,10 @@ class Runner(QObject):
         if self._step is None:
             return
         done, total, self._step = self._step.done, self._step.total, None
-        self._advance(done, total)
-        self.progressed.emit(done, total, self._words(done, total))
-
-    def _advance(self, done: int, total: int) -> None:
-        """The bar in napari's activity dock, which shows an ETA of its own."""
-        if self._bar.total != total:
+        if self._bar.total != total:  # in napari's activity dock, with an ETA of its own
             self._bar.reset(total)
         self._bar.update(done - self._bar.n)
+        self.progressed.emit(done, total, self._words(done, total))
 
     def _words(self, done: int, total: int) -> str:
         if self._cancelled:
