@@ -153,6 +153,7 @@ class ImageBox(QWidget):
         show_row(self.form, self.planes, self.is_stack)
         self.view.setText("" if layer is None else _view_words(layer, self._axes(layer)))
         show_row(self.form, self.view, bool(self.view.text()))
+        self.form.invalidate()  # or the gap of a hidden row stays
 
     def _axes(self, layer: Image) -> Axes:
         return shown_axes(layer, self._viewer.dims, self.channel_axis.currentData())
