@@ -14,7 +14,7 @@ NO_ROOMS = {"__init__", "__main__"}  # the doors of the package as a whole: they
 
 def room(module: str) -> str:
     """Of "napari_sam_amg.amg.masks": "amg"; of the package itself "__init__"."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def imported(path: Path) -> set[str]:
