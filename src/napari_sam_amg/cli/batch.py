@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import tqdm
 
-from napari_sam_amg.amg.planes import Index, plane_number
+from napari_sam_amg.amg.planes import plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.cli.outcome import Done, Outcome
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
     FEATURES_ENDING,
@@ -35,7 +35,6 @@ from napari_sam_amg.run import segment_planes, survey_if_needed
 
 COCO_ENDING = "_masks.json"
 AREA_COLUMN = "area_um2"
-SAID = 3  # planes that are named in a line; the record names all
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,57 +63,6 @@ class Options:
             RECORD_ENDING: True,
         }
         return tuple(ending for ending, is_wanted in wanted.items() if is_wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file."""
-
-    masks: int  # before overlaps were resolved
-    labels: int
-    cut: int  # labels that the edge of a crop may have cut
-    seconds: float
-    params: AmgParameters  # those that were used, see PlaneResult
-    empty: dict[Index, str]  # planes with nothing in them, and what is all there is
-    problems: dict[Index, str]  # planes that failed, and why
-    planes: int  # all of them
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What ``crop_layers="auto"`` chose, where that is not the whole image; masks may be missing, or cut."""
-        used = self.params
-        layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
-        cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
-        return layer, "approximate" if used.approximate else "", cut, self._nothing, self.failed, self._hint
-
-    @property
-    def failed(self) -> str:
-        """Which planes failed and why, the first of them if they are many."""
-        if not self.problems:
-            return ""
-        some = [f"plane {_position(index)}: {why}" for index, why in list(self.problems.items())[:SAID]]
-        more = [f"and {len(self.problems) - SAID} more"] if len(self.problems) > SAID else []
-        return f"{len(self.problems)} of {_count(self.planes, 'plane')} failed: {', '.join([*some, *more])}"
-
-    @property
-    def _nothing(self) -> str:
-        if len(self.empty) + len(self.problems) < self.planes:
-            return ""
-        reasons = list(dict.fromkeys(self.empty.values()))
-        return f"nothing in it: {', '.join(reasons[:SAID])}"
-
-    @property
-    def _hint(self) -> str:
-        may_be_more = not self.masks and not self._nothing
-        return "lower --pred-iou-thresh or --stability-score-thresh to find more" if may_be_more else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What is said of one file."""
-
-    summary: str
-    failed: str = ""  # planes without a result, in words; empty if all have one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +96,7 @@ class Batch:
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
-        return Done(_summary(file, source, outcome, targets), outcome.failed)
+        return Done(outcome.summary(file, source, targets), outcome.failed)
 
     def _settings(self) -> dict[str, Any]:
         """All that decides about the result, besides the input."""
@@ -173,17 +121,14 @@ class Batch:
             OVERLAY_ENDING: OverlayPng,
         }
         exports = []
-        for path, make in (
-            (base.output(ending), makers[ending]) for ending in self.options.endings if ending in makers
-        ):
+        for ending in (ending for ending in self.options.endings if ending in makers):
+            path = base.output(ending)
             with naming(path):
-                exports.append(make(path))
+                exports.append(makers[ending](path))
         return exports
 
     def _run(self, source: SourceImage, surveyed: Survey | None, file: InputFile, folder: Path) -> Outcome:
-        started, masks, labels, cut, params = perf_counter(), 0, 0, 0, self.params
-        empty: dict[Index, str] = {}
-        problems: dict[Index, str] = {}
+        outcome = Outcome(len(source.stack.indices), self.params)
         exports = self._exports(source, dataclasses.replace(file, folder=folder))
         steps = segment_planes(
             source.stack, self.model, self.params,
@@ -196,20 +141,15 @@ class Batch:
                 bar.update(step.done - bar.n)
                 if step.result is None:
                     continue
-                params = step.result.params
-                masks, labels = masks + len(step.result.masks), labels + len(step.result.features)
-                cut += int(step.result.features["cut_by_crop"].sum())
-                if step.result.nothing:
-                    empty[step.result.index] = step.result.nothing
-                if step.result.problem:
-                    problems[step.result.index] = step.result.problem
+                outcome.add(step.result)
                 for export in exports:
                     with naming(export.path):
                         export.add(step.result)
         for export in exports:
             with naming(export.path):
                 export.finish()
-        return Outcome(masks, labels, cut, perf_counter() - started, params, empty, problems, len(source.stack.indices))
+        outcome.end()
+        return outcome
 
     def _chosen_on(self, surveyed: Survey | None) -> int | list[int] | None:
         """The plane of a stack by which ``crop_layers="auto"`` chose."""
@@ -244,6 +184,7 @@ class Batch:
                 {"plane": plane_number(index), "reason": reason} for index, reason in outcome.problems.items()
             ],
             "pixel_size_um": self._pixel_size(source),
+            "z_spacing_um": source.raw.z_spacing,
             "device": str(getattr(self.model, "device", "unknown")),
             "parameters_used": dataclasses.asdict(outcome.params),
             "masks": outcome.masks,
@@ -279,21 +220,3 @@ def _check_free(targets: list[Path], options: Options) -> None:
             "add --overwrite to replace it"
         )
     raise ValueError(f"{existing[0]} exists already: give --overwrite to replace it, or --skip-existing to keep it")
-
-
-def _summary(file: InputFile, source: SourceImage, outcome: Outcome, targets: list[Path]) -> str:
-    height, width = source.stack.plane_size
-    planes = len(source.stack.indices)
-    size = f"{height} x {width} pixels, {_count(planes, 'plane')}"
-    found = f"{_count(outcome.masks, 'mask')}, {_count(outcome.labels, 'label')} in {outcome.seconds:.1f} s"
-    written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
-    notes = "; ".join(note for note in (source.note, *outcome.notes) if note)
-    return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
-
-
-def _position(index: Index) -> str:
-    return ", ".join(map(str, index))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,85 @@
+"""What became of one input file, for the summary and the record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from napari_sam_amg.amg.planes import Index
+from napari_sam_amg.io.discover import InputFile
+from napari_sam_amg.io.raw_image import SourceImage
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.run import PlaneResult
+
+SAID = 3  # planes that are named in a line; the record names all
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What is said of one file."""
+
+    summary: str
+    failed: str = ""  # planes without a result, in words; empty if all have one
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Counts up while planes come."""
+
+    planes: int  # all of them
+    params: AmgParameters  # those that were used, see PlaneResult
+    masks: int = 0  # before overlaps were resolved
+    labels: int = 0
+    cut: int = 0  # labels that the edge of a crop may have cut
+    empty: dict[Index, str] = field(default_factory=dict)  # planes with nothing in them, and what is all there is
+    problems: dict[Index, str] = field(default_factory=dict)  # planes that failed, and why
+    seconds: float = 0.0
+    began: float = field(default_factory=perf_counter)
+
+    def add(self, result: PlaneResult) -> None:
+        self.params = result.params
+        self.masks += len(result.masks)
+        self.labels += len(result.features)
+        self.cut += int(result.features["cut_by_crop"].sum())
+        if result.nothing:
+            self.empty[result.index] = result.nothing
+        if result.problem:
+            self.problems[result.index] = result.problem
+
+    def end(self) -> None:
+        self.seconds = perf_counter() - self.began
+
+    @property
+    def failed(self) -> str:
+        """Which planes failed and why, the first of them if they are many."""
+        if not self.problems:
+            return ""
+        some = [f"plane {', '.join(map(str, index))}: {why}" for index, why in list(self.problems.items())[:SAID]]
+        more = [f"and {len(self.problems) - SAID} more"] if len(self.problems) > SAID else []
+        return f"{len(self.problems)} of {_count(self.planes, 'plane')} failed: {', '.join([*some, *more])}"
+
+    def summary(self, file: InputFile, source: SourceImage, targets: Sequence[Path]) -> str:
+        """A line on what was read, found and written, and all that a reader might not expect."""
+        height, width = source.stack.plane_size
+        size = f"{height} x {width} pixels, {_count(self.planes, 'plane')}"
+        found = f"{_count(self.masks, 'mask')}, {_count(self.labels, 'label')} in {self.seconds:.1f} s"
+        written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
+        notes = "; ".join(note for note in (source.note, *self._notes()) if note)
+        return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
+
+    def _notes(self) -> tuple[str, ...]:
+        """What ``crop_layers="auto"`` chose, where that is not the whole image; why masks may be missing, or cut."""
+        used = self.params
+        layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
+        cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
+        return layer, "approximate" if used.approximate else "", cut, self._emptiness(), self.failed
+
+    def _emptiness(self) -> str:
+        """Why there is no mask at all."""
+        if len(self.empty) + len(self.problems) == self.planes:
+            return f"nothing in it: {', '.join(list(dict.fromkeys(self.empty.values()))[:SAID])}" if self.empty else ""
+        return "" if self.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
