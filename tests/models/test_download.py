@@ -172,7 +172,7 @@ def test_file_that_changed_on_the_server_starts_anew(
     assert ranges(server)[-1][1] == len(NEW)
 
 
-OLD, FRESH = "Wed, 05 Apr 2023 10:00:00 GMT", formatdate(usegmt=True)
+OLD, FRESH = "Wed, 05 Apr 2023 10:00:00 GMT", "now"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,8 @@ def test_only_a_strong_validator_goes_on_with_a_part(
     model: KnownModel, server: Loopback, etag: str | None, date: str | None, validator: str | None
 ) -> None:
     server.etag, server.last_modified, server.cut_after = etag, date, CUT
+    if date == FRESH:
+        server.last_modified = formatdate(usegmt=True)
     with pytest.raises(DownloadError, match="the connection was lost"):
         download(model, ignore)
     server.cut_after = None
