@@ -1,6 +1,8 @@
 """From a model's name or a checkpoint file to a model that is ready to run."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +60,15 @@ def load_model(
     target = select_device(device)
     known = find_known(name_or_path) if isinstance(name_or_path, str) else None
     own = find_own(name_or_path) if isinstance(name_or_path, str) else None
-    if known is not None:
-        ensure(known, offline=offline, quiet=quiet)
-    path = _find_path(name_or_path, known, own)
-    model, content = _read_model(path)
-    sha256 = hash_file(path)
+    with _in_words():
+        if known is not None:
+            ensure(known, offline=offline, quiet=quiet)
+        path = _find_path(name_or_path, known, own)
+        before = _version(path)
+        model, content = _read_model(path)
+        sha256 = hash_file(path)
+        if _version(path) != before:  # the hash, by which results are known, would be of other weights
+            raise CheckpointError(f"{path}: was changed while it was read, try again")
     published = known or find_sha256(sha256)
     name = own.name if own is not None else published.name if published is not None else _own_name(path)
     model.info = ModelInfo(
@@ -76,6 +82,15 @@ def load_model(
     model.micro_batch = micro_batch
     model.set_precision(precision)
     return model
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What the disk says: a name that is too long, a folder that is not the user's, a file that has gone meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
 
 
 def _find_path(name_or_path: str | os.PathLike[str], known: KnownModel | None, own: OwnModel | None) -> Path:
@@ -95,6 +110,14 @@ def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
             + "".join(f"; {problem}" for problem in own_models().problems)
         )
     return path
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What changes with a file; nothing for a path that is none, of which the reader speaks."""
+    if not path.is_file():
+        return ()
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _own_name(path: Path) -> str:

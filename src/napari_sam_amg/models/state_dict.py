@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from napari_sam_amg.models.archive import TensorEntry, as_tensor, in_words, kind_of, some
+from napari_sam_amg.models.archive import TensorEntry, as_tensor, in_line, in_words, kind_of, some
 from napari_sam_amg.models.our_format import ENTRIES, check_names, is_ours, read_config
 from napari_sam_amg.models.pickled import Made
 from napari_sam_amg.models.registry import CheckpointError
@@ -87,7 +87,7 @@ def _mappings_in(name: str, outer: Mapping[Any, Any], seen: set[int]) -> Iterato
     for key, value in outer.items():
         if isinstance(value, Mapping) and as_tensor(value) is None and id(value) not in seen:
             seen.add(id(value))
-            yield f"{name}.{key}".removeprefix("."), value
+            yield f"{name}.{in_line(key)}".removeprefix("."), value  # for messages
 
 
 def _is_module(value: Any) -> bool:
