@@ -525,7 +525,7 @@ def test_load_model_downloads_and_brings_the_thresholds(
     info = load_model("vit_t_lm", "cpu", quiet=quiet).info
     assert (info.name, info.architecture) == ("vit_t_lm", "vit_t")
     thresholds = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.65, "min_mask_region_area": 100}
-    assert info.amg_defaults == thresholds | {"label_pieces": "largest", "max_ring_area": 2.0}
+    assert info.amg_defaults == thresholds
     captured = capsys.readouterr()
     size = f"{(model.size or 0) / 1000:.0f} kB"
     assert captured.out == ""
