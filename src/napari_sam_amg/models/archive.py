@@ -120,7 +120,7 @@ def _archive(file: _Pieces) -> Archive:
         return _zip_archive(file)
     if start.startswith(_PICKLE):
         return _old_archive(file)
-    if start[8:10] == b'{"':
+    if start[8:10] == b'{"':  # after the length of the list that begins here, 8 bytes
         raise CheckpointError(
             "is a safetensors file, not PyTorch's: write it anew with "
             "torch.save(safetensors.torch.load_file('FILE'), 'my_model.pt')"
@@ -134,6 +134,7 @@ def _zip_archive(file: _Pieces) -> Archive:
     entries = {entry.filename: entry for entry in archive.infolist()}
     if len(entries) < len(archive.infolist()):  # which of them is meant, programs decide differently
         raise CheckpointError("damaged: several of its entries have the same name")
+    # torch puts everything into a folder named like the file, other writers (and torch.jit) into "archive"
     names = [name for name in entries if name.partition("/")[2] == "data.pkl" or name == "data.pkl"]
     prefix = names[0].removesuffix("data.pkl") if names else ""
     if f"{prefix}constants.pkl" in entries or any(name.startswith(f"{prefix}code/") for name in entries):
@@ -150,6 +151,7 @@ def _zip_archive(file: _Pieces) -> Archive:
 
     def read(key: str, first: int, count: int) -> bytearray:
         entry = entries.get(f"{prefix}data/{key}")
+        # a stored entry of which fewer bytes are there than it says would go on in the next one's
         plain = entry is not None and entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
         if entry is None or (min(entry.file_size, entry.compress_size) if plain else entry.file_size) < first + count:
             raise CheckpointError(f"truncated or damaged (storage {key[:20]!r} is not whole)")
@@ -176,7 +178,7 @@ def _unfold(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, first: int, count:
     """Bytes of an entry that may be compressed; never more in memory than a piece beside the result."""
     if entry.compress_type not in _METHODS or entry.flag_bits & 1:
         raise CheckpointError("is a zip file that is encrypted or compressed in a way that torch does not know")
-    found = bytearray()
+    found = bytearray()  # grows with what is there, never with what is claimed
     with archive.open(entry) as source:
         while first > 0 and (skipped := len(source.read(min(first, _PIECE)))):
             first -= skipped
@@ -190,7 +192,7 @@ def _unfold(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, first: int, count:
 def _old_archive(file: BinaryIO) -> Archive:
     if read_pickle(file) != _MAGIC:
         raise CheckpointError("damaged, or a pickle that torch.save did not write")
-    read_pickle(file)  # version of the format
+    read_pickle(file)  # version of the format, 1001 in all of them
     about = read_pickle(file)
     if isinstance(about, dict) and about.get("little_endian") is False:
         raise CheckpointError("was written on a computer with another order of bytes: save it anew on this one")
@@ -262,6 +264,7 @@ def as_tensor(value: Any) -> TensorEntry | None:
             return _plain_tensor(value)
         else:
             function, arguments = value.arguments[0], value.arguments[2:3]
+            # a tensor with attributes: the function that makes it, its type, the arguments, the attributes
             value = Made(function.path, *arguments) if isinstance(function, Name) and arguments else None
     return None
 

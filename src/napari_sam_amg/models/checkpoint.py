@@ -70,7 +70,10 @@ def load_model(
         if _version(path) != before:  # the hash, by which results are known, would be of other weights
             raise CheckpointError(f"{path}: was changed while it was read, try again")
     published = known or find_sha256(sha256)
-    name = own.name if own is not None else published.name if published is not None else _own_name(path)
+    # who gives a file a name means it; a published file keeps its own, whatever it is called on this disk
+    name = EMBEDDED if path == embedded_path() else path.stem
+    if named := own or published:
+        name = named.name
     model.info = ModelInfo(
         name=name,
         architecture=model.config.architecture,
@@ -120,10 +123,6 @@ def _version(path: Path) -> tuple[int, ...]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _own_name(path: Path) -> str:
-    return EMBEDDED if path == embedded_path() else path.stem
-
-
 def _read_model(path: Path) -> tuple[Sam, Any]:
     """The model in float32 on the CPU, in memory of its own, and what the file holds beside it."""
     try:
@@ -131,9 +130,9 @@ def _read_model(path: Path) -> tuple[Sam, Any]:
             contents = recognise(archive.content)
             expected = _expected(contents.config)
             check_state(contents.state, expected, contents.config.architecture)
-            model = build_sam(contents.config)
+            model = build_sam(contents.config)  # memory is taken here, after the file was seen to have it all
             read = {key: _read_tensor(archive, key, contents.state[key], expected[key].floats) for key in expected}
-            model.load_state_dict(read, assign=True)
+            model.load_state_dict(read, assign=True)  # a ViT is on the meta device: there is nothing to copy into
             return model, archive.content
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}; expected {EXPECTED}") from error.__cause__
@@ -144,16 +143,17 @@ def _expected(config: SamConfig) -> dict[str, Expected]:
     try:
         with torch.device("meta"):
             state = build_sam(config).state_dict()
-    except (ValueError, RuntimeError, AssertionError) as error:
+    except (ValueError, RuntimeError, AssertionError) as error:  # torch's and ours, whichever layer is asked first
         raise CheckpointError(f"has a config of which no model can be made ({error})") from error
     return {key: Expected(tuple(v.shape), v.is_floating_point(), v.numel()) for key, v in state.items()}
 
 
 def _read_tensor(archive: Archive, key: str, entry: TensorEntry, floats: bool) -> Tensor:
     """As float32, or as int64; numbers that are none would make a whole image such."""
+    # the numbers from the first to the last, so the stride fits as it is; frombuffer shares memory with the bytes
     numbers = torch.frombuffer(archive.numbers(entry), dtype=getattr(torch, entry.dtype))
     value = numbers.as_strided(entry.shape, entry.stride).to(torch.float32 if floats else torch.int64).contiguous()
-    if floats and not all(extreme.isfinite() for extreme in value.aminmax()):
+    if floats and not all(extreme.isfinite() for extreme in value.aminmax()):  # NaN passes through both; no copy
         raise CheckpointError(f"holds NaN or infinite weights in {key}: its training went wrong, or it is damaged")
     return value
 
