@@ -29,6 +29,7 @@ class Loopback:
         self.status = 200  # anything else: no body
         self.etag: str | None = '"first"'
         self.last_modified: str | None = None
+        self.reason: str | None = None  # beside the status; None: what it is usually called
         self.ranges = True  # whether parts can be asked for
         self.says_length = True
         self.cut_after: int | None = None  # bytes of a body, after which the connection is closed
@@ -96,7 +97,7 @@ def _handler(server: Loopback) -> type[BaseHTTPRequestHandler]:
             if server.last_modified:
                 headers["Last-Modified"] = server.last_modified
             status, headers = server.edit(206 if start else 200, headers)
-            self.send_response_only(status)
+            self.send_response_only(status, server.reason)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()

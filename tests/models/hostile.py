@@ -87,9 +87,39 @@ def deep_list() -> bytes:
     return PROTO + b"]" * 100_000 + b"a" * 99_999 + b"."
 
 
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def names_upon_names() -> bytes:
+    """80,000 mappings in one whose name has 4 MB, were each told by its whole path."""
+    inner = b"".join(text(f"{index}") + b"}" for index in range(80_000))
+    return PROTO + b"}(" + text("k" * 4_000_000) + b"}(" + inner + b"uu."
+
+
+def wrapped_again_and_again() -> bytes:
+    """A parameter of a parameter of a parameter, 60,000 deep, under 60,000 keys."""
+    parameter = b"ctorch._utils\n_rebuild_parameter\nq\x010" + b"h\x01" * 60_000 + b"N" + b"\x85R" * 60_000 + b"q\x020"
+    return PROTO + parameter + b"}(" + b"".join(text(f"image_encoder.{i}") + b"h\x02" for i in range(60_000)) + b"u."
+
+
+def tensor_of_many_sides() -> bytes:
+    """Its shape has 2 MB in words, and stands in the message once for every key that has another."""
+    sides = b"(" + b"M\xff\xff" * 100_000 + b"tq\x010"
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x01tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00h\x01h\x01\x89NtR"
+    return PROTO + sides + b"}" + text("image_encoder.patch_embed.seq.0.c.weight") + tensor + b"s."
+
+
+def codes_in_a_name() -> bytes:
+    """A second line, and red letters, in a terminal that shows the message."""
+    return PROTO + b"}" + text("a\n\x1b[31mred") + b"K\x01s."
+
+
 PICKLES = (
     many_dicts, copied_again_and_again, huge_memo, huge_call, long_text, key_that_takes_years_to_hash,
-    words_that_take_years_to_print, long_number, deep_list,
+    words_that_take_years_to_print, long_number, deep_list, names_upon_names, wrapped_again_and_again,
+    tensor_of_many_sides, codes_in_a_name,
 )  # fmt: skip
 
 

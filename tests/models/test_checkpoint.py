@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.models import state_dict
 from napari_sam_amg.models.checkpoint import (
     CheckpointError,
     available_devices,
@@ -395,3 +396,14 @@ def test_unavailable_device_lists_the_available(device: str) -> None:
 
 def test_known_models_start_with_the_embedded() -> None:
     assert known_models()[:5] == ("embedded", "vit_t", "vit_b", "vit_l", "vit_h")
+
+
+def test_more_weights_than_any_sam_has(hollow_vit_t: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They may be claimed by a file of some kB, and would be made."""
+    torch.save(hollow_vit_t, tmp_path / "a.pt")
+    numbers = sum(value.numel() for value in hollow_vit_t.values())
+    monkeypatch.setattr(state_dict, "_MAX_NUMBERS", numbers)
+    load_model(tmp_path / "a.pt", "cpu")
+    monkeypatch.setattr(state_dict, "_MAX_NUMBERS", numbers - 1)
+    with pytest.raises(CheckpointError, match=f"says to have {numbers} weights, allowed are {numbers - 1}"):
+        load_model(tmp_path / "a.pt", "cpu")

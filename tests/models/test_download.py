@@ -184,6 +184,8 @@ OLD, FRESH = "Wed, 05 Apr 2023 10:00:00 GMT", "now"
         (None, OLD, OLD),
         (None, FRESH, None),  # it may have changed twice in this second
         (None, "yesterday", None),
+        (None, OLD.replace("GMT", "-0000"), None),  # of no time zone
+        (None, OLD.replace("2023", "99999999999"), None),
         ("no quotes", OLD, None),
         (None, None, None),
     ],
@@ -223,6 +225,8 @@ ANSWERS = {
     "the same tag, weak": ({"ETag": 'W/"first"'}, False),
     "size not said": ({"Content-Range": f"{REST}/*"}, True),
     "another size": ({"Content-Range": f"{REST}/{len(CONTENT) + 1}"}, False),
+    "an absurd size": ({"Content-Range": f"{REST}/{'9' * 5000}"}, False),
+    "an absurd place": ({"Content-Range": f"bytes {'9' * 5000}-{len(CONTENT) - 1}/*"}, False),
     "a byte later": ({"Content-Range": f"bytes {CUT + 1}-{len(CONTENT) - 1}/{len(CONTENT)}"}, False),
     "from the start": ({"Content-Range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}, False),
     "other units": ({"Content-Range": f"items {CUT}-{len(CONTENT) - 1}/{len(CONTENT)}"}, False),
@@ -361,6 +365,23 @@ def test_refusal_says_what_to_do_by_hand(model: KnownModel, server: Loopback, st
     host = server.url.removeprefix("http://")
     assert str(caught.value) == f"model 'vit_t' could not be downloaded: {host} answers {reason}; {by_hand(model)}"
     assert left(model) == []
+
+
+def test_an_answer_in_many_words_is_one_line(model: KnownModel, server: Loopback) -> None:
+    server.reason = "\x1b[31mGo away " + "x" * 5000
+    server.edit = lambda status, headers: (503, headers | {"Content-Length": "0"})
+    with pytest.raises(DownloadError, match=r"answers 503 \?\[31mGo away x*; try again, or download") as caught:
+        download(model, ignore)
+    assert len(str(caught.value)) < 500
+
+
+def test_an_absurd_length_is_none(model: KnownModel, server: Loopback) -> None:
+    server.says_length = False
+    server.edit = lambda status, headers: (status, headers | {"Content-Length": "9" * 5000})
+    reports: list[Progress] = []
+    download(model, reports.append)
+    assert model.path.read_bytes() == CONTENT
+    assert reports[0].total is None
 
 
 def test_refusal_to_send_the_rest_keeps_the_part(cut_off: KnownModel, server: Loopback) -> None:
@@ -527,7 +548,7 @@ def test_load_model_downloads_and_brings_the_thresholds(
     info = load_model("vit_t_lm", "cpu", quiet=quiet).info
     assert (info.name, info.architecture) == ("vit_t_lm", "vit_t")
     thresholds = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.65, "min_mask_region_area": 100}
-    assert info.amg_defaults == thresholds | {"label_pieces": "largest", "max_ring_area": 2.0}
+    assert info.amg_defaults == thresholds
     captured = capsys.readouterr()
     size = f"{(model.size or 0) / 1000:.0f} kB"
     assert captured.out == ""

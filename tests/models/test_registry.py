@@ -106,9 +106,11 @@ def test_finetune_is_verified_by_xxh128(folder: Path, hollow_vit_t: dict[str, Te
     monkeypatch.setitem(registry._DOWNLOADABLE, "vit_t_lm", dataclasses.replace(model, digest=f"xxh128:{digest}"))
     info = load_model("vit_t_lm", "cpu").info
     assert info.name == "vit_t_lm"
-    cells = {"label_pieces": "largest", "max_ring_area": 2.0}
-    thresholds = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.65, "min_mask_region_area": 100}
-    assert info.amg_defaults == thresholds | cells
+    assert info.amg_defaults == {
+        "pred_iou_thresh": 0.6,
+        "stability_score_thresh": 0.65,
+        "min_mask_region_area": 100,
+    }
 
 
 @pytest.mark.parametrize(

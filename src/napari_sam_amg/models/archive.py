@@ -44,6 +44,11 @@ _REBUILD = "torch._utils._rebuild_"
 _TENSORS = tuple(_REBUILD + name for name in ("tensor", "tensor_v2"))
 _WRAPPED = tuple(_REBUILD + name for name in ("parameter", "parameter_with_state", "device_tensor_from_cpu_tensor"))
 _MAX_SIZE = 1 << 40  # of a side of a tensor; a limit for numbers that are shown
+_MAX_SIDES = 8  # of a tensor; SAM's have 4 at most
+_MAX_WRAPS = 4  # of a parameter in a tensor with attributes and the like
+#: Bytes that are unfolded of all compressed entries; a vit_h has 2.6 GB. A view of a compressed storage is reached only
+#: by unfolding what stands before it, once for every tensor.
+_MAX_UNFOLDED = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +82,26 @@ class Archive:
         return self._read(tensor.storage, tensor.first * width, tensor.extent * width)
 
 
+class _Pieces(io.BufferedReader):
+    """Refuses to read much at once: the zip library reads the list of entries so, whatever length is claimed."""
+
+    most = MAX_BYTES + 1  # bytes
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self.most:
+            raise zipfile.BadZipFile(f"a list of entries of {size} bytes")
+        return super().read(size)
+
+
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open what ``torch.save`` wrote, as an :class:`Archive`; a ``CheckpointError`` says what is wrong, not where."""
-    if path.is_dir():
-        raise CheckpointError("is a folder, not a file")
-    if path.exists() and not path.is_file():
-        raise CheckpointError("is no regular file")
     try:
-        with path.open("rb") as file:
+        if path.is_dir():
+            raise CheckpointError("is a folder, not a file")
+        if path.exists() and not path.is_file():  # to open a FIFO waits for somebody who writes
+            raise CheckpointError("is no regular file")
+        with _Pieces(io.FileIO(path)) as file:
             yield _archive(file)
     except OSError as error:
         raise CheckpointError(f"cannot be read ({error.strerror or error})") from error
@@ -95,7 +111,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         raise CheckpointError(f"truncated or damaged ({str(error)[:120]})") from error
 
 
-def _archive(file: BinaryIO) -> Archive:
+def _archive(file: _Pieces) -> Archive:
     start = file.read(16)
     file.seek(0)
     if not start:
@@ -104,7 +120,7 @@ def _archive(file: BinaryIO) -> Archive:
         return _zip_archive(file)
     if start.startswith(_PICKLE):
         return _old_archive(file)
-    if start[8:10] == b'{"':
+    if start[8:10] == b'{"':  # after the length of the list that begins here, 8 bytes
         raise CheckpointError(
             "is a safetensors file, not PyTorch's: write it anew with "
             "torch.save(safetensors.torch.load_file('FILE'), 'my_model.pt')"
@@ -112,18 +128,13 @@ def _archive(file: BinaryIO) -> Archive:
     raise CheckpointError(f"not a PyTorch file, it begins with {start!r}")
 
 
-class _Directory(io.BufferedReader):
-    """Refuses to read a huge list of entries, which the zip library reads at once."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > _MAX_DIRECTORY:
-            raise zipfile.BadZipFile(f"a list of entries of {size} bytes")
-        return super().read(size)
-
-
-def _zip_archive(file: BinaryIO) -> Archive:
-    archive = zipfile.ZipFile(_Directory(io.FileIO(file.fileno(), closefd=False)))
+def _zip_archive(file: _Pieces) -> Archive:
+    file.most = _MAX_DIRECTORY
+    archive = zipfile.ZipFile(file)
     entries = {entry.filename: entry for entry in archive.infolist()}
+    if len(entries) < len(archive.infolist()):  # which of them is meant, programs decide differently
+        raise CheckpointError("damaged: several of its entries have the same name")
+    # torch puts everything into a folder named like the file, other writers (and torch.jit) into "archive"
     names = [name for name in entries if name.partition("/")[2] == "data.pkl" or name == "data.pkl"]
     prefix = names[0].removesuffix("data.pkl") if names else ""
     if f"{prefix}constants.pkl" in entries or any(name.startswith(f"{prefix}code/") for name in entries):
@@ -136,24 +147,30 @@ def _zip_archive(file: BinaryIO) -> Archive:
     if pickle.file_size > MAX_BYTES:
         raise CheckpointError(f"damaged: its data.pkl has {pickle.file_size} bytes, allowed are {MAX_BYTES}")
     content = read_pickle(io.BytesIO(_unfold(archive, pickle, 0, pickle.file_size)))
+    unfolded = 0  # bytes
 
     def read(key: str, first: int, count: int) -> bytearray:
         entry = entries.get(f"{prefix}data/{key}")
-        if entry is None or entry.file_size < first + count:
+        # a stored entry of which fewer bytes are there than it says would go on in the next one's
+        plain = entry is not None and entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
+        if entry is None or (min(entry.file_size, entry.compress_size) if plain else entry.file_size) < first + count:
             raise CheckpointError(f"truncated or damaged (storage {key[:20]!r} is not whole)")
-        plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
-        return _copy(file, entry, first, count) if plain else _unfold(archive, entry, first, count)
+        if plain:
+            return _copy(archive, file, entry, first, count)
+        nonlocal unfolded
+        unfolded += first + count
+        if unfolded > _MAX_UNFOLDED:
+            raise CheckpointError("is compressed so that it unfolds to absurdly much: save it anew with torch.save")
+        return _unfold(archive, entry, first, count)
 
     return Archive(content, read)
 
 
-def _copy(file: BinaryIO, entry: zipfile.ZipInfo, first: int, count: int) -> bytearray:
+def _copy(archive: zipfile.ZipFile, file: BinaryIO, entry: zipfile.ZipInfo, first: int, count: int) -> bytearray:
     """Bytes of an entry that is not compressed; without its checksum, which torch can be told not to write."""
+    archive.open(entry).close()  # finds out whether it is there and is the one that the list of entries names
     file.seek(entry.header_offset)
-    header = file.read(_LOCAL_HEADER)
-    if len(header) < _LOCAL_HEADER or not header.startswith(_ZIP):
-        raise zipfile.BadZipFile("an entry is not where it should be")
-    name_and_extra = struct.unpack("<HH", header[26:])
+    name_and_extra = struct.unpack("<HH", file.read(_LOCAL_HEADER)[26:])
     return _exactly(file, entry.header_offset + _LOCAL_HEADER + sum(name_and_extra) + first, count)
 
 
@@ -161,7 +178,7 @@ def _unfold(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, first: int, count:
     """Bytes of an entry that may be compressed; never more in memory than a piece beside the result."""
     if entry.compress_type not in _METHODS or entry.flag_bits & 1:
         raise CheckpointError("is a zip file that is encrypted or compressed in a way that torch does not know")
-    found = bytearray()
+    found = bytearray()  # grows with what is there, never with what is claimed
     with archive.open(entry) as source:
         while first > 0 and (skipped := len(source.read(min(first, _PIECE)))):
             first -= skipped
@@ -175,7 +192,7 @@ def _unfold(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, first: int, count:
 def _old_archive(file: BinaryIO) -> Archive:
     if read_pickle(file) != _MAGIC:
         raise CheckpointError("damaged, or a pickle that torch.save did not write")
-    read_pickle(file)  # version of the format
+    read_pickle(file)  # version of the format, 1001 in all of them
     about = read_pickle(file)
     if isinstance(about, dict) and about.get("little_endian") is False:
         raise CheckpointError("was written on a computer with another order of bytes: save it anew on this one")
@@ -238,13 +255,16 @@ def as_tensor(value: Any) -> TensorEntry | None:
 
     Parameters, and tensors with attributes of their own, are tensors; sparse and quantized ones are none.
     """
-    while isinstance(value, Made) and value.arguments:
+    for _ in range(_MAX_WRAPS):
+        if not isinstance(value, Made) or not value.arguments:
+            break
         if value.path in _WRAPPED:
             value = value.arguments[0]
         elif value.path != "torch._tensor._rebuild_from_type_v2":
             return _plain_tensor(value)
         else:
             function, arguments = value.arguments[0], value.arguments[2:3]
+            # a tensor with attributes: the function that makes it, its type, the arguments, the attributes
             value = Made(function.path, *arguments) if isinstance(function, Name) and arguments else None
     return None
 
@@ -253,10 +273,11 @@ def _plain_tensor(made: Made) -> TensorEntry | None:
     match made.arguments:
         case (stored, int(first), tuple(shape), tuple(stride), *others) if made.path in _TENSORS:
             storage = _storage(stored)
-            steps = (first, *shape, *stride)
-            if storage is None or len(shape) != len(stride) or any(others[2:]):  # of a negative or conjugate view
+            if storage is None or len(shape) != len(stride) or len(shape) > _MAX_SIDES:
                 return None
-            if all(type(step) is int and 0 <= step < _MAX_SIZE for step in steps):
+            if any(others[2:]):  # of a negative or conjugate view
+                return None
+            if all(type(step) is int and 0 <= step < _MAX_SIZE for step in (first, *shape, *stride)):
                 return TensorEntry(storage.dtype, shape, stride, storage.key, first)
     return None
 
@@ -266,9 +287,14 @@ def in_words(value: Any) -> str:
     return reprlib.repr(value) if isinstance(value, str | int | float | None) else f"a {kind_of(value)}"
 
 
+def in_line(name: Any) -> str:
+    """A name of a pickle for a message: short, in one line, and without codes that a terminal obeys."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(name)[:100])
+
+
 def some(names: Iterable[Any]) -> str:
     """The first few of many names."""
-    listed = [str(name)[:100] for name in names]
+    listed = [in_line(name) for name in names]
     more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
     return (", ".join(listed[:3]) + more) if listed else "none"
 
@@ -278,5 +304,5 @@ def kind_of(value: Any) -> str:
     if as_tensor(value) is not None:
         return "tensor"
     if isinstance(value, Made):
-        return value.path.removeprefix(_REBUILD)[:100]
+        return in_line(value.path.removeprefix(_REBUILD))
     return type(value).__name__

@@ -1,6 +1,8 @@
 """From a model's name or a checkpoint file to a model that is ready to run."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +60,20 @@ def load_model(
     target = select_device(device)
     known = find_known(name_or_path) if isinstance(name_or_path, str) else None
     own = find_own(name_or_path) if isinstance(name_or_path, str) else None
-    if known is not None:
-        ensure(known, offline=offline, quiet=quiet)
-    path = _find_path(name_or_path, known, own)
-    model, content = _read_model(path)
-    sha256 = hash_file(path)
+    with _in_words():
+        if known is not None:
+            ensure(known, offline=offline, quiet=quiet)
+        path = _find_path(name_or_path, known, own)
+        before = _version(path)
+        model, content = _read_model(path)
+        sha256 = hash_file(path)
+        if _version(path) != before:  # the hash, by which results are known, would be of other weights
+            raise CheckpointError(f"{path}: was changed while it was read, try again")
     published = known or find_sha256(sha256)
-    name = own.name if own is not None else published.name if published is not None else _own_name(path)
+    # who gives a file a name means it; a published file keeps its own, whatever it is called on this disk
+    name = EMBEDDED if path == embedded_path() else path.stem
+    if named := own or published:
+        name = named.name
     model.info = ModelInfo(
         name=name,
         architecture=model.config.architecture,
@@ -76,6 +85,15 @@ def load_model(
     model.micro_batch = micro_batch
     model.set_precision(precision)
     return model
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What the disk says: a name that is too long, a folder that is not the user's, a file that has gone meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
 
 
 def _find_path(name_or_path: str | os.PathLike[str], known: KnownModel | None, own: OwnModel | None) -> Path:
@@ -97,8 +115,12 @@ def _local_path(name_or_path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _own_name(path: Path) -> str:
-    return EMBEDDED if path == embedded_path() else path.stem
+def _version(path: Path) -> tuple[int, ...]:
+    """What changes with a file; nothing for a path that is none, of which the reader speaks."""
+    if not path.is_file():
+        return ()
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _read_model(path: Path) -> tuple[Sam, Any]:
@@ -108,9 +130,9 @@ def _read_model(path: Path) -> tuple[Sam, Any]:
             contents = recognise(archive.content)
             expected = _expected(contents.config)
             check_state(contents.state, expected, contents.config.architecture)
-            model = build_sam(contents.config)
+            model = build_sam(contents.config)  # memory is taken here, after the file was seen to have it all
             read = {key: _read_tensor(archive, key, contents.state[key], expected[key].floats) for key in expected}
-            model.load_state_dict(read, assign=True)
+            model.load_state_dict(read, assign=True)  # a ViT is on the meta device: there is nothing to copy into
             return model, archive.content
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}; expected {EXPECTED}") from error.__cause__
@@ -121,16 +143,17 @@ def _expected(config: SamConfig) -> dict[str, Expected]:
     try:
         with torch.device("meta"):
             state = build_sam(config).state_dict()
-    except (ValueError, RuntimeError, AssertionError) as error:
+    except (ValueError, RuntimeError, AssertionError) as error:  # torch's and ours, whichever layer is asked first
         raise CheckpointError(f"has a config of which no model can be made ({error})") from error
     return {key: Expected(tuple(v.shape), v.is_floating_point(), v.numel()) for key, v in state.items()}
 
 
 def _read_tensor(archive: Archive, key: str, entry: TensorEntry, floats: bool) -> Tensor:
     """As float32, or as int64; numbers that are none would make a whole image such."""
+    # the numbers from the first to the last, so the stride fits as it is; frombuffer shares memory with the bytes
     numbers = torch.frombuffer(archive.numbers(entry), dtype=getattr(torch, entry.dtype))
     value = numbers.as_strided(entry.shape, entry.stride).to(torch.float32 if floats else torch.int64).contiguous()
-    if floats and not all(extreme.isfinite() for extreme in value.aminmax()):
+    if floats and not all(extreme.isfinite() for extreme in value.aminmax()):  # NaN passes through both; no copy
         raise CheckpointError(f"holds NaN or infinite weights in {key}: its training went wrong, or it is damaged")
     return value
 

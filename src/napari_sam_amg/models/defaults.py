@@ -21,6 +21,7 @@ from napari_sam_amg.models.registry import (
     find_sha256,
     is_offline,
 )
+from napari_sam_amg.models.state_dict import recognise
 from napari_sam_amg.paths import expanded
 
 #: Of models made by this project's training, the embedded one too: parameters of which their files do not speak.
@@ -87,7 +88,10 @@ def model_defaults(model: str) -> dict[str, Any]:
         path = own.file if own is not None else embedded_path() if model == EMBEDDED else expanded(model)
         with open_archive(path) as archive:
             content = archive.content
-        return suited("" if is_ours(content) or own is not None else _published_name(path), content, own)
+        if own is not None or is_ours(content):
+            return suited("", content, own)
+        recognise(content)  # a file without a SAM is not worth the seconds that its hash takes
+        return suited(_published_name(path), content)
     except (OSError, ValueError):
         return suited(own=own)
 
@@ -110,6 +114,8 @@ def missing_reason(model: str) -> str | None:
         if own := find_own(model):
             return None if own.file.is_file() else f"there is no file {own.file}, which models.toml names"
         path = embedded_path() if model == EMBEDDED else expanded(model)
+        return None if path.is_file() else f"there is no file {path}"
+    except OSError as error:  # a name that is too long, or a folder that is not the user's
+        return f"{error.filename} cannot be read ({error.strerror})"
     except ValueError as error:  # in the home folder of nobody
         return str(error)
-    return None if path.is_file() else f"there is no file {path}"

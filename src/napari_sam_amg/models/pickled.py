@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 MAX_STEPS = 400_000
 MAX_BYTES = 8_000_000
 _MAX_DIGITS = 128  # bits of a whole number; the longest that torch writes has 77
+#: Made and not noted, since a state dict may be one of them; the others are Python's and NumPy's to misuse.
 _PLAIN_MAPPINGS = ("collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict")
 
 
@@ -78,6 +79,7 @@ def read_pickle(file: BinaryIO, stored: list[Any] | None = None) -> Any:
             machine.do(opcode.name, argument)
     except PickleError:
         raise
+    # what damaged opcodes come to; struct's and Unicode's errors are ValueErrors, a text for a number is a TypeError
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise PickleError(f"its pickle is damaged ({str(error)[:80]})") from error
     if stored is not None:
@@ -99,7 +101,9 @@ class _Machine:
     def do(self, opcode: str, argument: Any) -> None:
         self._count(1)
         if opcode in _PUSHED:
-            self.stack.append(_bounded(argument))
+            if type(argument) is int and argument.bit_length() > _MAX_DIGITS:
+                raise PickleError("its pickle holds an absurdly long number")
+            self.stack.append(argument)
         elif opcode in _CONSTANTS:
             self.stack.append(_CONSTANTS[opcode]())
         elif opcode in _ACTIONS:
@@ -128,11 +132,11 @@ class _Machine:
 
     def put_items(self, keys_and_values: list[Any]) -> None:
         target = self.stack[-1]
-        if isinstance(target, dict):
+        if isinstance(target, dict):  # a class that is derived from dict is filled by this step, too
             fill(target, zip(keys_and_values[::2], keys_and_values[1::2], strict=True))
 
     def extend(self, values: list[Any]) -> None:
-        if type(self.stack[-1]) is list:
+        if type(self.stack[-1]) is list:  # APPENDS to an object would be a call of its method: not noted, not done
             self.stack[-1].extend(values)
 
     def call(self, function: Any, arguments: Any) -> None:
@@ -163,17 +167,12 @@ def fill(target: dict[Any, Any], pairs: Iterable[Any]) -> None:
     target.update((key, value) for key, value in pairs if type(key) in (str, int))
 
 
-def _bounded(value: Any) -> Any:
-    if type(value) is int and value.bit_length() > _MAX_DIGITS:
-        raise PickleError("its pickle holds an absurdly long number")
-    return value
-
-
 def _get(machine: _Machine, index: Any) -> None:
     machine.stack.append(machine.memo[int(index)])
 
 
 def _put(machine: _Machine, index: Any) -> None:
+    # MEMOIZE has no index: it counts. A dict and not a list, since PUT may name any index, 2**31 - 1 too.
     machine.memo[len(machine.memo) if index is None else int(index)] = machine.stack[-1]
 
 
@@ -183,7 +182,7 @@ def _stop(machine: _Machine, _: Any) -> None:
 
 def _stack_global(machine: _Machine, _: Any) -> None:
     module, name = machine.taken(2)
-    machine.stack.append(Name(f"{module:.200}.{name:.200}"))
+    machine.stack.append(Name(f"{module:.200}.{name:.200}"))  # cut: joining is the one step that makes texts longer
 
 
 def _dict(machine: _Machine, _: Any) -> None:
@@ -192,12 +191,8 @@ def _dict(machine: _Machine, _: Any) -> None:
     machine.put_items(items)
 
 
-def _inst(machine: _Machine, argument: Any) -> None:
-    machine.call(Name(argument.replace(" ", ".", 1)), tuple(machine.since_mark()))
-
-
 def _make(count: int) -> Callable[[_Machine, Any], None]:
-    return lambda machine, _: machine.call(*machine.taken(count)[:2])
+    return lambda machine, _: machine.call(*machine.taken(count)[:2])  # NEWOBJ_EX has keyword arguments, too
 
 
 def _make_marked(machine: _Machine, _: Any) -> None:
@@ -250,7 +245,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "NEWOBJ": _make(2),
     "NEWOBJ_EX": _make(3),
     "OBJ": _make_marked,
-    "INST": _inst,
+    "INST": lambda machine, name: machine.call(Name(name.replace(" ", ".", 1)), tuple(machine.since_mark())),
     "BUILD": lambda machine, _: machine.set_state(machine.taken(1)[0]),
     "PERSID": lambda machine, argument: machine.store(argument),
     "BINPERSID": lambda machine, _: machine.store(machine.taken(1)[0]),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from napari_sam_amg.models.archive import TensorEntry, as_tensor, in_words, kind_of, some
+from napari_sam_amg.models.archive import TensorEntry, as_tensor, in_line, in_words, kind_of, some
 from napari_sam_amg.models.our_format import ENTRIES, check_names, is_ours, read_config
 from napari_sam_amg.models.pickled import Made
 from napari_sam_amg.models.registry import CheckpointError
@@ -22,7 +22,7 @@ _WINDOW = 14
 _PATCH = 16  # px
 _MAX_SIDE = 4096  # px of the model's input; SAM's is 1024
 _SPREAD = 1 << 20  # numbers between those of a tensor, beside four times its own; they are read, too
-_MAX_NUMBERS = 2_000_000_000  # of all weights; a vit_h has 0.64 billion
+_MAX_NUMBERS = 1_000_000_000  # of all weights; a vit_h has 0.64 billion, for images of 4096 px 0.72
 #: Arguments of the encoder by its width. Source: ``segment_anything.build_sam``.
 _VITS: dict[int, tuple[str, dict[str, Any]]] = {
     768: ("vit_b", {"depth": 12, "num_heads": 12, "global_attn_indexes": (2, 5, 8, 11)}),
@@ -71,7 +71,7 @@ def _find_state(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
         found = [(name, state) for name, state in level if _holds_encoder(state)]
         if len(found) > 1:
             raise CheckpointError(f"holds several state dicts ({some(name for name, _ in found)}): {_SAVE}")
-        if found:
+        if found:  # what lies deeper is not looked at: Lightning's callbacks keep copies there
             return found[0][1]
         level = [inner for name, outer in level for inner in _mappings_in(name, outer, seen)]
     objects = [f"{key} (a whole {kind_of(value)})" for key, value in content.items() if _is_module(value)]
@@ -85,9 +85,10 @@ def _holds_encoder(state: Mapping[Any, Any]) -> bool:
 
 def _mappings_in(name: str, outer: Mapping[Any, Any], seen: set[int]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     for key, value in outer.items():
+        # a tensor is noted as a mapping, too; a mapping may lie in itself, or in many places
         if isinstance(value, Mapping) and as_tensor(value) is None and id(value) not in seen:
             seen.add(id(value))
-            yield f"{name}.{key}".removeprefix("."), value
+            yield f"{name}.{in_line(key)}".removeprefix("."), value  # for messages
 
 
 def _is_module(value: Any) -> bool:
@@ -103,7 +104,7 @@ def _sam_of(state: Mapping[Any, Any]) -> dict[str, Any]:
     """
     entries = {str(key): value for key, value in state.items()}
     prefixes = sorted({key.split(_MARK)[0] for key in entries if _MARK in key})
-    if len(prefixes) > 1:
+    if len(prefixes) > 1:  # a teacher beside its student, or two backbones: nobody can say which one segments
         listed = some(prefix + _MARK + "*" for prefix in prefixes)
         raise CheckpointError(f"holds several image encoders ({listed}): {_SAVE}")
     (prefix,) = prefixes
@@ -121,12 +122,12 @@ def _tensors(entries: Mapping[Any, Any]) -> dict[str, TensorEntry]:
 
 def _config_of(state: State) -> SamConfig:
     """The architecture that the encoder's tensors tell."""
-    if f"{_MARK}patch_embed.seq.0.c.weight" in state:
+    if f"{_MARK}patch_embed.seq.0.c.weight" in state:  # the stem of a TinyViT; no ViT has one
         return SamConfig("vit_t")
     patches, positions = (state.get(_MARK + name) for name in ("patch_embed.proj.weight", "pos_embed"))
     if patches is None or positions is None or len(patches.shape) != 4 or len(positions.shape) != 4:
         raise CheckpointError(f"holds an unknown image encoder with the keys {some(state)}")
-    width, patch = patches.shape[0], patches.shape[-1]
+    width, patch = patches.shape[0], patches.shape[-1]  # (width, 3, patch, patch); positions are (1, side, side, width)
     if width not in _VITS:
         widths = ", ".join(f"{name} {size}" for size, (name, _) in _VITS.items())
         raise CheckpointError(f"holds a ViT of width {width}, known are {widths}")
@@ -161,6 +162,7 @@ def check_state(state: State, expected: Mapping[str, Expected], architecture: st
     types = [
         f"{key} ({state[key].dtype})"
         for key in sorted(shared)
+        # whole numbers may come as floats (half of all of a model does that), floats never as whole numbers
         if "float" not in state[key].dtype and (expected[key].floats or "complex" in state[key].dtype)
     ]
     findings = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from napari_sam_amg.models.archive import in_line
 from napari_sam_amg.models.registry import size_in_words
 
 if TYPE_CHECKING:  # imported where they are used: they take 0.3 s, and most sessions download nothing
@@ -122,7 +123,7 @@ def _start(url: str, part: Part, report: Report) -> None:
 
 def _receive_anew(response: "requests.Response", url: str, part: Part, report: Report) -> None:
     if response.status_code != 200:
-        raise TransferError(f"{urlsplit(url).netloc} answers {response.status_code} {response.reason}")
+        raise TransferError(f"{urlsplit(url).netloc} answers {response.status_code} {in_line(response.reason)}")
     origin = Origin(url, _length(response), _validator(response))
     part.begin(origin)
     _receive(response, part, origin, report)
@@ -167,7 +168,7 @@ def _is_rest(response: "requests.Response", arrived: int, origin: Origin) -> boo
 
     A server need not repeat the validator that it was asked with; one that it sends must be the same.
     """
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""), re.ASCII)
+    found = re.fullmatch(r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)", response.headers.get("Content-Range", ""), re.ASCII)
     if response.status_code != 206 or found is None or int(found[1]) != arrived or _is_encoded(response):
         return False
     same_total = found[2] == "*" or origin.total in (None, int(found[2]))
@@ -182,7 +183,7 @@ def _is_encoded(response: "requests.Response") -> bool:
 
 def _length(response: "requests.Response") -> int | None:
     text = response.headers.get("Content-Length", "")
-    is_length = text.isascii() and text.isdecimal() and "Transfer-Encoding" not in response.headers
+    is_length = re.fullmatch(r"\d{1,18}", text, re.ASCII) is not None and "Transfer-Encoding" not in response.headers
     return int(text) if is_length and not _is_encoded(response) else None
 
 
@@ -199,7 +200,7 @@ def _validator(response: "requests.Response") -> str | None:
     changed, answered = (response.headers.get(name) for name in ("Last-Modified", "Date"))
     try:
         age = (parsedate_to_datetime(answered or "") - parsedate_to_datetime(changed or "")).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # no date; one without a zone; one in the year 99999999999
         return None
     return changed if age >= _STRONG_AGE else None
 
