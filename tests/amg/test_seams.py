@@ -1,4 +1,6 @@
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
 from napari_sam_amg.amg.crops import crop_boxes
 from napari_sam_amg.amg.generate import cut_off
 from napari_sam_amg.amg.seams import count_missing, cut_at_crop_edge, cut_by_all
+from napari_sam_amg.cli.outcome import Outcome
+from napari_sam_amg.plugin.outcome import found
 from napari_sam_amg.run import propose_candidates
 from tests.amg.frames import masks_from_frames
 from tests.disc_model import BlobModel, blobs
@@ -104,6 +108,20 @@ def test_objects_larger_than_every_crop_are_counted(layers, which, expected):
     params = dataclasses.replace(LAST, crop_layers=which, crop_n_layers=layers)
     *_, last = segment_planes(PlaneStack(image), BlobModel(), params)
     assert last.result.too_large == expected
+    outcome = Outcome(1, params)
+    outcome.add(last.result)
+    source = SimpleNamespace(stack=SimpleNamespace(plane_size=image.shape), note="")
+    summary = outcome.summary(SimpleNamespace(path="a.tif"), source, [Path("a_labels.tif")])
+    words = f"{expected} object{'s' * (expected > 1)} too large for the crops may be missing"
+    assert (words in summary) == bool(expected)
+
+
+def test_the_widget_says_what_crops_cut_and_lost():
+    assert found(3, 0, 1, False, 0) == "3 masks found in 1 s."
+    assert found(3, 2, 1, False, 4).endswith(
+        " 2 may be cut by the edge of a crop. 4 too large for the crops may be missing."
+    )
+    assert found(0, 0, 1, False, 4).endswith("Brightness. 4 too large for the crops may be missing.")
 
 
 def test_parts_pass_the_thresholds_that_masks_pass():
