@@ -82,7 +82,8 @@ def segment_planes(
     """
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     planes = _Planes(stack, surveyed, intensities)
-    params = _with_crop_layer(planes, model, params)
+    if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
+        params = magnified(planes.fullest_image(), model, params)
     batches = count_batches(stack.plane_size, params)
     total, next_id = batches * len(stack.indices), 1
     failures: list[Exception] = []
@@ -188,13 +189,6 @@ def _plane_steps(planes: _Planes, index: Index, model: Model, params: AmgParamet
             raise
         LOGGER.debug("plane %s failed", index, exc_info=error)
         yield _Found(none, none, image, failure=error)
-
-
-def _with_crop_layer(planes: _Planes, model: Model, params: AmgParameters) -> AmgParameters:
-    """The parameters with ``crop_layers="auto"`` replaced by what suits the plane that shows most."""
-    if params.crop_layers != "auto":
-        return params
-    return magnified(planes.fullest_image(), model, params)
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

@@ -26,6 +26,7 @@ def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameter
     for proposed in propose(image, model, params):
         batches.append(proposed)
         yield None
+    # batches of one crop come one after another, and duplicates go within a crop first
     per_crop = [list(group) for _, group in groupby(batches, key=lambda proposed: proposed.crop)]
     crops = tuple(concatenate([part.candidates for part in parts]) for parts in per_crop)
     cut = tuple(best_in_crop(concatenate([part.cut for part in parts]), params) for parts in per_crop)
@@ -80,4 +81,5 @@ def _pixels(candidates: Candidates, row: int, mask_threshold: float) -> NDArray[
     mask = candidates.upsamplers[row].pixels(patch, mask_threshold)
     top, left = patch.corner
     x0, y0, x1, y1 = (int(v) for v in candidates.boxes[row] - np.tile(candidates.crop_boxes[row, :2], 2))
+    # a copy: a view would keep all of the patch's pixels alive
     return mask[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left].copy()

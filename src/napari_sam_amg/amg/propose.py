@@ -73,6 +73,7 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
         coverage = Coverage(crop, model.mask_threshold)
         for part in levels[crop.layer]:
             points = coverage.open(part)
+            # progress counts on every batch of the grid, also on those that need not be asked
             for _ in range(_count(part, params) - _count(points, params)):
                 yield Proposed(crop, no_candidates(), no_candidates())
             # A model may take batches ahead of those that it gives. So it gets a part at a time: which points of the
@@ -81,6 +82,7 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
                 cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
                 whole = candidates.select(~cut)
                 coverage.add(whole.select(sure(whole, params)))
+                # the best of each batch will do: an object that is cut answers to many points
                 lost = candidates.select(cut) if params.crop_layers == "last" else no_candidates()
                 yield Proposed(crop, whole, best_in_crop(lost, params))
 

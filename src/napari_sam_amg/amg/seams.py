@@ -53,6 +53,7 @@ def cut_by_all(boxes: NDArray[np.int64], crops: Sequence[CropBox], size: tuple[i
     An object at an edge of one crop lies in the middle of the next, which overlaps. One that is larger than the overlap
     may be cut there, too, on the other side; and one that is larger than a crop is cut by all.
     """
+    # not in a crop at all counts as cut by it: there is nothing to see there
     cut = np.ones(len(boxes), bool)
     for crop in crops:
         inside = (boxes[:, :2] >= crop.xyxy[:2]).all(axis=1) & (boxes[:, 2:] < crop.xyxy[2:]).all(axis=1)
