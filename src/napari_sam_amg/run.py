@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.generate import candidate_steps, mask_steps, refilter
+from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
@@ -20,6 +20,7 @@ from napari_sam_amg.amg.plane_reader import PlaneReader
 from napari_sam_amg.amg.planes import Index, PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model, count_batches
+from napari_sam_amg.amg.seams import count_missing
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import plane_table
 from napari_sam_amg.errors import LOGGER, in_words, is_out_of_memory
@@ -39,6 +40,7 @@ class PlaneResult:
     problem: str = ""  # why the plane could not be segmented and has no labels; empty if it was
     nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
     image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
+    too_large: int = 0  # objects without a label that may be larger than the crops of ``crop_layers="last"``
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +82,8 @@ def segment_planes(
     """
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     planes = _Planes(stack, surveyed, intensities)
-    params = _with_crop_layer(planes, model, params)
+    if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
+        params = magnified(planes.fullest_image(), model, params)
     batches = count_batches(stack.plane_size, params)
     total, next_id = batches * len(stack.indices), 1
     failures: list[Exception] = []
@@ -96,7 +99,10 @@ def segment_planes(
         features = plane_table(found.masks, painted, index, pixel_size, area_column, next_id)
         next_id += len(features)
         problem = "" if found.failure is None else in_words(found.failure)
-        result = PlaneResult(index, painted.labels, features, found.masks, params, problem, found.nothing, found.image)
+        result = PlaneResult(
+            index, painted.labels, features, found.masks, params, problem, found.nothing, found.image,
+            count_missing(found.parts, painted.labels),
+        )  # fmt: skip
         done = (position + 1) * batches
         if found.failure is not None and waiting is not None:
             failures.append(found.failure)
@@ -162,6 +168,7 @@ class _Found:
     """What became of one plane."""
 
     masks: Masks
+    parts: Masks  # of objects that crops cut, see generate.cut_off
     image: NDArray[np.uint8] | None
     nothing: str = ""
     failure: Exception | None = None
@@ -169,26 +176,19 @@ class _Found:
 
 def _plane_steps(planes: _Planes, index: Index, model: Model, params: AmgParameters) -> Iterator[_Found | None]:
     """None after each batch of points, then what was found, also if that is nothing or a failure."""
-    image = None
+    image, none = None, no_masks(planes.size)
     try:
         image, nothing = planes.image(index)
         if nothing:
-            yield _Found(no_masks(planes.size), image, nothing)
+            yield _Found(none, none, image, nothing)
             return
-        for masks in mask_steps(image, model, params):
-            yield None if masks is None else _Found(masks, image)
+        for stored in candidate_steps(image, model, params):
+            yield None if stored is None else _Found(refilter(stored, params), cut_off(stored, params), image)
     except _PLANE_FAILURES as error:
         if is_out_of_memory(error):
             raise
         LOGGER.debug("plane %s failed", index, exc_info=error)
-        yield _Found(no_masks(planes.size), image, failure=error)
-
-
-def _with_crop_layer(planes: _Planes, model: Model, params: AmgParameters) -> AmgParameters:
-    """The parameters with ``crop_layers="auto"`` replaced by what suits the plane that shows most."""
-    if params.crop_layers != "auto":
-        return params
-    return magnified(planes.fullest_image(), model, params)
+        yield _Found(none, none, image, failure=error)
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from napari_sam_amg.amg.boxes import box_of
+from napari_sam_amg.amg.generate import candidate_steps, refilter
 from napari_sam_amg.amg.masks import Masks
 
 
@@ -20,3 +21,9 @@ def masks_from_frames(frames, predicted_iou=None, size=None) -> Masks:
         cutouts=[frame[y0 : y1 + 1, x0 : x1 + 1] for frame, (x0, y0, x1, y1) in zip(frames, boxes, strict=True)],
         size=size,
     )
+
+
+def mask_steps(image, model, params):
+    """None after each batch of points, then the masks."""
+    for stored in candidate_steps(image, model, params):
+        yield None if stored is None else refilter(stored, params)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from napari_sam_amg import AmgParameters, PlaneStack, generate_masks, load_model, propose_candidates, refilter
 from napari_sam_amg.amg.crops import crop_boxes
-from napari_sam_amg.amg.generate import mask_steps
 from napari_sam_amg.amg.prompts import layer_grids, search_levels
 from napari_sam_amg.amg.propose import count_batches
 from napari_sam_amg.run import as_rgb, segment_planes
 from napari_sam_amg.sam.handover import one_ahead
+from tests.amg.frames import mask_steps
 from tests.amg.test_stored import assert_same
 from tests.disc_model import BlobModel, blobs
 from tests.samples import sample

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from segment_anything.utils.amg import generate_crop_boxes
 
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
-from napari_sam_amg.amg.generate import mask_steps
 from napari_sam_amg.amg.propose import count_batches
 from napari_sam_amg.params import AmgParameters
+from tests.amg.frames import mask_steps
 from tests.disc_model import BlobModel, blobs
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_sam_amg.amg.generate import mask_steps
 from napari_sam_amg.amg.propose import count_batches
 from napari_sam_amg.params import AmgParameters
+from tests.amg.frames import mask_steps
 from tests.disc_model import BlobModel, blobs
 
 DISCS = ((20, 20, 8), (60, 30, 12), (100, 70, 15))

@@ -42,6 +42,7 @@ def layer_boxes(size: tuple[int, int], layer: int, overlap_ratio: float) -> list
     """The crops of one layer, 4 ** layer if the image has pixels for as many; layer 0 is the image itself."""
     height, width = size
     count = 2**layer
+    # of the shorter side in both directions, and cut off instead of rounded, as the reference has it
     overlap = int(overlap_ratio * min(size) * (2 / count)) if layer else 0
     columns, rows = _spans(width, count, overlap), _spans(height, count, overlap)
     return [CropBox(x0, y0, x1, y1, layer) for x0, x1 in columns for y0, y1 in rows]

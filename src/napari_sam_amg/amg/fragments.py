@@ -33,7 +33,7 @@ def without_strays(free: BoolImage, params: AmgParameters) -> BoolImage:
     """The pieces that a label keeps of its pixels: the largest, and with ``label_pieces="all"`` every large one."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=4)
     areas = stats[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
+    areas[0] = 0  # the background, which may be the largest
     kept = np.zeros(count, bool) if params.label_pieces == "largest" else areas >= smallest_piece(params)
     kept[areas.argmax()] = True
     kept[0] = False
@@ -51,14 +51,14 @@ def give_away(labels: LabelImage, vacated: BoolImage) -> None:
     count, regions = cv2.connectedComponents(vacated.astype(np.uint8), connectivity=4)
     rows, columns = np.nonzero(vacated)
     region = regions[rows, columns].astype(np.int64)
-    base = int(labels.max()) + 1
+    base = int(labels.max()) + 1  # so that a region and a label beside it are one number
     sides = [region[near] * base + labels[at] for near, at in _beside(rows, columns, labels.shape, vacated)]
     pairs, lengths = np.unique(np.concatenate(sides), return_counts=True)
     # by region, then longest first, then background first
     order = np.lexsort((pairs % base, -lengths, pairs // base))
     taker = np.zeros(count, np.int32)
     seen, first = np.unique(pairs[order] // base, return_index=True)
-    taker[seen] = pairs[order][first] % base
+    taker[seen] = pairs[order][first] % base  # unique gives the first of each region
     labels[rows, columns] = taker[region]
 
 
@@ -77,6 +77,7 @@ def fill_holes(labels: LabelImage, size: int) -> None:
         return
     rows, columns = np.nonzero(small[regions] & empty)
     region = regions[rows, columns]
+    # one label all around: the lowest and the highest number beside the hole are the same
     lowest, highest = np.full(count, np.iinfo(np.int32).max, np.int32), np.zeros(count, np.int32)
     for near, at in _beside(rows, columns, labels.shape, empty):
         np.minimum.at(lowest, region[near], labels[at])
@@ -120,6 +121,7 @@ def _held(window: LabelImage, label: int, areas: NDArray[np.int64], max_ring_are
     others[0] = 0
     if not (others >= WITHIN * least).any():
         return []
+    # the hull of the outlines is that of all pixels, of which there are many more
     outlines, _ = cv2.findContours(own.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     hull = cv2.convexHull(np.concatenate(outlines))
     inside = cv2.fillConvexPoly(np.zeros(own.shape, np.uint8), hull, 1).astype(bool)

@@ -7,31 +7,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.blocks import EMPTY
+from napari_sam_amg.amg.crops import crop_boxes
 from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, stable
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
+from napari_sam_amg.amg.seams import cut_by_all
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.params import AmgParameters
 
 
-def mask_steps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[Masks | None]:
-    """Yield None after each batch of points (``propose.count_batches`` of them), then the masks.
+def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[StoredCandidates | None]:
+    """Yield None after each batch of points (``propose.count_batches`` of them), then the candidates.
 
     ``image``: (H, W, 3) uint8 RGB. Closing the generator cancels.
     """
-    for stored in candidate_steps(image, model, params):
-        yield None if stored is None else refilter(stored, params)
-
-
-def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[StoredCandidates | None]:
-    """As :func:`mask_steps`, but at last the candidates, from which :func:`refilter` makes masks."""
     batches = []
-    for crop, candidates in propose(image, model, params):
-        batches.append((crop, candidates))
+    for proposed in propose(image, model, params):
+        batches.append(proposed)
         yield None
-    per_crop = [concatenate([part for _, part in group]) for _, group in groupby(batches, key=lambda item: item[0])]
-    yield StoredCandidates(params, (image.shape[0], image.shape[1]), model.mask_threshold, tuple(per_crop))
+    # batches of one crop come one after another, and duplicates go within a crop first
+    per_crop = [list(group) for _, group in groupby(batches, key=lambda proposed: proposed.crop)]
+    crops = tuple(concatenate([part.candidates for part in parts]) for parts in per_crop)
+    cut = tuple(best_in_crop(concatenate([part.cut for part in parts]), params) for parts in per_crop)
+    yield StoredCandidates(params, (image.shape[0], image.shape[1]), model.mask_threshold, crops, cut)
 
 
 def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
@@ -41,14 +40,25 @@ def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
     :meth:`StoredCandidates.check`.
     """
     stored.check(params)
-    per_crop = [
-        crop.select(confident(crop.predicted_iou, params) & stable(crop.stability_score, params))
-        for crop in stored.crops
-    ]
+    per_crop = [_passing(crop, params) for crop in stored.crops]
     kept = concatenate([best_in_crop(candidates, params) for candidates in per_crop] or [no_candidates()])
     if len(per_crop) > 1:  # as in the reference: with one crop a crop_nms_thresh below box_nms_thresh drops nothing
         kept = best_between_crops(kept, params)
     return clean(_cut_out(kept, stored.mask_threshold, stored.size), params)
+
+
+def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
+    """The parts of objects that end where their crops end, which :func:`refilter` gives no masks of.
+
+    Those alone that reach so far into their crop that no other crop holds all of what is seen of them.
+    """
+    crops = crop_boxes(stored.size, params)
+    parts = concatenate([no_candidates(), *(_passing(part, params) for part in stored.cut)])
+    return _cut_out(parts.select(cut_by_all(parts.boxes, crops, stored.size)), stored.mask_threshold, stored.size)
+
+
+def _passing(candidates: Candidates, params: AmgParameters) -> Candidates:
+    return candidates.select(confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params))
 
 
 def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int]) -> Masks:
@@ -71,4 +81,5 @@ def _pixels(candidates: Candidates, row: int, mask_threshold: float) -> NDArray[
     mask = candidates.upsamplers[row].pixels(patch, mask_threshold)
     top, left = patch.corner
     x0, y0, x1, y1 = (int(v) for v in candidates.boxes[row] - np.tile(candidates.crop_boxes[row, :2], 2))
+    # a copy: a view would keep all of the patch's pixels alive
     return mask[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left].copy()

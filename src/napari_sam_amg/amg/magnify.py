@@ -180,7 +180,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
         point_search="grid", pred_iou_thresh=TRIAL_IOU, stability_score_thresh=0.0,
     )  # fmt: skip
     view = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
-    candidates = concatenate([found for _, found in propose(view, model, sure)])
+    candidates = concatenate([found.candidates for found in propose(view, model, sure)])
     tolerance = edge_tolerance(crop, "last")
     boxes = candidates.boxes + np.tile(corner, 2)
     candidates = candidates.select(~cut_by_crop(boxes, crop, (image.shape[0], image.shape[1]), tolerance))

@@ -82,7 +82,7 @@ def _ranks(shape: tuple[int, ...], strides: Sequence[int]) -> NDArray[np.int64]:
 
 def count_point_batches(points: int, batch: int) -> int:
     """How many batches ``point_batches`` makes of so many points."""
-    return -(-points // batch)
+    return -(-points // batch)  # rounded up
 
 
 def point_batches(crop: CropBox, grid: NDArray[np.float64], batch: int) -> Iterator[NDArray[np.float64]]:

@@ -1,6 +1,7 @@
 """Phase 1: ask the model for candidates, one crop after another, one batch of points after another."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,15 @@ from torch import Tensor
 from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
-from napari_sam_amg.amg.filters import confident, cut_by_crop, edge_tolerance, stability_score, stable, sure
+from napari_sam_amg.amg.filters import (
+    best_in_crop,
+    confident,
+    cut_by_crop,
+    edge_tolerance,
+    stability_score,
+    stable,
+    sure,
+)
 from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
 from napari_sam_amg.amg.upsample import Upsampler, upsampler
@@ -32,6 +41,15 @@ class Model(Protocol):
     def decode_batches(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposed:
+    """What became of one batch of points."""
+
+    crop: CropBox
+    candidates: Candidates
+    cut: Candidates  # by an edge of the crop; kept with ``crop_layers="last"`` alone, which has no layer above
+
+
 def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
     """How many batches of points an image of (height, width) ``size`` takes, those included that a search may save."""
     per_layer = [
@@ -42,7 +60,7 @@ def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
 
 
 @keeps_scratch
-def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[tuple[CropBox, Candidates]]:
+def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[Proposed]:
     """The candidates of every batch of points, after the filters that look at one mask alone.
 
     ``image``: (H, W, 3) uint8 RGB. Yields ``count_batches`` times, crops in the order of ``crop_boxes``; a batch
@@ -55,15 +73,18 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
         coverage = Coverage(crop, model.mask_threshold)
         for part in levels[crop.layer]:
             points = coverage.open(part)
+            # progress counts on every batch of the grid, also on those that need not be asked
             for _ in range(_count(part, params) - _count(points, params)):
-                yield crop, no_candidates()
+                yield Proposed(crop, no_candidates(), no_candidates())
             # A model may take batches ahead of those that it gives. So it gets a part at a time: which points of the
             # next one are asked is decided when all masks of this one are known, whatever the device.
             for candidates in _ask(model, embedding, crop, points, params):
                 cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
-                candidates = candidates.select(~cut)
-                coverage.add(candidates.select(sure(candidates, params)))
-                yield crop, candidates
+                whole = candidates.select(~cut)
+                coverage.add(whole.select(sure(whole, params)))
+                # the best of each batch will do: an object that is cut answers to many points
+                lost = candidates.select(cut) if params.crop_layers == "last" else no_candidates()
+                yield Proposed(crop, whole, best_in_crop(lost, params))
 
 
 def _embed(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:

@@ -37,7 +37,7 @@ def remove_small_regions(
     if not len(small):
         return mask, False
     if mode == "holes":
-        return np.isin(regions, np.append(small, 0)), True
+        return np.isin(regions, np.append(small, 0)), True  # 0: what is no hole, which is the mask
     kept = np.setdiff1d(np.arange(1, len(stats)), small)
     if not len(kept):
         kept = np.array([sizes.argmax() + 1])

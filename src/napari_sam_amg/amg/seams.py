@@ -1,9 +1,13 @@
 """Masks that end where the crop ends in which they were found: the object may go on beyond."""
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.filters import EDGE_SHARE, EDGE_TOLERANCE
+from napari_sam_amg.amg.crops import CropBox
+from napari_sam_amg.amg.filters import EDGE_SHARE, EDGE_TOLERANCE, cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import Masks
 
 #: Of the distance at which masks are dropped with ``crop_layers="last"``: as far from the edge of its crop a mask that
@@ -11,6 +15,8 @@ from napari_sam_amg.amg.masks import Masks
 REACH = 1.5
 #: Of a mask's length along the edge, the share that its outermost two lines of pixels take if it is straight there.
 STRAIGHT = 0.5
+#: Of a part that no crop holds whole, the share that labels must hold for its object to count as found.
+FOUND = 0.5
 
 
 def cut_at_crop_edge(masks: Masks) -> NDArray[np.bool_]:
@@ -39,3 +45,27 @@ def _is_straight(cutout: NDArray[np.bool_], side: int) -> bool:
     lines = lines[lines.any(axis=1)]
     outermost = lines[:, :2] if side < 2 else lines[:, -2:]
     return bool(outermost.any(axis=1).sum() >= STRAIGHT * len(lines))
+
+
+def cut_by_all(boxes: NDArray[np.int64], crops: Sequence[CropBox], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(M,) which parts of objects no crop of ``crop_layers="last"`` holds off its edges.
+
+    An object at an edge of one crop lies in the middle of the next, which overlaps. One that is larger than the overlap
+    may be cut there, too, on the other side; and one that is larger than a crop is cut by all.
+    """
+    # not in a crop at all counts as cut by it: there is nothing to see there
+    cut = np.ones(len(boxes), bool)
+    for crop in crops:
+        inside = (boxes[:, :2] >= crop.xyxy[:2]).all(axis=1) & (boxes[:, 2:] < crop.xyxy[2:]).all(axis=1)
+        cut &= ~inside | cut_by_crop(boxes, crop, size, edge_tolerance(crop, "last"))
+    return cut
+
+
+def count_missing(parts: Masks, labels: NDArray[np.int32]) -> int:
+    """Objects of which crops saw ``parts`` alone, and that no label covers; those that touch count once."""
+    missing = np.zeros(labels.shape, np.uint8)
+    for row, cutout in enumerate(parts.cutouts):
+        window = parts.window(row)
+        if np.count_nonzero(cutout & (labels[window] > 0)) < FOUND * np.count_nonzero(cutout):
+            missing[window] |= cutout
+    return cv2.connectedComponents(missing, connectivity=4)[0] - 1

@@ -24,6 +24,7 @@ class StoredCandidates:
     size: tuple[int, int]  # (height, width) of the image
     mask_threshold: float  # the model's
     crops: tuple[Candidates, ...]  # in the order in which they were seen
+    cut: tuple[Candidates, ...] = ()  # by edges of the crops, see ``propose.Proposed``; in no result
 
     def __len__(self) -> int:
         return sum(len(candidates) for candidates in self.crops)

@@ -59,6 +59,7 @@ def plane_table(
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The tables of all planes, one below the other."""
+    # pandas warns of empty tables, whose columns have no types to join; one of them gives the columns if all are empty
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 

@@ -190,6 +190,7 @@ class Batch:
             "masks": outcome.masks,
             "labels": outcome.labels,
             "labels_cut_by_crops": outcome.cut,
+            "objects_too_large_for_crops": outcome.too_large,
             "seconds": round(outcome.seconds, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),

@@ -31,6 +31,7 @@ class Outcome:
     masks: int = 0  # before overlaps were resolved
     labels: int = 0
     cut: int = 0  # labels that the edge of a crop may have cut
+    too_large: int = 0  # objects without a label, larger than the crops
     empty: dict[Index, str] = field(default_factory=dict)  # planes with nothing in them, and what is all there is
     problems: dict[Index, str] = field(default_factory=dict)  # planes that failed, and why
     seconds: float = 0.0
@@ -41,6 +42,7 @@ class Outcome:
         self.masks += len(result.masks)
         self.labels += len(result.features)
         self.cut += int(result.features["cut_by_crop"].sum())
+        self.too_large += result.too_large
         if result.nothing:
             self.empty[result.index] = result.nothing
         if result.problem:
@@ -72,7 +74,8 @@ class Outcome:
         used = self.params
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
         cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
-        return layer, "approximate" if used.approximate else "", cut, self._emptiness(), self.failed
+        missing = f"{_count(self.too_large, 'object')} too large for the crops may be missing" * bool(self.too_large)
+        return layer, "approximate" if used.approximate else "", cut, missing, self._emptiness(), self.failed
 
     def _emptiness(self) -> str:
         """Why there is no mask at all."""

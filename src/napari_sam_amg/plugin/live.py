@@ -45,6 +45,7 @@ class LiveLabels:
     def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins, fail: Callable[[Exception], None]) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
+        self.too_large = 0  # objects that may be missing since no crop holds them
         self.nothing: list[str] = []  # why, of each plane with nothing in it
         self.failed: list[FailedPlane] = []  # among the finished ones
         self.is_adding = False  # the layer, from when it is made until it is painted
@@ -87,6 +88,7 @@ class LiveLabels:
         self.masks += len(result.features)
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
+        self.too_large += result.too_large
         self._tables.append(result.features)
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)

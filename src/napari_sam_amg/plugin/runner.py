@@ -235,7 +235,8 @@ class Runner(QObject):
         if self._removed:
             return "Stopped: the layer of the results was removed."
         seconds = time.perf_counter() - self._began
-        words = [found(self._live.masks, self._live.cut, seconds, self._job.params.approximate)]
+        live = self._live
+        words = [found(live.masks, live.cut, seconds, self._job.params.approximate, live.too_large)]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:

@@ -26,6 +26,7 @@ class Handover:
             return
         self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         self._host.copy_(tensor, non_blocking=True)
+        # on the stream of the copy, which need not be that of the thread which waits
         self._arrived = torch.cuda.Event()
         self._arrived.record(torch.cuda.current_stream(tensor.device))
 
@@ -48,6 +49,6 @@ def one_ahead(items: Iterable[Item], begin: Callable[[Item], Begun]) -> Iterator
     waiting: deque[tuple[Item, Begun]] = deque()
     for item in items:
         waiting.append((item, begin(item)))
-        if len(waiting) > 1:
+        if len(waiting) > 1:  # the device has the next one to do: who waits for this one does not idle it
             yield waiting.popleft()
     yield from waiting

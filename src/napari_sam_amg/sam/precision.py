@@ -36,6 +36,7 @@ def half_type(device: "torch.device") -> "torch.dtype | None":
 
     if device.type == "cuda":
         major, _ = torch.cuda.get_device_capability(device)
+        # Ampere and later; what is older has no units for bfloat16
         return torch.bfloat16 if major >= 8 else torch.float16
     if device.type == "mps":
         return torch.float16
@@ -62,7 +63,7 @@ def choose_type(precision: str, device: "torch.device") -> "torch.dtype":
         warnings.warn(
             f"precision='fast' needs 16-bit floats, which this {device.type} does not have: computing exactly",
             PrecisionWarning,
-            stacklevel=3,
+            stacklevel=3,  # the line that asked for a model or its precision
         )
     return half or torch.float32
 
@@ -87,13 +88,14 @@ def restore(module: "nn.Module", exact: "list[Tensor]", keep: "tuple[type[nn.Mod
 
     for (owner, name, tensor), original in zip(_floats(module, keep), exact, strict=True):
         original = original.to(tensor.device)
+        # rounded once more, the original gives the same bits; what was loaded meanwhile does not
         unchanged = original.shape == tensor.shape and torch.equal(original.to(tensor.dtype), tensor)
         _put(owner, name, original if unchanged else tensor.to(original.dtype))
 
 
 def _floats(module: "nn.Module", keep: "tuple[type[nn.Module], ...]") -> "Iterator[tuple[nn.Module, str, Tensor]]":
     """Float parameters and buffers, each with the module that has it and its name there; always in the same order."""
-    if isinstance(module, keep):
+    if isinstance(module, keep):  # with all that is inside it
         return
     for name, tensor in chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)):
         if tensor.is_floating_point():
@@ -109,5 +111,5 @@ def _put(owner: "nn.Module", name: str, tensor: "Tensor") -> None:
     present = getattr(owner, name)
     if isinstance(present, torch.nn.Parameter):
         present.data = tensor
-    else:
+    else:  # of a buffer nobody but its module holds a reference
         setattr(owner, name, tensor)

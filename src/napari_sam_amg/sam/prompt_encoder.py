@@ -25,6 +25,7 @@ class PositionEmbeddingRandom(nn.Module):
         """(..., 2) positions (x, y) in [0, 1] -> (..., C), computed in float32, under autocast too."""
         matrix = self.positional_encoding_gaussian_matrix
         with torch.autocast(coords.device.type, enabled=False):
+            # 16-bit floats hold no position to the pixel, and the frequencies multiply the error
             angles = 2 * math.pi * ((2 * coords.float() - 1) @ matrix.float())
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(matrix.dtype)
 
@@ -96,6 +97,7 @@ class PromptEncoder(nn.Module):
             labels = torch.cat([labels, labels.new_full((len(labels), 1), -1)], dim=1)
         none, kind = (labels == -1)[..., None], labels[..., None]
         embedding = self._positions(points)
+        # what is no point has no place either: its encoding is replaced, that of points added to
         embedding = torch.where(none, self.not_a_point_embed.weight, embedding)
         for index in range(len(self.point_embeddings)):
             embedding = torch.where(kind == index, embedding + self._point_embedding(index), embedding)

@@ -30,6 +30,7 @@ class Scratch:
         key, size = (name, like.dtype, like.device), prod(shape)
         buffer = self._buffers.get(key)
         if buffer is None or buffer.numel() < size:
+            # never smaller again: batches differ in how many masks they keep
             self._buffers[key] = buffer = like.new_empty(size)
         return buffer[:size].view(shape)
 
@@ -61,7 +62,7 @@ class ScratchPool:
     @contextmanager
     def borrow(self) -> Iterator[Scratch]:
         with self.kept():
-            try:
+            try:  # without the lock: pop and append are one step each, and the pool is kept meanwhile
                 scratch = self._idle.pop()
             except IndexError:
                 scratch = Scratch()
