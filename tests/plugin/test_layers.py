@@ -115,9 +115,10 @@ def transforms(ndim: int) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("axes", ORDERS)
 def test_labels_are_seen_on_their_plane_in_every_channel(axes: str) -> None:
-    viewer = ViewerModel()
-    for number, options in enumerate(transforms(len(axes))):
-        viewer.layers.clear()
+    """One plane of an image that is rotated and sheared, all planes of one with an affine; the rest once."""
+    several = list(transforms(len(axes)))
+    for number, options in enumerate(several if axes == "zcyx" else several[-2:]):
+        viewer = ViewerModel()
         layer = viewer.add_image(coded(axes), axis_labels=tuple(axes), contrast_limits=(0, 1), **options)
         _check_every_slider_position(viewer, layer, axes, one_plane=number % 2 == 0)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QTableView
+from qtpy.QtWidgets import QApplication, QTableView
 
 from napari_sam_amg.plugin.results import METADATA_KEY, go_to
 from tests.disc_model import disc_image
@@ -137,6 +137,19 @@ def _click(plugin: Any, view: QTableView, label_id: int) -> None:
     view.scrollTo(model.index(row, 0))
     place = view.visualRect(model.index(row, 0)).center()
     plugin.qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+
+def test_a_table_opened_from_naparis_menu_goes_to_objects_too(cells: Any) -> None:
+    layer = cells.run()
+    cells.viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+    view = cells.viewer.window._qt_window.findChild(QTableView)
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    application.focusChanged.emit(None, view)  # which a click does first; without a window manager no window is active
+    for label_id in (2, 3):
+        _click(cells, view, label_id)
+        centre = getattr(cells.viewer, "scene", cells.viewer).camera.center[-2:]
+        assert layer.get_value(centre, world=True) == label_id
 
 
 def test_small_objects_are_shown_larger_and_others_as_they_are(cells: Any) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -46,14 +47,11 @@ def test_the_list_of_images_follows_the_viewer(plugin: Any) -> None:
     assert box.layer is None
 
 
-@pytest.mark.parametrize(
-    ("shape", "shown"),
-    [((64, 80), (False, False)), ((1, 64, 80), (True, False)), ((3, 64, 80), (True, True))],
-)
-def test_rows_for_stacks_are_shown_for_stacks(plugin: Any, shape: tuple[int, ...], shown: tuple[bool, bool]) -> None:
-    plugin.viewer.add_image(np.zeros(shape), contrast_limits=(0, 1))
+def test_rows_for_stacks_are_shown_for_stacks(plugin: Any) -> None:
     box = plugin.widget.image_box
-    assert (box.channel_axis.isVisible(), box.planes.isVisible()) == shown
+    for shape, shown in (((64, 80), (False, False)), ((1, 64, 80), (True, False)), ((3, 64, 80), (True, True))):
+        plugin.viewer.add_image(np.zeros(shape), contrast_limits=(0, 1))
+        assert (box.channel_axis.isVisible(), box.planes.isVisible()) == shown
 
 
 def test_the_axis_of_channels_is_no_stack_axis(plugin: Any) -> None:
@@ -150,28 +148,20 @@ def test_closing_the_widget_stops_the_run(plugin: Any, model: HeldModel, half_wa
     assert model.batches == 10
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
+def test_errors_come_as_notifications_in_words(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin.viewer.add_image(disc_image([(15, 15)]))
+    for error, words in (
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory"),
         (ValueError("the image is constant"), "The image is constant"),
         (KeyError("x"), "stopped unexpectedly"),
-    ],
-)
-def test_errors_come_as_notifications_in_words(
-    plugin: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
-) -> None:
-    def fail(*_: str) -> None:
-        raise error
-
-    monkeypatch.setattr(work, "loaded_model", fail)
-    plugin.viewer.add_image(disc_image([(15, 15)]))
-    plugin.click_run()
-    plugin.wait()
-    assert [words in message.message for message in plugin.messages] == [True]
-    assert "Traceback" not in plugin.messages[0].message
-    assert words in plugin.widget.status.text()
-    assert plugin.widget.run_button.isEnabled()
+    ):
+        monkeypatch.setattr(work, "loaded_model", Mock(side_effect=error))
+        plugin.click_run()
+        plugin.wait()
+        assert [words in message.message for message in plugin.messages] == [True]
+        assert "Traceback" not in plugin.messages.pop().message
+        assert words in plugin.widget.status.text()
+        assert plugin.widget.run_button.isEnabled()
 
 
 def test_known_models_and_a_file_can_be_chosen(plugin: Any) -> None:

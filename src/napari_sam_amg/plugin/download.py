@@ -136,6 +136,7 @@ class DownloadBox(QWidget):
         self.message.setVisible(bool(self.message.text()))
 
     def _show_progress(self, progress: Progress) -> None:
+        # a report that was on its way when the download ended
         if self.download is None:
             return
         self.bar.setRange(0, (progress.total or 0) // _KB)  # 0 to 0: it moves to and fro

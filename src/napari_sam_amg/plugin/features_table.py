@@ -53,6 +53,7 @@ class RowClicks(QObject):
         self._viewer = viewer
         table.clicked.connect(self._go)
         if (rows := table.selectionModel()) is not None:
+            # for the arrow keys; a click on the current row again is clicked alone
             rows.currentRowChanged.connect(self._go)
 
     def _go(self, cell: QModelIndex, _: Any = None) -> None:

@@ -55,6 +55,7 @@ class ParameterField:
         return cast(QWidget, self.widget.native)
 
     def set(self, value: Any) -> None:
+        # a spin box rounds to its decimals: thresholds of a model would come back changed
         self._exact = value
         self.widget.value = value
         self._shown = self.widget.value
@@ -122,6 +123,7 @@ class ParameterForm(QWidget):
         suited = {name: value for name, value in given if name in self.fields and _is_allowed(name, value)}
         for name in self._of_model | suited.keys():
             kind = self.fields[name].kind
+            # a model's file may say 1 for 1.0, and magicgui's boxes take one type
             self.fields[name].set(kind(suited.get(name, parameter_spec(name).default)))
         self._of_model = set(suited)
 

@@ -97,6 +97,7 @@ class ImageBox(QWidget):
         before = self.layer
         images = [layer for layer in reversed(self._viewer.layers) if isinstance(layer, Image)]
         self._watch(images)
+        # clear() would choose no layer, then the first: each would be looked at
         self.image.blockSignals(True)
         self.image.clear()
         for layer in images:
@@ -111,6 +112,7 @@ class ImageBox(QWidget):
 
     def _watch(self, images: list[Image]) -> None:
         """New names and new data of the layers in the list."""
+        # those that were removed meanwhile, too: their names and data matter no more
         for layer in self._watched:
             layer.events.name.disconnect(self._list_images)
             layer.events.data.disconnect(self._show_image)

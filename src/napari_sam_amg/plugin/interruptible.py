@@ -50,6 +50,7 @@ class Reins:
 
     def hold(self) -> None:
         with self._changed:
+            # nobody is woken: a worker that waits goes on waiting, and one that computes looks by itself
             self._held = True
 
     def let_go(self) -> None:
@@ -80,6 +81,7 @@ class Reins:
         with self._changed:
             computing, self._computing = self._computing, False
             while self._held and not self._must_stop():
+                # with a time, since nobody notifies when napari quits
                 self._changed.wait(GLANCE)
             self._computing = computing
             if self._must_stop():

@@ -146,6 +146,7 @@ def take(
     Raises ``ValueError`` for an image that cannot be segmented.
     """
     axes = Axes(layer.ndim, plane or (layer.ndim - 2, layer.ndim - 1), channel[0] if channel else None)
+    # copied, as all here: the layer's own may change while the run goes on
     low, high = layer.contrast_limits
     return SourceLayer(
         name=layer.name,
@@ -247,6 +248,7 @@ def _shear_matrix(shear: Any, ndim: int) -> NDArray[np.float64]:
         return values
     matrix = np.eye(ndim)
     if values.any():
+        # napari writes the triangle row by row, without the diagonal
         matrix[np.triu_indices(ndim, 1)] = values
     return matrix
 

@@ -92,6 +92,7 @@ class LiveLabels:
         self._tables.append(result.features)
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
+        # the layer shows this very array: written at once, drawn when it is refreshed
         self._labels[place] = result.labels
         if not is_open(self._viewer):
             self._reins.let_go()
@@ -112,6 +113,7 @@ class LiveLabels:
         QTimer.singleShot(milliseconds, guarded)
 
     def _make(self) -> None:
+        # asked twice where a run ends before the first layer's turn has come
         if self.layer is None:
             self.layer = make_labels(self._labels, self._source, metadata={METADATA_KEY: self._record})
             self.layer.features = self._features()
@@ -148,6 +150,7 @@ class LiveLabels:
         if self._flat and self._is_in_sight(layer, place):
             layer.refresh(extent=False)
         if time.perf_counter() >= self._next_update and self.planes < self._total:
+            # no second one is asked for before this one had its turn
             self._next_update = math.inf
             self._later(0, self._update)
 
@@ -185,6 +188,7 @@ class LiveLabels:
         """
         from napari_sam_amg.amg.table import joined, with_background  # needs torch, which the worker has by now
 
+        # what was joined stays joined, so that a long stack is not joined from its start each time
         self._tables = [joined(self._tables)]
         table = with_background(self._tables[0])
         return table.astype(dict.fromkeys(table.select_dtypes("float32").columns, "float64"))
@@ -209,5 +213,6 @@ class LiveLabels:
         if self.has_results:
             self._make()
         if self.layer is not None and not self.was_removed:
+            # again, since the user may have replaced the layer's metadata
             self.layer.metadata[METADATA_KEY] = self._record
             self._set_features(self.layer)

@@ -152,6 +152,7 @@ class ModelBox(QWidget):
     def find_defaults(self) -> None:
         """Find what suits the chosen model; a file is read in the background, it may have to be hashed."""
         model = self.chosen
+        # thresholds of a known model are known without its file
         if missing_reason(model) is not None and self.from_file:
             return
         if not self.from_file:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 def shown_order(layer: Layer, dims: Dims) -> list[int]:
     """The layer's axes in the viewer's order; the last two (or three) are displayed."""
+    # napari matches the axes of layer and viewer from the right
     offset = dims.ndim - layer.ndim
     if offset < 0:  # a viewer that has not been told yet
         return list(range(layer.ndim))
@@ -38,6 +39,7 @@ def slider_points(layer: Layer, dims: Dims, position: NDArray[np.float64], fixed
 
     By axis of the viewer. ``fixed``: an axis of the layer whose slider stays.
     """
+    # what is displayed has no slider
     hidden = shown_order(layer, dims)[: -dims.ndisplay]
     moved = [axis for axis in hidden if axis != fixed]
     if not moved:

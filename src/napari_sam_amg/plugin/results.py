@@ -31,10 +31,12 @@ def newest_result(viewer: Viewer) -> Labels | None:
 def go_to(viewer: Viewer, layer: Labels, label: int) -> None:
     """Move sliders and camera to an object; the channel stays, since labels are on all of them."""
     axes = layer.metadata[METADATA_KEY].get("source", {}).get("axes")
+    # 0 is the background; a painted label beyond the table has no row
     if axes is None or not 0 < label < len(layer.features):
         return
     row = layer.features.iloc[label]
     position = _centre(layer, row, axes)
+    # the row of a label that is not there any more is NaN
     if not np.isfinite(position).all():
         return
     camera = getattr(viewer, "scene", viewer).camera  # the scene's since napari 0.9

@@ -61,6 +61,7 @@ class Runner(QObject):
         self._handling = False
         self._worker = create_worker(work, job, self._reins)
         self._worker.yielded.connect(self._take)
+        # not returned: a worker that was told to quit never emits that
         self._worker.finished.connect(self._take_end)
         self._reins.stop_if(self._is_given_up)
 
@@ -68,6 +69,7 @@ class Runner(QObject):
         """Soon: the window shows first that the button was pressed. After the runs that were started before."""
         _running.append(self)
         self._watch.start()
+        # in a later turn also where nothing is to wait for: Run is drawn as pressed before the window is busy
         if _running[0] is self:
             self.progressed.emit(0, 0, "Starting...")
             QTimer.singleShot(0, self._begin)
@@ -162,6 +164,7 @@ class Runner(QObject):
         self._step = step
         if step.result is not None:
             self._live.add(step.result)
+        # after cancel the layer may go, too; the run is then cancelled, not stopped for it
         if self._live.was_removed and not self._cancelled:
             self._removed = True
             self.cancel()
@@ -172,6 +175,7 @@ class Runner(QObject):
         if self._step is None:
             return
         done, total, self._step = self._step.done, self._step.total, None
+        # it began with 0: how many batches there are is known from the first step on
         if self._bar.total != total:  # in napari's activity dock, with an ETA of its own
             self._bar.reset(total)
         self._bar.update(done - self._bar.n)
@@ -218,6 +222,7 @@ class Runner(QObject):
             QTimer.singleShot(ASK_AGAIN, self._announce)
             return
         self._watch.stop()
+        # before finished is emitted: who hears of it may start the next run at once
         _running.remove(self)
         if _running:  # the run before a cancelled one may still go on
             QTimer.singleShot(PAINTED, _running[0]._begin)

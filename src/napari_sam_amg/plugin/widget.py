@@ -86,6 +86,7 @@ class SegmentPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         for box in (self.image_box, self.model_box, self.form):
             column.addWidget(box)
+        # fields stay together at the top of a high window
         column.addStretch()
         scroll = FieldScroll()
         scroll.setWidget(fields)
@@ -127,6 +128,7 @@ class SegmentPanel(QWidget):
         """Mark what is bad, say why, and let nothing run until it is good."""
         problems = self.problems()
         bad = [problem.control for problem in problems]
+        # first what was marked, so that what has become good is unmarked
         for control in self._marked:
             mark(control, control in bad)
         for control in bad:

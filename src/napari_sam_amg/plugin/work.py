@@ -71,6 +71,7 @@ def work(job: Job, reins: Reins) -> "Iterator[Stage | Ready | Step | Failure]":
                 return
             except Exception as error:
                 step = Failure(explain_in_window(error))
+            # only a Step has one, and only the last of its plane
             result = getattr(step, "result", None)
             if first and result is not None and not result.problem:
                 first = False
