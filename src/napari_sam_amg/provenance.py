@@ -1,9 +1,10 @@
 """The record of a run: everything that is needed to repeat it, and to tell whether it was the same."""
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,23 +60,47 @@ def sizes(outputs: Sequence[Path]) -> dict[str, int]:
 
 
 def _size(output: Path) -> int:
-    files = output.rglob("*") if output.is_dir() else [output]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size for file in _files(output))
 
 
-def is_complete(path: Path, settings: Mapping[str, Any], sha256: str, outputs: Sequence[Path]) -> bool:
-    """Whether the record at ``path`` says that these outputs are there, of the same input and settings.
+def _files(output: Path) -> list[Path]:
+    found = output.rglob("*") if output.is_dir() else [output]
+    return [file for file in found if file.is_file()]
 
-    An output of another size than recorded is another one.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the record of an earlier run says of outputs that are to be written."""
+
+    is_complete: bool = False  # all are there, of the same input and settings, and no plane failed
+    may_be_redone: bool = False  # same input and settings, but not complete; nothing of a user's would be lost
+
+
+def standing(path: Path, settings: Mapping[str, Any], sha256: str, outputs: Sequence[Path]) -> Standing:
+    """Of the record at ``path``. An output of another size than recorded is another one, and nothing is vouched for."""
     try:
         record = json.loads(path.read_text("utf-8"))
-        same = record["settings"] == json.loads(json.dumps(settings)) and record["input"]["sha256"] == sha256
-        same = same and not record.get("problems")  # planes that failed are not done
+        if record["settings"] != json.loads(json.dumps(settings)) or record["input"]["sha256"] != sha256:
+            return Standing()
         written, known = set(record["outputs"]), dict(record.get("output_bytes", {}))
-        return same and all(
-            output.name in written and output.exists() and known.get(output.name, _size(output)) == _size(output)
-            for output in outputs
-        )
+        there = [output for output in outputs if os.path.lexists(output)]
+        for output in there:
+            if (
+                output.name not in written
+                or not output.exists()
+                or known.get(output.name, _size(output)) != _size(output)
+            ):
+                return Standing()
+        if len(there) == len(outputs) and not record.get("problems"):
+            return Standing(is_complete=True)
+        # What else the record vouches for would be left without one.
+        others = written - {output.name for output in (*outputs, path)}
+        return Standing(may_be_redone=not others and not _changed_since(path, there))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no record, or one that is none of ours
-        return False
+        return Standing()
+
+
+def _changed_since(path: Path, outputs: Sequence[Path]) -> bool:
+    """Whether somebody has written an output after its record, which was written last: an edit may keep the size."""
+    last = path.stat().st_mtime_ns
+    return any(file.stat().st_mtime_ns > last for output in outputs for file in _files(output))

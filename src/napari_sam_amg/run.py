@@ -85,34 +85,70 @@ def segment_planes(
     if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
         params = magnified(planes.fullest_image(), model, params)
     batches = count_batches(stack.plane_size, params)
-    total, next_id = batches * len(stack.indices), 1
-    failures: list[Exception] = []
-    waiting: list[PlaneResult] | None = []  # failed planes, until one succeeds
-    for position, index in enumerate(sorted(stack.indices, key=lambda index: index != first)):
+    total = batches * len(stack.indices)
+    assembler = _Assembler(params, pixel_size, area_column)
+    waiting = _UntilOneSucceeds()
+    for position, index in enumerate(_order_of_work(stack.indices, first)):
         done, found = position * batches, None
         for found in _plane_steps(planes, index, model, params):
             if found is None:
                 done += 1
                 yield Step(done, total)
         assert found is not None
-        painted = paint(found.masks, params, next_id)
-        features = plane_table(found.masks, painted, index, pixel_size, area_column, next_id)
-        next_id += len(features)
+        results = waiting.ready(assembler.result(index, found), found.failure)
+        # Not where the batches ended: a plane with nothing in it had none, and the bar must not stay behind.
+        done = (position + 1) * batches
+        if not results:
+            yield Step(done, total)
+        yield from (Step(done, total, result) for result in results)
+    waiting.check()
+
+
+def _order_of_work(indices: list[Index], first: Index | None) -> list[Index]:
+    return sorted(indices, key=lambda index: index != first)
+
+
+class _Assembler:
+    """Makes results of what was found; it alone gives ids, which count on from plane to plane."""
+
+    def __init__(self, params: AmgParameters, pixel_size: tuple[float, float] | None, area_column: str) -> None:
+        self._params, self._pixel_size, self._area_column = params, pixel_size, area_column
+        self._next_id = 1
+
+    def result(self, index: Index, found: "_Found") -> PlaneResult:
+        """Paint the masks of a plane and measure what of them is seen."""
+        painted = paint(found.masks, self._params, self._next_id)
+        features = plane_table(found.masks, painted, index, self._pixel_size, self._area_column, self._next_id)
+        self._next_id += len(features)
         problem = "" if found.failure is None else in_words(found.failure)
-        result = PlaneResult(
-            index, painted.labels, features, found.masks, params, problem, found.nothing, found.image,
+        return PlaneResult(
+            index, painted.labels, features, found.masks, self._params, problem, found.nothing, found.image,
             count_missing(found.parts, painted.labels),
         )  # fmt: skip
-        done = (position + 1) * batches
-        if found.failure is not None and waiting is not None:
-            failures.append(found.failure)
-            waiting.append(result)
-            yield Step(done, total)
-            continue
-        yield from (Step(done, total, finished) for finished in (*(waiting or ()), result))
-        waiting = None
-    if waiting is not None:
-        raise failures[0]
+
+
+class _UntilOneSucceeds:
+    """Holds back failed planes until one succeeds: if all fail, that is the failure of the run, and no result."""
+
+    def __init__(self) -> None:
+        self._waiting: list[PlaneResult] | None = []  # None once one has succeeded
+        self._failure: Exception | None = None  # the first
+
+    def ready(self, result: PlaneResult, failure: Exception | None) -> list[PlaneResult]:
+        """The results that may be given away, now that this one is there too."""
+        if self._waiting is None:
+            return [result]
+        if failure is None:
+            ready, self._waiting = [*self._waiting, result], None
+            return ready
+        self._waiting.append(result)
+        self._failure = self._failure or failure
+        return []
+
+    def check(self) -> None:
+        """At the end: raise the first failure if no plane succeeded."""
+        if self._waiting is not None and self._failure is not None:
+            raise self._failure
 
 
 def survey_if_needed(stack: PlaneStack, params: AmgParameters, intensities: IntensityRange | None) -> Survey | None:

@@ -225,7 +225,7 @@ def test_names_that_are_too_long_with_their_ending(terminal: Terminal) -> None:
     assert terminal.written() == ["a_features.csv", "a_labels.tif", "a_run.json"]
 
 
-@pytest.mark.parametrize("change", ["settings", "image", "format", "half"])
+@pytest.mark.parametrize("change", ["settings", "image"])
 def test_other_results_are_not_skipped(change: str, terminal: Terminal) -> None:
     path = terminal.png()
     assert terminal.segment(path) == 0
@@ -234,13 +234,66 @@ def test_other_results_are_not_skipped(change: str, terminal: Terminal) -> None:
         arguments += ["--box-nms-thresh", "0.5"]
     if change == "image":
         terminal.png(image=blobs(discs=((60, 30, 12),)))
-    if change == "format":
-        arguments += ["--overlay"]
-    if change == "half":
-        (terminal.out / "a_features.csv").unlink()
     assert terminal.segment(path, *arguments) == 1
-    assert "from another image or other settings, or incomplete" in terminal.lines()[1][0]
+    assert "from another image or other settings, or changed since" in terminal.lines()[1][0]
     assert terminal.segment(path, *arguments, "--overwrite") == 0
+
+
+@pytest.mark.parametrize("lost", ["a_labels.tif", "a_features.csv", "a_masks"])
+def test_an_output_that_is_missing_is_made_again(lost: str, terminal: Terminal) -> None:
+    arguments = [terminal.png(), "--format", "labels,masks", "--skip-existing"]
+    assert terminal.segment(*arguments) == 0
+    whole = terminal.written()
+    (terminal.out / lost).rename(terminal.folder / lost)
+    assert terminal.segment(*arguments) == 0
+    assert terminal.written() == whole
+    assert terminal.segment(*arguments, "--overlay") == 0  # which the first run was not asked for
+    assert terminal.written() == sorted([*whole, "a_overlay.png"])
+
+
+@pytest.mark.parametrize("change", ["edited", "edited mask", "foreign", "vouched for", "link"])
+def test_incomplete_outputs_are_not_made_again_where_something_would_be_lost(change: str, terminal: Terminal) -> None:
+    path = terminal.png()
+    assert terminal.segment(path, "--format", "labels,masks") == 0
+    (terminal.out / "a_features.csv").unlink()
+    arguments = ["--format", "labels" if change == "vouched for" else "labels,masks", "--skip-existing"]
+    labels = terminal.out / "a_labels.tif"
+    if change.startswith("edited"):  # and as long as before
+        file = labels if change == "edited" else terminal.out / "a_masks" / "0.png"
+        later = (terminal.out / "a_run.json").stat().st_mtime_ns + 1_000_000_000
+        os.utime(file, ns=(later, later))
+    if change == "foreign":
+        arguments += ["--overlay"]
+        (terminal.out / "a_overlay.png").write_text("precious")
+    if change == "link":
+        labels.unlink()
+        labels.symlink_to("unplugged")
+
+    def state() -> dict[Path, tuple[int, int]]:
+        found = {file: file.lstat() for file in terminal.out.rglob("*")}
+        return {file: (stat.st_ino, stat.st_mtime_ns) for file, stat in found.items()}
+
+    before = state()
+    assert terminal.segment(path, *arguments) == 1
+    assert "add --overwrite to replace it" in terminal.lines()[1][0]
+    assert state() == before
+
+
+def test_outputs_that_are_edited_meanwhile_are_not_made_again(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = terminal.png()
+    assert terminal.segment(path) == 0
+    (terminal.out / "a_features.csv").unlink()
+    wait = batch.staged
+
+    def edit_and_stage(targets: Any) -> Any:
+        (terminal.out / "a_labels.tif").write_text("edited")
+        return wait(targets)
+
+    monkeypatch.setattr(batch, "staged", edit_and_stage)
+    assert terminal.segment(path, "--skip-existing") == 1
+    assert (terminal.out / "a_labels.tif").read_text() == "edited"
 
 
 @pytest.fixture

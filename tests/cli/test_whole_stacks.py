@@ -1,7 +1,9 @@
 """What is written and said of images with nothing in them, and of stacks of which some planes cannot be read."""
 
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import percentile_range
+from napari_sam_amg.hashes import hash_file
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs
 
@@ -137,11 +140,60 @@ def test_many_lost_planes_are_counted(terminal: Terminal) -> None:
     assert len(record_of(terminal, "s")["problems"]) == 5
 
 
-def test_a_run_that_lost_planes_is_not_done(terminal: Terminal) -> None:
+def test_a_run_that_lost_planes_is_done_again_when_a_batch_is_resumed(terminal: Terminal) -> None:
     path = damaged_stack(terminal, 2)
     assert terminal.segment(path) == 1
+    planes = len(terminal.model.embedded)
     assert terminal.segment(path, "--skip-existing") == 1
-    assert "incomplete" in terminal.lines()[1][1]
+    assert len(terminal.model.embedded) == 2 * planes
+    assert "1 of 6 planes failed: plane 2" in terminal.lines()[1][1]
+    assert terminal.segment(path, "--skip-existing", "--pred-iou-thresh", "0.8") == 1  # other settings
+    assert len(terminal.model.embedded) == 2 * planes
+
+
+def raw_stack(terminal: Terminal) -> Path:
+    return write(terminal.folder / "s.tif", np.stack([blobs()] * 4))
+
+
+def when_embedded(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Act once, while the model looks at the second plane."""
+    embed, calls = terminal.model.embed, iter(range(100))
+    monkeypatch.setattr(terminal.model, "embed", lambda image: (next(calls) == 1 and act(), embed(image))[1])
+
+
+@pytest.mark.parametrize("how", ["cut", "appended", "touched"])
+def test_a_stack_that_is_changed_while_it_is_read_replaces_nothing(
+    how: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raw_stack(terminal)
+    assert terminal.segment(path) == 0
+    before = (terminal.out / "s_labels.tif").read_bytes()
+    changes = {
+        "cut": lambda: os.truncate(path, path.stat().st_size // 2),
+        "appended": lambda: path.write_bytes(path.read_bytes() + b"more"),
+        "touched": lambda: os.utime(path, (1, 1)),
+    }
+    when_embedded(terminal, monkeypatch, changes[how])
+    assert terminal.segment(path, terminal.png(), "--overwrite", "--pred-iou-thresh", "0.8") == 1
+    (line,) = terminal.lines()[1]
+    assert re.match(rf"{path}: error: the file was (cut short|changed) while it was read", line)
+    assert (terminal.out / "s_labels.tif").read_bytes() == before
+    assert (terminal.out / "a_labels.tif").exists()
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_stack_that_is_deleted_or_replaced_meanwhile_is_done_as_it_was(
+    how: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raw_stack(terminal)
+    size, sha256 = path.stat().st_size, hash_file(path)
+    write(terminal.folder / "other.tif", np.zeros((1, 96, 128), np.uint8))
+    act = path.unlink if how == "deleted" else lambda: os.replace(terminal.folder / "other.tif", path)
+    when_embedded(terminal, monkeypatch, act)
+    assert terminal.segment(path) == 0
+    assert tifffile.imread(terminal.out / "s_labels.tif").max() == 12
+    record = record_of(terminal, "s")["input"]
+    assert (record["bytes"], record["sha256"]) == (size, sha256)
 
 
 def test_a_stack_that_lost_all_planes_writes_nothing(terminal: Terminal) -> None:

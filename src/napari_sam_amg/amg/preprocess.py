@@ -31,7 +31,9 @@ class IntensityRange:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"intensities from {self.low:g} to {self.high:g} are no range: low must be below high")
+            raise ValueError(
+                f"intensities from {self.low:g} to {self.high:g} are no range: low must be below high, both finite"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

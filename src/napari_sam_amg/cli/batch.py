@@ -30,7 +30,7 @@ from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.io.staging import naming, settle, staged
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.provenance import describe_run, is_complete, sizes, versions, write_record
+from napari_sam_amg.provenance import Standing, describe_run, sizes, standing, versions, write_record
 from napari_sam_amg.run import segment_planes, survey_if_needed
 
 COCO_ENDING = "_masks.json"
@@ -80,23 +80,33 @@ class Batch:
         settings = self._settings()
         image_kind(file.path)  # before the file is read as a whole: it may be a pipe, or no image
         state = FileState.of(file.path)
-        may_be_done = self.options.skip_existing and targets[-1].exists()
-        if may_be_done and is_complete(targets[-1], settings, hash_file(file.path), targets[:-1]):
+        before = self._before(targets, settings, file.path)
+        if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
-        _check_free(targets, self.options)
+        _check_free(targets, self.options, before)
         with open_image(file.path, self.options.channel, self.options.series) as source, staged(targets) as folder:
-            _check_free(targets, self.options)  # once more: nobody else can write them from here on
             sha256 = hash_file(file.path)
             state.check(file.path)  # so that the hash is that of the file which is open
+            before = self._before(targets, settings, sha256)
+            _check_free(targets, self.options, before)  # once more: nobody else can write them from here on
             surveyed = survey_if_needed(source.stack, self.params, self.options.intensities)
             outcome = self._run(source, surveyed, file, folder)
+            if outcome.problems:
+                state.check_in_place(file.path)  # half of a file that is no more must not replace a whole result
             record = self._record(file, source, surveyed, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
-            record["input"]["sha256"] = sha256
+            record["input"] |= {"bytes": state.size, "sha256": sha256}
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
         return Done(outcome.summary(file, source, targets), outcome.failed)
+
+    def _before(self, targets: list[Path], settings: dict[str, Any], image: Path | str) -> Standing:
+        """What an earlier run has left, if it is to be resumed. ``image``: the input, or its hash."""
+        if not (self.options.skip_existing and targets[-1].exists()):
+            return Standing()
+        sha256 = image if isinstance(image, str) else hash_file(image)
+        return standing(targets[-1], settings, sha256, targets[:-1])
 
     def _settings(self) -> dict[str, Any]:
         """All that decides about the result, besides the input."""
@@ -168,7 +178,6 @@ class Batch:
         return {
             "input": {
                 "path": str(file.path.resolve()),
-                "bytes": file.path.stat().st_size,
                 "shape": list(data.shape),
                 "axes": source.raw.axes,
                 "dtype": str(data.dtype),
@@ -205,7 +214,7 @@ def _intensities(given: IntensityRange | None, surveyed: Survey | None) -> dict[
     return {"from": "percentiles"} | surveyed.record()
 
 
-def _check_free(targets: list[Path], options: Options) -> None:
+def _check_free(targets: list[Path], options: Options, before: Standing) -> None:
     """``ValueError`` if something lies where the outputs will be, which may not be replaced."""
     existing = [target for target in targets if os.path.lexists(target)]
     for target in existing:
@@ -213,11 +222,11 @@ def _check_free(targets: list[Path], options: Options) -> None:
             raise ValueError(f"{target} is in the way: it is not an output of this command, move it away")
         if target.is_dir() and (name := foreign_in(target)):
             raise ValueError(f"{target} is in the way: it holds {name}, which is not of this command, move it away")
-    if not existing or options.overwrite:
+    if not existing or options.overwrite or before.may_be_redone:
         return
     if options.skip_existing:
         raise ValueError(
-            f"{existing[0]} exists already, from another image or other settings, or incomplete, or changed since: "
+            f"{existing[0]} exists already, from another image or other settings, or changed since: "
             "add --overwrite to replace it"
         )
     raise ValueError(f"{existing[0]} exists already: give --overwrite to replace it, or --skip-existing to keep it")

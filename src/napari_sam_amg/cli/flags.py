@@ -169,7 +169,8 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     group.add_argument(
         "--skip-existing", action="store_true",
-        help="skip images whose outputs are there already, from the same image and settings; resumes a batch",
+        help="skip images whose outputs are there already, from the same image and settings, and do again those whose "
+        "outputs are incomplete; resumes a batch",
     )  # fmt: skip
     add_message_flags(group)
 

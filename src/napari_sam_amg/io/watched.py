@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,13 @@ class FileState:
             raise ValueError(f"the file was cut short while it was read, from {self.size} to {now.size} bytes")
         if now != self:
             raise ValueError("the file was changed while it was read")
+
+    def check_in_place(self, path: Path) -> None:
+        """As :meth:`check`, but not for one that was deleted or replaced by another: what is open can still be read."""
+        with suppress(FileNotFoundError):
+            now = FileState.of(path)
+            if (now.device, now.inode) == (self.device, self.inode):
+                self.check(path)
 
 
 def check_regular(path: Path) -> None:
