@@ -21,7 +21,11 @@ _SIGNATURES = {
     b"II+\0": "TIFF",  # BigTIFF
     b"MM\0+": "TIFF",
     b"\x93NUMPY": "NPY",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",  # its code stream alone
 }
+#: Those that come after the size of the file, or of its first part.
+_LATER_SIGNATURES = {b"WEBP": (8, "WEBP"), b"ftypavif": (4, "AVIF"), b"ftypavis": (4, "AVIF")}
 
 
 @contextmanager
@@ -46,10 +50,11 @@ def image_kind(path: Path, allowed: tuple[str, ...] = KINDS) -> str:
     """
     check_regular(path)
     with path.open("rb") as file:
-        start = file.read(8)
+        start = file.read(16)
     if not start:
         raise ValueError("the file is empty")
     kinds = [kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)]
+    kinds += [kind for text, (place, kind) in _LATER_SIGNATURES.items() if start.startswith(text, place)]
     kind = kinds[0] if kinds else find_format(path)
     if kind is None or kind not in allowed:
         what = f"a file of type {kind}" if kind else "not an image that can be read"

@@ -1,20 +1,27 @@
 """OME-TIFF files that belong to a set: which of the planes that the description names are in this one file."""
 
+from math import prod
 from xml.etree import ElementTree
 
 _OTHERS = "planes in other files of its set are left out"
 
 
-def own_part(xml: str, name: str) -> tuple[str, str]:
+def own_part(xml: str, name: str, size: int) -> tuple[str, str]:
     """The description without what is in other files, and a note; both empty for a file that stands alone.
 
     A description that every file of a set carries names the file of each plane (TiffData); that of one with
-    ``BinaryOnly`` is in another file.
+    ``BinaryOnly`` is in another file. ``ValueError`` if it names more planes than the file has bytes (``size``), of
+    which tifffile would make a list.
     """
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:  # tifffile comes to the same, and logs it
         return "", ""
+    for pixels in root.iter():
+        if pixels.tag.endswith("Pixels"):
+            planes = prod(int(pixels.get(f"Size{axis}", 1)) for axis in "CZT")
+            if planes > size:
+                raise ValueError(f"it names {planes} planes, more than the file has bytes")
     if any(element.tag.endswith("BinaryOnly") for element in root):
         return "", "its description is in another file: pages are taken one by one"
     named = {file for file in map(_file_of, root.iter()) if file is not None}

@@ -21,6 +21,8 @@ _OTHERS = {
 }
 _RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # the last two are not in the standard, but written
 
+_LSM_TAG = 34412
+
 #: Resolution tags coarser than this are a printer's (2540 dpi and fewer), not a microscope's.
 _PRINTED = 10.0  # micrometres
 
@@ -39,8 +41,8 @@ def tiff_pixel_size(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries | N
         return _plausible(y, x)
     if tiff.is_imagej:
         return _from_density(page, _imagej_unit(tiff))
-    if tiff.is_lsm or tiff.is_stk:
-        y, x, _ = _lsm_sizes(tiff) if tiff.is_lsm else _stk_sizes(tiff)
+    if _is_lsm(tiff) or tiff.is_stk:
+        y, x, _ = _lsm_sizes(tiff) if _is_lsm(tiff) else _stk_sizes(tiff)
         return _plausible(y, x)
     if tiff.is_svs and (stated := re.search(r"\bMPP *= *([\d.]+)", page.description)):
         return _plausible(float(stated[1]), float(stated[1]))
@@ -55,8 +57,8 @@ def tiff_z_spacing(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries | No
         z = _ome_sizes(tiff, series or tiff.series[0])[2]
     elif tiff.is_imagej:
         z = _product((tiff.imagej_metadata or {}).get("spacing"), _imagej_unit(tiff))
-    elif tiff.is_lsm or tiff.is_stk:
-        z = (_lsm_sizes(tiff) if tiff.is_lsm else _stk_sizes(tiff))[2]
+    elif _is_lsm(tiff) or tiff.is_stk:
+        z = (_lsm_sizes(tiff) if _is_lsm(tiff) else _stk_sizes(tiff))[2]
     return abs(z) if z is not None and 0 < abs(z) < math.inf else None  # ImageJ counts downwards with a minus
 
 
@@ -102,8 +104,14 @@ def _imagej_unit(tiff: tifffile.TiffFile) -> float | None:
     return None if found == _OTHERS["inch"] else found
 
 
+def _is_lsm(tiff: tifffile.TiffFile) -> bool:
+    """Whether it is Zeiss's, also where tifffile was told to list the pages as they are."""
+    return bool(tiff.pages.first.is_lsm)
+
+
 def _lsm_sizes(tiff: tifffile.TiffFile) -> Sizes:
-    metadata = tiff.lsm_metadata or {}
+    metadata = tiff.pages.first.tags.valueof(_LSM_TAG)
+    metadata = metadata if isinstance(metadata, Mapping) else {}
     y, x, z = (_product(metadata.get(f"VoxelSize{axis}"), 1e6) for axis in "YXZ")  # in metres
     return y, x, z
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from napari_sam_amg.io.memory import check_plane
+from napari_sam_amg.io.pnm import is_pnm, read_pnm
 from napari_sam_amg.io.raw_image import RawImage, check_series
 
 #: What is read, besides TGA, which has no signature and is believed by its name. Left out are those for which Pillow
@@ -31,6 +32,7 @@ _ANIMATED = ("PNG", "GIF", "WEBP", "AVIF", "FLI")  # whose frames are a stack; o
 #: Pillow modes that hold grey as it is; every other mode is colour of some kind.
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf")  # PNG chunks of which Pillow refuses large ones
+_GREY_AND_ALPHA = 4  # a colour type in the header of PNG
 _PILLOW_LIMIT = Lock()
 
 
@@ -65,7 +67,7 @@ def find_format(path: Path) -> str | None:
         try:
             with Image.open(path) as image:
                 return image.format
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, struct.error):
+        except Exception:  # Pillow tries one format after another, and those raise anything for broken files
             return None
 
 
@@ -88,8 +90,8 @@ def open_raster(path: Path, series: int | None = None, as_stored: bool = False) 
         image = Image.open(BytesIO(content), formats=formats)
     with image:
         check_plane(image.height, image.width, colour=image.mode not in _GREY_MODES)
-        count = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
         with _decoding(""):
+            count = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1  # GIF: looks through the file
             image.load()
             pixels = _pixels(image, content, as_stored)
         if count == 1:
@@ -135,23 +137,24 @@ def _pixels(image: Image.Image, content: bytes, as_stored: bool) -> NDArray[Any]
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if image.mode in ("LA", "La"):
         return np.asarray(image.getchannel("L"))
+    image.info.pop("transparency", None)  # of which Pillow warns, though it is left out
     return np.asarray(image.convert("RGB"))
 
 
 def _deep_pixels(image: Image.Image, content: bytes) -> NDArray[Any] | None:
     """Pixels of a picture that Pillow would reduce to 8 bit, or scale; None for the others."""
     if image.format == "PNG" and _png_depth(content) == 16 and image.mode not in _GREY_MODES:
+        if content[28]:  # interlaced: imagecodecs reads it, but its libpng complains on the terminal
+            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+            return np.asarray(decoded[..., 0] if content[25] == _GREY_AND_ALPHA else decoded[..., 2::-1])
         return np.asarray(imagecodecs.png_decode(content))
     if image.format == "JPEG2000":
         return np.asarray(imagecodecs.jpeg2k_decode(content))
     if image.format == "AVIF" and getattr(image, "n_frames", 1) == 1:
         deep = np.asarray(imagecodecs.avif_decode(content, index=0))
         return deep if deep.dtype != np.uint8 else None
-    if image.format == "PPM" and image.mode != "F" and content[1:2] in b"2356":
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if decoded is None or decoded.dtype != np.uint16:
-            return None
-        return np.asarray(decoded if decoded.ndim == 2 else decoded[..., ::-1])
+    if image.format == "PPM" and is_pnm(content):
+        return read_pnm(content)
     if image.format == "SGI" and content[3:4] == b"\x02":
         raise ValueError("an SGI picture of 16 bit is not supported: save it as TIFF")
     return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from napari_sam_amg.io.raw_image import RawImage, check_series
 from napari_sam_amg.io.tiff_colours import find_samples
 from napari_sam_amg.io.tiff_layout import Layout, find_layout, imagej_series, join_layouts
 from napari_sam_amg.io.tiff_log import TiffLog
+from napari_sam_amg.io.tiff_lsm import spare_two_channels
 from napari_sam_amg.io.tiff_pages import WITHOUT_OWN_TAGS, TiffPlanes
 from napari_sam_amg.io.watched import FileState
+
+spare_two_channels()
 
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 #: Switches off what tifffile reads from descriptions, so that it lists pages by what they are.
@@ -38,21 +42,36 @@ def open_tiff(path: Path, series: int | None = None, as_stored: bool = False) ->
     with TiffLog() as log:
         tiff, notes = _open(path)
         with tiff:
-            image, layout, choice = _choose(tiff, series)
-            raw = _raw_image(tiff, image, layout, as_stored)
-            notes += [choice, layout.note, raw.note, *log.notes]
+            with _in_words(), np.errstate(all="ignore"):
+                image, layout, choice = _choose(tiff, series)
+                raw = _raw_image(tiff, image, layout, as_stored)
+            lost = tiff.is_ome and image.kind != "ome" and not any(notes) and not log.notes
+            notes += [choice, layout.note, raw.note, *log.notes, "its description does not fit its pages" * lost]
             yield replace(raw, note=", ".join(dict.fromkeys(note for note in notes if note)))
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """tifffile takes a file at its word: a damaged or mislabelled one raises anything, and late."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error) is ValueError:  # of this program
+            raise
+        raise ValueError(f"the TIFF file is damaged: {error or type(error).__name__}") from error
 
 
 def _open(path: Path) -> tuple[tifffile.TiffFile, list[str]]:
     """The file with its list of series, and what is to be said about it."""
     try:
-        with tifffile.TiffFile(path, _multifile=False) as tiff:
-            part, note = own_part(tiff.ome_metadata or "", path.name) if tiff.is_ome else ("", "")
+        with np.errstate(all="ignore"), tifffile.TiffFile(path, _multifile=False) as tiff:
+            part, note = own_part(tiff.ome_metadata or "", path.name, tiff.filehandle.size) if tiff.is_ome else ("", "")
         return _with_series(path, {"omexml": part} if part else {}), [note]
     except OSError:
         raise
-    except Exception as error:  # tifffile takes a file at its word, a damaged or mislabelled one raises anything
+    except Exception as error:  # a damaged or mislabelled file raises anything
         reason = error
     try:
         return _with_series(path, _PLAIN), [f"its description cannot be read: {reason}"]
@@ -63,10 +82,16 @@ def _open(path: Path) -> tuple[tifffile.TiffFile, list[str]]:
 
 
 def _with_series(path: Path, options: dict[str, Any]) -> tifffile.TiffFile:
-    tiff = tifffile.TiffFile(path, _multifile=False, **options)
+    with np.errstate(all="ignore"):  # MetaMorph writes 0 / 0 where it knows nothing
+        tiff = tifffile.TiffFile(path, _multifile=False, **options)
     try:
+        if tiff.is_lsm and not (len(tiff.pages) > 1 and tiff.pages[1].is_reduced):
+            raise ValueError("no thumbnail follows its first page, as Zeiss has it")
         if not tiff.series:
             raise ValueError("no image was found in it")
+        for series in tiff.series:
+            if prod(series.shape) > tiff.filehandle.size * max(1, series.keyframe.size):
+                raise ValueError(f"it names planes of shape {series.shape}, more than the file has bytes")
     except BaseException:
         tiff.close()
         raise

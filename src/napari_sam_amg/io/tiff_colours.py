@@ -45,7 +45,9 @@ def find_samples(tiff: tifffile.TiffFile, keyframe: tifffile.TiffPage, layout: L
         if as_stored or not _is_of_colours(tiff, keyframe):
             return Samples(axis, only=0)
         table = _table(keyframe)
-        return Samples(axis, only=0, finish=lambda plane: table[plane], dtype=table.dtype, colours=True)
+        return Samples(
+            axis, only=0, finish=lambda plane: table[plane.astype(np.uint8)], dtype=table.dtype, colours=True
+        )
     if space == "YCBCR" and count != 3:
         raise ValueError(f"colours stored as YCBCR in {count} samples are not supported: convert the file to RGB")
     if space in ("RGB", "YCBCR") and count >= 3 and axis is not None and layout.axes[axis] == "S":
