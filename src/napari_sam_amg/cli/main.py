@@ -15,6 +15,7 @@ from napari_sam_amg.cli import demo, segment
 from napari_sam_amg.cli.flags import COMMANDS, parse
 from napari_sam_amg.cli.messages import DONE, FAILED, INTERRUPTED, lenient_streams, print_error, report
 from napari_sam_amg.models.registry import own_models
+from napari_sam_amg.openmp import bound_spinning
 from napari_sam_amg.paths import expanded
 from napari_sam_amg.sam.precision import PrecisionWarning
 
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     A standard output that cannot be written stops no work: it is said at the end, and counts as a failure.
     """
+    bound_spinning()
     with lenient_streams() as stdout:
         try:
             status = _run(sys.argv[1:] if argv is None else argv)

@@ -17,6 +17,7 @@ import os
 import sys
 from pathlib import Path
 
+from napari_sam_amg.openmp import bound_spinning
 from napari_sam_amg.triton_guard import load_library
 
 _MODULES = ("torch", "napari_sam_amg.run", "napari_sam_amg.models.checkpoint")
@@ -25,6 +26,7 @@ _LIBRARIES = ("lib/libtorch_cpu.*", "lib/libtorch_cuda.*")
 
 def load_torch() -> None:
     """Import everything that a run needs; at once if that was done before."""
+    bound_spinning()
     if os.name == "posix" and "torch" not in sys.modules:
         _preload()
     if _MODULES[-1] not in sys.modules:
