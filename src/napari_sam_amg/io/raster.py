@@ -89,7 +89,7 @@ def open_raster(path: Path, series: int | None = None, as_stored: bool = False) 
     with _decoding(""), _without_size_limit():
         image = Image.open(BytesIO(content), formats=formats)
     with image:
-        check_plane(image.height, image.width, colour=image.mode not in _GREY_MODES)
+        check_plane(image.height, image.width, _stored(image, content))
         with _decoding(""):
             count = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1  # GIF: looks through the file
             image.load()
@@ -124,6 +124,13 @@ def _without_size_limit() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _stored(image: Image.Image, content: bytes) -> int:
+    """Bytes a pixel, from its header."""
+    if image.mode in _GREY_MODES:
+        return {"I": 4, "F": 4}.get(image.mode, 1 if image.mode in ("1", "L") else 2)
+    return 3 * (2 if image.format == "PNG" and _png_depth(content) == 16 else 1)
 
 
 def _pixels(image: Image.Image, content: bytes, as_stored: bool) -> NDArray[Any]:
