@@ -152,8 +152,8 @@ def _deep_pixels(image: Image.Image, content: bytes) -> NDArray[Any] | None:
     """Pixels of a picture that Pillow would reduce to 8 bit, or scale; None for the others."""
     if image.format == "PNG" and _png_depth(content) == 16 and image.mode not in _GREY_MODES:
         if content[28]:  # interlaced: imagecodecs reads it, but its libpng complains on the terminal
-            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-            return np.asarray(decoded[..., 0] if content[25] == _GREY_AND_ALPHA else decoded[..., 2::-1])
+            decoded = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED))
+            return decoded[..., 0] if content[25] == _GREY_AND_ALPHA else decoded[..., 2::-1]
         return np.asarray(imagecodecs.png_decode(content))
     if image.format == "JPEG2000":
         return np.asarray(imagecodecs.jpeg2k_decode(content))
