@@ -11,7 +11,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 #: What a plane needs at once, in bytes a pixel: three times what is stored (as read, as decoded, as kept by the survey
 #: of the stack); 8-bit RGB for the model; labels, while they are painted and counted. Measured at 4000 x 4000 in fresh
-#: processes, reading, survey and RGB peak at 7 to 13 for grey of 8 to 32 bit, 11 to 18 for 8-bit colour, 25 for a 16-bit
+#: processes, reading, survey and RGB peak at 7 to 13 for grey of 8 to 32 bit, 11 to 18 for 8-bit colour, 25 for 16-bit
 #: PNG in colour and 29 for float32 colour, the highest where a picture is decoded as a whole (PNG, BMP).
 _TIMES_STORED = 3
 _RGB_AND_LABELS = 16

@@ -157,6 +157,7 @@ def _deep_pixels(image: Image.Image, content: bytes) -> NDArray[Any] | None:
         return np.asarray(imagecodecs.png_decode(content))
     if image.format == "JPEG2000":
         return np.asarray(imagecodecs.jpeg2k_decode(content))
+    # imagecodecs gives single frames only, and those of 8 bit are the same from both
     if image.format == "AVIF" and getattr(image, "n_frames", 1) == 1:
         deep = np.asarray(imagecodecs.avif_decode(content, index=0))
         return deep if deep.dtype != np.uint8 else None
