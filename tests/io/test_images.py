@@ -207,21 +207,21 @@ def scratched(write: Callable[[Path], Any]) -> Callable[[Path], None]:
 
 
 def bomb(path: Path) -> None:
-    """A PNG of a few hundred bytes that says it is 60000 x 60000 pixels."""
+    """A PNG of a few hundred bytes that says it is 200000 x 200000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", 200000, 200000, 8, 0, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))))
 
 
 def huge(path: Path) -> None:
-    """A TIFF whose header says 400000 x 400000 pixels."""
+    """A TIFF whose header says 200000 x 200000 pixels."""
     tiff(GREY, compression="zlib")(path)
     with tifffile.TiffFile(path, mode="r+") as file:
         for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
-            file.pages[0].tags[name].overwrite(60000)
+            file.pages[0].tags[name].overwrite(200000)
 
 
 ZIPPED = tiff(STACK, photometric="minisblack", compression="zlib")
@@ -236,12 +236,12 @@ WRONG_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "tiff scratched": ("a.tif", scratched(ZIPPED), "page 2 of the TIFF file cannot be read"),
     "tiff scratched, lzw": ("a.tif", scratched(pillow(GREY, compression="tiff_lzw")), "page 0 of the TIFF file cannot"),
     "tiff cmyk": ("a.tif", pillow(Image.fromarray(RGBA).convert("CMYK")), "SEPARATED are not supported"),
-    "tiff huge": ("a.tif", huge, "60000 x 60000 pixels needs about .* GB of memory"),
+    "tiff huge": ("a.tif", huge, "200000 x 200000 pixels needs about .* GB of memory"),
     "png cut": ("a.png", cut(pillow(RGB), 0.6), "damaged or cut short"),
     "png cut, 16 bit rgb": ("a.png", cut(opencv(DEEP_RGB), 0.6), "damaged or cut short"),
     "png cut in the header": ("a.png", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4)), "damaged"),
     "png scratched": ("a.png", scratched(pillow(RGB)), "damaged"),
-    "png bomb": ("a.png", bomb, "60000 x 60000 pixels needs about .* GB of memory"),
+    "png bomb": ("a.png", bomb, "200000 x 200000 pixels needs about .* GB of memory"),
     "jpeg cut": ("a.jpg", cut(pillow(RGB), 0.6), "damaged or cut short"),
     "complex": ("a.tif", tiff(FLOATS.astype(np.complex64)), "complex64 cannot be segmented"),
     "1 x 1": ("a.png", pillow(GREY[:1, :1]), "1 x 1 pixels"),

@@ -86,6 +86,17 @@ def test_jpeg_is_rgb_whatever_it_holds(tmp_path: Path) -> None:
     assert np.abs(read(tmp_path / "a.tif")[0].astype(int) - smooth).max() < 8
 
 
+def test_palette_of_two_colours(tmp_path: Path) -> None:
+    """One bit a pixel, which is a boolean; tifffile writes no such table, so that a grey file gets the tags."""
+    bits = GREY > 100
+    table = np.array([[200, 10], [30, 40], [5, 250]], np.uint16) * np.uint16(257)
+    tifffile.imwrite(tmp_path / "a.tif", bits, metadata=None, extratags=[(320, "H", 6, tuple(table.ravel()), True)])
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags["PhotometricInterpretation"].overwrite(3)
+    with open_image(tmp_path / "a.tif") as source:
+        assert np.array_equal(source.stack.plane(()), table.T[bits.astype(int)] >> 8)
+
+
 @pytest.mark.parametrize("scale", [1, 257])
 def test_palette_of_8_or_16_bit_entries(scale: int, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", GREY, photometric="palette", colormap=RAMP * np.uint16(scale))

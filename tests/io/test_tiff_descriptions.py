@@ -1,6 +1,7 @@
 """Files whose description and pages do not agree: the planes that exist, with a note, and none that nobody made."""
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sam_amg.io import tiff_log
 from napari_sam_amg.io.images import open_image
 
 Array = NDArray[Any]
@@ -78,6 +80,44 @@ def test_planes_are_those_that_exist(
     assert axes is None or letters == axes
     assert note in said
     assert said or description.startswith("<OME>")
+
+
+HUGE = 10**9
+CLAIMS = {
+    "OME": (ome(z=HUGE), "it names 1000000000 planes, more than the file has bytes"),
+    "OME, all axes": (ome(z=HUGE, c=HUGE, t=HUGE), "more than the file has bytes"),
+    "ImageJ": (imagej(slices=HUGE), "its description does not fit its pages"),
+    "shape": (f'{{"shape": [{HUGE}, 16, 20]}}', "more than the file has bytes"),
+    "OME without places": (ome(z=6, places=""), "its description does not fit its pages"),
+    "OME of no planes": (ome(z=0), "its description does not fit its pages"),
+}
+
+
+@pytest.mark.parametrize(("description", "note"), CLAIMS.values(), ids=CLAIMS)
+def test_claims_that_no_file_can_hold_cost_no_memory(description: str, note: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, S, description=description, **PLAIN)
+    tracemalloc.start()
+    found, _, said = read(path)
+    highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert same(found, S)
+    assert note in said
+    assert highest < 2**26
+
+
+def test_a_chain_of_pages_that_leads_into_noise_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every four bytes behind the header are read as a page with tens of thousands of tags."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, S[0], **PLAIN)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].offset + 2 + 12 * len(file.pages[0].tags)
+    content = bytearray(path.read_bytes()) + bytes(range(256)) * 40
+    content[place : place + 4] = (len(content) - 256 * 40).to_bytes(4, "little")
+    path.write_bytes(content)
+    monkeypatch.setattr(tiff_log, "_PATIENCE", 100)
+    with pytest.raises(ValueError, match="damaged or cut short: more than 100 of its tags are wrong"):
+        read(path)
 
 
 def test_single_planes_that_are_missing_are_named_when_they_are_read(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ PLANES = np.random.default_rng(0).integers(1, 60000, (12, 16, 20)).astype(np.uin
 RGB = np.random.default_rng(1).integers(0, 256, (256, 512, 3)).astype(np.uint8)
 
 
-def write_lsm(path: Path, depth: int, channels: int, photometric: str, compression: str | None) -> None:
+def write_lsm(
+    path: Path, depth: int, channels: int, photometric: str, compression: str | None, thumbnails: bool = True
+) -> None:
     """Zeiss: channels are the samples of a page, and a thumbnail follows every page; sizes are metres."""
     body = struct.pack(
         "<I9i6d2H", 0x0400494C, 0, 20, 16, depth, channels, 1, 2, 20, 16, 0.25e-6, 0.5e-6, 1e-6, 0, 0, 0, 0, 0
@@ -22,28 +24,57 @@ def write_lsm(path: Path, depth: int, channels: int, photometric: str, compressi
     body = body[:4] + struct.pack("<i", len(body)) + body[8:]
     with tifffile.TiffWriter(path) as writer:
         for z in range(depth):
+            planes = PLANES[z * channels : (z + 1) * channels]
             writer.write(
-                PLANES[z * channels : (z + 1) * channels], photometric=photometric, planarconfig="separate",
-                metadata=None, compression=compression,
+                planes if channels > 1 else planes[0], photometric=photometric,
+                planarconfig="separate" if channels > 1 else None, metadata=None, compression=compression,
                 extratags=[(34412, 1, len(body), body, True)] if z == 0 else [],
             )  # fmt: skip
-            thumbnail = np.zeros((3, 8, 10), np.uint8)
-            writer.write(thumbnail, photometric="rgb", planarconfig="separate", metadata=None, subfiletype=1)
+            if thumbnails:
+                small = np.zeros((3, 8, 10), np.uint8)
+                writer.write(small, photometric="rgb", planarconfig="separate", metadata=None, subfiletype=1)
 
 
 @pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
-@pytest.mark.parametrize(("channels", "photometric"), [(3, "minisblack"), (3, "rgb")])
+@pytest.mark.parametrize(
+    ("channels", "photometric"), [(1, "minisblack"), (2, "minisblack"), (3, "minisblack"), (3, "rgb")]
+)
 @pytest.mark.parametrize("depth", [1, 2])
 def test_lsm(depth: int, channels: int, photometric: str, compression: str | None, tmp_path: Path) -> None:
     write_lsm(tmp_path / "a.lsm", depth, channels, photometric, compression)
     for channel in (None, channels - 1):
         with open_image(tmp_path / "a.lsm", channel) as source:
-            assert source.note == ("" if channel else f"channel 0 of 0..{channels - 1} (--channel chooses)")
+            named = channel is not None or channels == 1
+            assert source.note == ("" if named else f"channel 0 of 0..{channels - 1} (--channel chooses)")
             assert source.raw.pixel_size == pytest.approx((0.5, 0.25))
             assert source.raw.z_spacing == pytest.approx(1)
             for z, index in enumerate(source.stack.indices):
                 assert np.array_equal(source.stack.plane(index), PLANES[z * channels + (channel or 0)])
             assert len(source.stack.indices) == depth
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_lsm_without_thumbnails_is_read_page_by_page(depth: int, channels: int, tmp_path: Path) -> None:
+    """tifffile takes every second page for one."""
+    write_lsm(tmp_path / "a.lsm", depth, channels, "minisblack", None, thumbnails=False)
+    with open_image(tmp_path / "a.lsm", channels - 1) as source:
+        found = [source.stack.plane(index) for index in source.stack.indices]
+        assert np.array_equal(found, PLANES[channels - 1 : depth * channels : channels])
+        assert source.raw.pixel_size == pytest.approx((0.5, 0.25))
+        assert "its description cannot be read" in source.note
+
+
+def test_lsm_of_an_old_writer_has_an_offset_in_place_of_the_bits_of_two_samples(tmp_path: Path) -> None:
+    path = tmp_path / "a.lsm"
+    write_lsm(path, 1, 2, "minisblack", None)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[258].offset + 8
+    content[place : place + 4] = struct.pack("<I", len(content))
+    path.write_bytes(content + struct.pack("<HH", 16, 16))
+    with open_image(path, 1) as source:
+        assert np.array_equal(source.stack.plane(()), PLANES[1])
 
 
 def test_svs(tmp_path: Path) -> None:

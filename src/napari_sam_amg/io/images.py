@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from napari_sam_amg.io.memory import check_plane
 from napari_sam_amg.io.raster import FORMATS, find_format, open_raster
 from napari_sam_amg.io.raw_image import SourceImage, choose_channel
@@ -39,7 +41,8 @@ def open_image(path: Path, channel: int | None = None, series: int | None = None
     opened = open_tiff if image_kind(path) == "TIFF" else open_raster
     with opened(path, series) as raw:
         source = choose_channel(raw, channel)
-        check_plane(*source.stack.plane_size, colour=source.stack.rgb, more=raw.read_at_once)
+        stored = np.dtype(raw.data.dtype).itemsize * (3 if source.stack.rgb else 1)
+        check_plane(*source.stack.plane_size, stored, raw.read_at_once)
         yield source
 
 

@@ -12,7 +12,7 @@ _AS_TEXT, _IN_COLOUR = (b"P2", b"P3"), (b"P3", b"P6")
 
 
 def is_pnm(content: bytes) -> bool:
-    """Whether this is a picture in grey or colour; those in black and white, and of floats, Pillow reads as stored."""
+    """Whether this is grey or colour; pictures in black and white, and of floats, Pillow reads as they are."""
     return content[:2] in (b"P2", b"P3", b"P5", b"P6")
 
 

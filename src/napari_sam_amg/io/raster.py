@@ -89,7 +89,7 @@ def open_raster(path: Path, series: int | None = None, as_stored: bool = False) 
     with _decoding(""), _without_size_limit():
         image = Image.open(BytesIO(content), formats=formats)
     with image:
-        check_plane(image.height, image.width, colour=image.mode not in _GREY_MODES)
+        check_plane(image.height, image.width, _stored(image, content))
         with _decoding(""):
             count = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1  # GIF: looks through the file
             image.load()
@@ -126,6 +126,13 @@ def _without_size_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+def _stored(image: Image.Image, content: bytes) -> int:
+    """Bytes a pixel, from its header."""
+    if image.mode in _GREY_MODES:
+        return {"I": 4, "F": 4}.get(image.mode, 1 if image.mode in ("1", "L") else 2)
+    return 3 * (2 if image.format == "PNG" and _png_depth(content) == 16 else 1)
+
+
 def _pixels(image: Image.Image, content: bytes, as_stored: bool) -> NDArray[Any]:
     deep = _deep_pixels(image, content)
     if deep is not None:
@@ -145,11 +152,12 @@ def _deep_pixels(image: Image.Image, content: bytes) -> NDArray[Any] | None:
     """Pixels of a picture that Pillow would reduce to 8 bit, or scale; None for the others."""
     if image.format == "PNG" and _png_depth(content) == 16 and image.mode not in _GREY_MODES:
         if content[28]:  # interlaced: imagecodecs reads it, but its libpng complains on the terminal
-            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-            return np.asarray(decoded[..., 0] if content[25] == _GREY_AND_ALPHA else decoded[..., 2::-1])
+            decoded = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED))
+            return decoded[..., 0] if content[25] == _GREY_AND_ALPHA else decoded[..., 2::-1]
         return np.asarray(imagecodecs.png_decode(content))
     if image.format == "JPEG2000":
         return np.asarray(imagecodecs.jpeg2k_decode(content))
+    # imagecodecs gives single frames only, and those of 8 bit are the same from both
     if image.format == "AVIF" and getattr(image, "n_frames", 1) == 1:
         deep = np.asarray(imagecodecs.avif_decode(content, index=0))
         return deep if deep.dtype != np.uint8 else None

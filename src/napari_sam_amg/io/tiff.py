@@ -85,7 +85,8 @@ def _with_series(path: Path, options: dict[str, Any]) -> tifffile.TiffFile:
     with np.errstate(all="ignore"):  # MetaMorph writes 0 / 0 where it knows nothing
         tiff = tifffile.TiffFile(path, _multifile=False, **options)
     try:
-        if tiff.is_lsm and not (len(tiff.pages) > 1 and tiff.pages[1].is_reduced):
+        # tifffile takes every second page of an LSM file for a thumbnail, whatever it is
+        if tiff.is_lsm and not (len(tiff.pages) > 1 and tiff.pages[1].aspage().is_reduced):
             raise ValueError("no thumbnail follows its first page, as Zeiss has it")
         if not tiff.series:
             raise ValueError("no image was found in it")

@@ -66,7 +66,7 @@ def imagej_series(tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries | None:
     is_plain = str(counts.get("order", "czt")).lower() in ("czt", "default") and first.shaped[0] == 1
     if not is_plain or not all(isinstance(count, int) and count > 0 for count in shape) or prod(shape) < 2:
         return None
-    if len(pages) != len(tiff.pages):
+    if len(pages) != len(tiff.pages) or prod(shape) > tiff.filehandle.size:  # a lie, of which a list would be made
         return None
     return tifffile.TiffPageSeries(
         pages, (*shape, *first.shape), first.dtype, "TZC" + first.axes, kind="imagej", truncated=len(pages) == 1

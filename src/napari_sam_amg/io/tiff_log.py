@@ -28,6 +28,11 @@ _DECISIONS = {
 }
 
 
+#: Messages about one file. A chain of pages that leads into pixels has tens of thousands of tags a page, and may take
+#: hours; what programs write has few messages a page.
+_PATIENCE = 50_000
+
+
 class TiffLog(logging.Handler):
     """Collects what tifffile logs, instead of letting it reach the terminal."""
 
@@ -36,7 +41,10 @@ class TiffLog(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep what it says. ``ValueError`` ends the reading of a file in which tifffile follows mere noise."""
         self.messages.append(record.getMessage())
+        if len(self.messages) > _PATIENCE:
+            raise ValueError(f"more than {_PATIENCE} of its tags are wrong")
 
     @property
     def notes(self) -> list[str]:

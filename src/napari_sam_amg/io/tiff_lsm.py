@@ -18,4 +18,4 @@ def _mend_old(tag: tifffile.TiffTag) -> None:
 
 def spare_two_channels() -> None:
     """Teach tifffile to look first."""
-    tifffile.TiffTag._fix_lsm_bitspersample = _mend_old
+    setattr(tifffile.TiffTag, "_fix_lsm_bitspersample", _mend_old)  # noqa: B010 - types know no such assignment
