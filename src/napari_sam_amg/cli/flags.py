@@ -45,7 +45,11 @@ exit status: 0 all done, 1 some input failed (the others are still done), 2 wron
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command. Exits with 2 for wrong usage, as argparse does."""
-    return _parser().parse_args(_with_dashes(argv))
+    parser = _parser()
+    # Of a shell's variable that is not set: as a path it would be this folder, to be segmented or written into.
+    if any(not text or (text.startswith("--") and text.endswith("=")) for text in argv):
+        parser.error("an argument is empty")
+    return parser.parse_args(_with_dashes(argv))
 
 
 def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
