@@ -93,7 +93,7 @@ def _add_segment(commands: Any) -> None:
         "segment",
         help="segment images and folders of images",
         description=_DESCRIPTION,
-        epilog=_OUTPUTS.replace("{suffixes}", _suffixes()),
+        epilog=_OUTPUTS.replace("{suffixes}", textwrap.fill(", ".join(SUFFIXES), width=118)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -105,10 +105,6 @@ def _add_segment(commands: Any) -> None:
     _add_reading(parser)
     _add_writing(parser)
     _add_parameters(parser)
-
-
-def _suffixes() -> str:
-    return textwrap.fill(", ".join(SUFFIXES), width=118)
 
 
 def _add_demo(commands: Any) -> None:
