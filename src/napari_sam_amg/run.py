@@ -88,7 +88,7 @@ def segment_planes(
     total = batches * len(stack.indices)
     assembler = _Assembler(params, pixel_size, area_column)
     waiting = _UntilOneSucceeds()
-    for position, index in enumerate(_order_of_work(stack.indices, first)):
+    for position, index in enumerate(sorted(stack.indices, key=lambda index: index != first)):
         done, found = position * batches, None
         for found in _plane_steps(planes, index, model, params):
             if found is None:
@@ -102,10 +102,6 @@ def segment_planes(
             yield Step(done, total)
         yield from (Step(done, total, result) for result in results)
     waiting.check()
-
-
-def _order_of_work(indices: list[Index], first: Index | None) -> list[Index]:
-    return sorted(indices, key=lambda index: index != first)
 
 
 class _Assembler:

@@ -103,3 +103,13 @@ def test_neither_napari_nor_torch_is_imported_before_it_is_needed(words: list[st
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words", [["segment", "", "--output", "x"], ["segment", "a", "--output", ""], ["demo", "--output="]]
+)
+def test_an_empty_argument_is_not_this_folder(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(words)
+    assert exited.value.code == 2
+    assert capsys.readouterr().err.endswith("error: an argument is empty\n")

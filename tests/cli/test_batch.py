@@ -268,6 +268,9 @@ def test_incomplete_outputs_are_not_made_again_where_something_would_be_lost(cha
     if change == "link":
         labels.unlink()
         labels.symlink_to("unplugged")
+        record = json.loads((terminal.out / "a_run.json").read_text())
+        del record["output_bytes"]  # as an earlier version wrote it
+        (terminal.out / "a_run.json").write_text(json.dumps(record))
 
     def state() -> dict[Path, tuple[int, int]]:
         found = {file: file.lstat() for file in terminal.out.rglob("*")}

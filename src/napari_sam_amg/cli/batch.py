@@ -168,6 +168,7 @@ class Batch:
         return plane_number(surveyed.fullest)
 
     def _bar(self, file: InputFile) -> "tqdm.tqdm[Any]":
+        # In a log file every step of a bar would be a line.
         hidden = self.options.quiet or not sys.stderr.isatty()
         return tqdm.tqdm(desc=file.path.name, unit=" batches", leave=False, disable=hidden)
 

@@ -45,7 +45,11 @@ exit status: 0 all done, 1 some input failed (the others are still done), 2 wron
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command. Exits with 2 for wrong usage, as argparse does."""
-    return _parser().parse_args(_with_dashes(argv))
+    parser = _parser()
+    # Of a shell's variable that is not set: as a path it would be this folder, to be segmented or written into.
+    if any(not text or (text.startswith("--") and text.endswith("=")) for text in argv):
+        parser.error("an argument is empty")
+    return parser.parse_args(_with_dashes(argv))
 
 
 def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def _add_segment(commands: Any) -> None:
         "segment",
         help="segment images and folders of images",
         description=_DESCRIPTION,
-        epilog=_OUTPUTS.replace("{suffixes}", _suffixes()),
+        epilog=_OUTPUTS.replace("{suffixes}", textwrap.fill(", ".join(SUFFIXES), width=118)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -101,10 +105,6 @@ def _add_segment(commands: Any) -> None:
     _add_reading(parser)
     _add_writing(parser)
     _add_parameters(parser)
-
-
-def _suffixes() -> str:
-    return textwrap.fill(", ".join(SUFFIXES), width=118)
 
 
 def _add_demo(commands: Any) -> None:

@@ -41,6 +41,7 @@ class LenientStream:
         self.failure: OSError | None = None  # none of a pipe that has seen enough
 
     def write(self, text: str) -> int:
+        # All of it, whatever was written: print and tqdm would take less for a reason to try again.
         self._attempt(lambda: self._stream.write(text))
         return len(text)
 

@@ -101,7 +101,7 @@ def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool) -> int:
     for file in files:
         try:
             done = batch.segment(file)
-        except Exception as error:
+        except Exception as error:  # of any kind: the other images of a night's batch are not concerned
             failed += 1
             report(file.path, error, debug, _LESS_MEMORY)
             continue

@@ -61,6 +61,7 @@ class LabelsTiff:
 
     def add(self, result: PlaneResult) -> None:
         with self.scratch.open("ab") as file:
+            # The fastest level: what is packed here is unpacked once, and repeated background shrinks at any.
             packed = zlib.compress(result.labels.astype(np.int32).tobytes(), 1)
             self.places[result.index] = file.tell(), len(packed)
             file.write(packed)
