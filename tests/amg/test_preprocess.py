@@ -267,6 +267,14 @@ def test_one_damaged_plane_does_not_hide_the_others(damaged):
     assert whole.intensities == without.intensities
 
 
+@pytest.mark.parametrize("largest", [1e160, 1e304])
+def test_values_whose_squares_are_no_numbers_have_a_range(largest):
+    plane = np.zeros((64, 80))
+    plane[10:30, 10:30], plane[40:50] = largest, largest / 2
+    surveyed = survey(PlaneStack(np.stack([plane, plane])))
+    assert (surveyed.intensities.low, surveyed.intensities.high) == (0, largest)
+
+
 @pytest.mark.parametrize(("contrasts", "shown"), [
     ((100,), [0]), ((100, 100), [0, 1]), ((100, 25), [0, 1]), ((100, 24), [0]), ((24, 100, 24), [1]),
     ((100, 0), [0]), ((0, 0), []), ((), []), ((100, 24, 24, 24), [0]), ((0, 100, 24, 24), [1]),

@@ -9,6 +9,7 @@ import torch
 
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.plugin import model_box, work
+from napari_sam_amg.plugin.live import LiveLabels
 from napari_sam_amg.plugin.runner import _running
 from napari_sam_amg.plugin.window import is_open
 from tests.disc_model import disc_image
@@ -121,6 +122,26 @@ def test_removing_all_layers_stops_the_run(plugin: Any, model: HeldModel, second
     assert "removed" in plugin.widget.status.text()
     assert plugin.messages == []
     assert len(plugin.viewer.layers) == 0
+
+
+def test_a_plane_that_was_under_way_when_all_layers_went_is_no_error(
+    plugin: Any, model: HeldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The viewer has two axes then, the plane's stack three."""
+    results: list[Any] = []
+    add = LiveLabels.add
+    monkeypatch.setattr(LiveLabels, "add", lambda live, result: (results.append(result), add(live, result)))
+    plugin.viewer.add_image(STACK, name="mine")
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    plugin.click_run_and_hold(model, 5)
+    runner = plugin.widget.runner
+    plugin.qtbot.waitUntil(lambda: "mine masks" in plugin.viewer.layers and not runner._live.is_adding, timeout=30_000)
+    plugin.viewer.layers.clear()
+    runner._live.add(results[0])
+    model.release.set()
+    plugin.wait()
+    assert "removed" in plugin.widget.status.text()
+    assert plugin.messages == []
 
 
 def test_removing_the_source_before_the_first_plane_is_no_error(plugin: Any, model: HeldModel) -> None:

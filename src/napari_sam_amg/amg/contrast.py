@@ -106,13 +106,15 @@ class _Moments:
 
     @property
     def content(self) -> float:
-        means = np.concatenate(self.means) - self.origin
-        return float(means.std()) if len(means) else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = np.concatenate(self.means) - self.origin
+            return float(means.std()) if len(means) else 0.0
 
     @property
     def structure(self) -> float:
         """Infinity where it cannot be told: pixels that are no numbers leave no square, or values are too large."""
-        variance = self.squares / self.count - (self.sum / self.count) ** 2 if self.count else 0.0
+        mean = self.sum / self.count if self.count else 0.0
+        variance = self.squares / self.count - mean * mean if self.count else 0.0  # mean**2 raises where this is inf
         if not any(map(len, self.means)) or not 0 < variance < np.inf:
             return np.inf
         return SQUARE**2 * self.content**2 / variance

@@ -98,7 +98,7 @@ class LiveLabels:
             self._reins.let_go()
         elif self.layer is None and self.has_results:
             self._later(0, self._make)
-        elif self.layer is not None and self._shown:
+        elif self.layer is not None and self._shown and not self.was_removed:  # a viewer without layers has fewer axes
             self._refresh(self.layer, place)
 
     def _later(self, milliseconds: int, turn: Callable[[], None]) -> None:
@@ -168,7 +168,7 @@ class LiveLabels:
 
     def _update(self) -> None:
         """The table, and the volume in 3D, or what is seen of planes from the side."""
-        if self._finished or self.layer is None or not is_open(self._viewer):
+        if self._finished or self.layer is None or self.was_removed or not is_open(self._viewer):
             return
         began = time.perf_counter()
         self._set_features(self.layer)
