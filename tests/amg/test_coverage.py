@@ -163,7 +163,7 @@ def test_saved_batches_are_steps_too(layers, batch):
 
 
 def test_progress_of_a_stack_goes_up_by_ones_to_the_end():
-    stack = PlaneStack(np.stack([blobs(discs=LARGE), np.zeros((96, 128), np.uint8), blobs()]))
+    stack = PlaneStack(np.stack([blobs(discs=LARGE), blobs(discs=((20, 20, 8),)), blobs()]))
     steps = [(step.done, step.total) for step in segment_planes(stack, BlobModel(), PARAMS) if step.result is None]
     total = 3 * count_batches((96, 128), PARAMS)
     assert steps == [(done, total) for done in range(1, total + 1)]

@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,25 @@ def test_cutouts_give_what_full_frames_give(seed, area):
     cleaned = clean(masks, params)
     expected = sorted(reference_frame(frame, area).tobytes() for frame in frames)
     assert sorted(cleaned.frame(row).tobytes() for row in range(len(cleaned))) == expected
+
+
+@pytest.mark.parametrize("area", [1, 2, 4, 6, 9, 13, 20, 28, 43])
+def test_every_box_of_a_small_image_as_the_full_frame(area):
+    """At each edge, along each, and across the image: what is outside is one part, two or none, small or large."""
+    rng = np.random.default_rng(area)
+    frames = []
+    for y0, y1 in combinations(range(7), 2):
+        for x0, x1 in combinations(range(8), 2):
+            frame = np.zeros((6, 7), bool)
+            frame[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < 0.8
+            frame[y0, x0] = frame[y1 - 1, x1 - 1] = True  # so that this is its box
+            frames.append(frame)
+    params = AmgParameters(min_mask_region_area=area, box_nms_thresh=1.0, crop_nms_thresh=1.0)
+    cleaned = clean(masks_from_frames(frames), params)
+    by_row = {int(point[0]): cleaned.frame(row) for row, point in enumerate(cleaned.points)}
+    assert len(by_row) == len(frames)
+    for row, frame in enumerate(frames):
+        np.testing.assert_array_equal(by_row[row], reference_frame(frame, area))
 
 
 def test_unchanged_masks_win_the_second_suppression():
