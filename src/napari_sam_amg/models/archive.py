@@ -305,4 +305,4 @@ def kind_of(value: Any) -> str:
         return "tensor"
     if isinstance(value, Made):
         return in_line(value.path.removeprefix(_REBUILD))
-    return type(value).__name__
+    return "storage" if isinstance(value, Stored) else type(value).__name__
