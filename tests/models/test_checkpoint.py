@@ -116,6 +116,7 @@ WRONG_FILES: dict[str, tuple[Callable[[State, Path], Any], str]] = {
     ),
     "list": (lambda s, p: save([1, 2], p), "holds a list, not a state dict"),
     "tensor": (lambda s, p: save(torch.zeros(3), p), "holds a tensor, not a state dict"),
+    "storage": (lambda s, p: save(torch.zeros(3).untyped_storage(), p), "holds a storage, not a state dict"),
     "nothing": (lambda s, p: save({}, p), "holds no SAM image encoder, but the keys none"),
     "another network": (
         lambda s, p: save(nn.Linear(1, 1).state_dict(), p),

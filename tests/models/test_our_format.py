@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,6 +61,10 @@ AMG = {
     "NaN": ({"box_nms_thresh": float("nan")}, "box_nms_thresh=nan is not allowed"),
     "word": ({"overlap": "big"}, "overlap='big' is not allowed: choose one of score, small, large"),
     "nested": ({"overlap": {"a": 1}}, "overlap=dict is not allowed: it must be a number or a word"),
+    "NumPy's": (
+        {"pred_iou_thresh": np.float64(0.3)},
+        r"pred_iou_thresh is a numpy\..*scalar: save a plain number, float\(...\)",
+    ),
     "no name": ({3: 4}, "3=4 is unknown"),
 }
 

@@ -101,8 +101,10 @@ class PromptedDecoder(nn.Module):
         """
         none = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1)
         given = self.prompt_encoder.mask_downscaling(mask_input)[0]
+        # where, not if: the graph holds one path, and whether there is a mask is known only when it runs
         dense = torch.where(has_mask_input.view(1, 1, 1) > 0, given, none)
         side = self.mask_decoder.prepare(image_embeddings[0], self.prompt_encoder.get_dense_pe()[0], dense)
+        # the client pads, as the reference's does
         sparse = self.prompt_encoder.embed_points(point_coords, point_labels, pad=False)
         reading = self.mask_decoder.read(side, sparse)
         return self.mask_decoder.draw_all(reading), reading.predicted_iou
@@ -157,7 +159,7 @@ def _on_cpu(model: Sam) -> Sam:
     """The model in eval mode on the CPU; a copy, unless it is that already."""
     if model.device.type == "cpu" and not model.training:
         return model
-    return deepcopy(model).eval().to("cpu")
+    return deepcopy(model).eval().to("cpu")  # the user's own stays where it is, and in training
 
 
 def _graphs(model: Sam, folder: Path) -> tuple[_Graph, _Graph]:
@@ -194,6 +196,7 @@ def _metadata(model: Sam) -> dict[str, str]:
         "architecture": model.info.architecture,
         "model_sha256": model.info.sha256,
         "img_size": str(model.config.img_size),
+        # 123.675 is 123.67500305 as a float32
         "pixel_mean": json.dumps([round(value, 3) for value in model.pixel_mean.flatten().tolist()]),
         "pixel_std": json.dumps([round(value, 3) for value in model.pixel_std.flatten().tolist()]),
         "mask_threshold": str(model.mask_threshold),

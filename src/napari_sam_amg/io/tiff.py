@@ -16,11 +16,9 @@ from napari_sam_amg.io.raw_image import RawImage, check_series
 from napari_sam_amg.io.tiff_colours import find_samples
 from napari_sam_amg.io.tiff_layout import Layout, find_layout, imagej_series, join_layouts
 from napari_sam_amg.io.tiff_log import TiffLog
-from napari_sam_amg.io.tiff_lsm import spare_two_channels
+from napari_sam_amg.io.tiff_lsm import two_channels_spared
 from napari_sam_amg.io.tiff_pages import WITHOUT_OWN_TAGS, TiffPlanes
 from napari_sam_amg.io.watched import FileState
-
-spare_two_channels()
 
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 #: Switches off what tifffile reads from descriptions, so that it lists pages by what they are.
@@ -39,7 +37,7 @@ def open_tiff(path: Path, series: int | None = None, as_stored: bool = False) ->
     Of an OME file that belongs to a set of files, the planes in this one file. Raises ``ValueError`` or ``OSError``
     for a file that cannot be read; so does the reading of a plane, for this plane.
     """
-    with TiffLog() as log:
+    with TiffLog() as log, two_channels_spared():
         tiff, notes = _open(path)
         with tiff:
             with _in_words(), np.errstate(all="ignore"):

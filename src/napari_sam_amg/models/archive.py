@@ -134,7 +134,7 @@ def _zip_archive(file: _Pieces) -> Archive:
     entries = {entry.filename: entry for entry in archive.infolist()}
     if len(entries) < len(archive.infolist()):  # which of them is meant, programs decide differently
         raise CheckpointError("damaged: several of its entries have the same name")
-    # torch puts everything into a folder named like the file, other writers (and torch.jit) into "archive"
+    # torch puts everything into a folder named like the file, or "archive" where it writes to a buffer
     names = [name for name in entries if name.partition("/")[2] == "data.pkl" or name == "data.pkl"]
     prefix = names[0].removesuffix("data.pkl") if names else ""
     if f"{prefix}constants.pkl" in entries or any(name.startswith(f"{prefix}code/") for name in entries):
@@ -305,4 +305,4 @@ def kind_of(value: Any) -> str:
         return "tensor"
     if isinstance(value, Made):
         return in_line(value.path.removeprefix(_REBUILD))
-    return type(value).__name__
+    return "storage" if isinstance(value, Stored) else type(value).__name__

@@ -130,7 +130,9 @@ def _read_model(path: Path) -> tuple[Sam, Any]:
             contents = recognise(archive.content)
             expected = _expected(contents.config)
             check_state(contents.state, expected, contents.config.architecture)
-            model = build_sam(contents.config)  # memory is taken here, after the file was seen to have it all
+            model = build_sam(
+                contents.config
+            )  # memory is taken here, after keys, shapes and their sum were seen to be right
             read = {key: _read_tensor(archive, key, contents.state[key], expected[key].floats) for key in expected}
             model.load_state_dict(read, assign=True)  # a ViT is on the meta device: there is nothing to copy into
             return model, archive.content

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg.hashes import hash_file
-from napari_sam_amg.models.archive import open_archive
+from napari_sam_amg.models.archive import in_line, kind_of, open_archive
 from napari_sam_amg.models.our_format import amg_entry, is_ours
 from napari_sam_amg.models.own_models import OwnModel, checked_thresholds
+from napari_sam_amg.models.pickled import Made
 from napari_sam_amg.models.registry import (
     EMBEDDED,
     embedded_path,
@@ -69,8 +70,14 @@ def suited(published: str = "", content: Any = None, own: OwnModel | None = None
 
 
 def _of_file(content: Any) -> dict[str, Any]:
+    entry = amg_entry(content)
+    for key, value in entry.items():
+        if isinstance(value, Made):  # NumPy's numbers are objects, whose values nobody makes here
+            raise ValueError(
+                f"its AMG parameters: {in_line(key)} is a {kind_of(value)}: save a plain number, float(...)"
+            )
     try:
-        return checked_thresholds(amg_entry(content))
+        return checked_thresholds(entry)
     except ValueError as error:
         raise ValueError(f"its AMG parameters: {error}") from error
 

@@ -149,6 +149,7 @@ def _part(model: KnownModel) -> Part:
 def _lock(model: KnownModel) -> "BaseFileLock":
     from filelock import FileLock
 
+    # it stays: were it deleted, two processes could each hold the lock on a file of this name
     return FileLock(model.path.with_name(f".{model.path.name}.lock"))
 
 
@@ -185,11 +186,11 @@ def _retrieve(model: KnownModel, report: Report) -> None:
     try:
         with _silenced(pooch.get_logger()):
             verified = pooch.retrieve(model.url, model.digest, model.path.name, part.folder, downloader=bring)
-        os.replace(verified, model.path)
+        os.replace(verified, model.path)  # in one folder, so that nobody ever finds a half file here
     except ValueError as error:  # a wrong hash
         raise DownloadError(f"what {model.url} sent is not {model.name!r}: {error}") from error
     finally:
-        if not part.size:
+        if not part.size:  # else the next attempt goes on with it
             shutil.rmtree(part.folder, ignore_errors=True)
 
 

@@ -34,6 +34,7 @@ def check_names(where: str, entries: Mapping[Any, Any], needed: Iterable[str], o
         raise CheckpointError(f"has format {in_words(version)}, known is {_FORMAT + _VERSION!r}: {_NEWER}")
     if missing := [name for name in needed if name not in entries]:
         raise CheckpointError(f"has no entry {some(missing)}{where}")
+    # a newer version may mean something by it without which the same weights find other masks
     if unknown := [name for name in entries if name not in {*needed, *optional}]:
         raise CheckpointError(f"has the unknown entry {some(unknown)}{where}: {_NEWER}")
 
@@ -87,6 +88,7 @@ def read_config(entries: Any) -> SamConfig:
 
 
 def _whole(name: str, value: Any, lowest: int, highest: int) -> int:
+    # isinstance would take True for 1
     if type(value) is not int or not lowest <= value <= highest:
         raise CheckpointError(
             f"has {name}={in_words(value)} in its config: it must be a whole number from {lowest} to {highest}"

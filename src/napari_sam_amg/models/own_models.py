@@ -51,7 +51,7 @@ def read_own_models(folder: Path, taken: Collection[str]) -> OwnModels:
     """Read ``models.toml`` in ``folder``, if there is one; ``taken`` are the names that others have."""
     path = folder / FILE_NAME
     try:
-        content = tomllib.loads(path.read_text("utf-8-sig"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))  # Windows' Notepad puts a mark in front of UTF-8
     except FileNotFoundError:
         return OwnModels()
     except OSError as error:
@@ -70,7 +70,7 @@ def read_own_models(folder: Path, taken: Collection[str]) -> OwnModels:
 def _own_model(name: str, entry: Any, folder: Path, taken: Collection[str]) -> OwnModel:
     if not _NAME.fullmatch(name):
         raise ValueError(f"[{name!r}] is no name for a model: allowed are letters, digits, '_', '-' and '.'")
-    if name in taken:
+    if name in taken:  # results of a foreign file would be recorded as those of a published model
         raise ValueError(f"[{name}] is the name of a model that is built in: choose another")
     if not isinstance(entry, Mapping):
         raise ValueError(f'{name}={entry!r} is not allowed: a model is a table, [{name}] and below it file = "..."')

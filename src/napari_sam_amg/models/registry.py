@@ -111,6 +111,7 @@ def known_models() -> tuple[str, ...]:
 def find_known(name: str) -> KnownModel | None:
     """The published checkpoint of this name, which may be an own model with an address."""
     own = find_own(name)
+    # without an address there is nothing to download, and so nothing that may be deleted
     if own is not None and own.url:
         return KnownModel(name, str(own.file), own.url, f"sha256:{own.sha256}", own.description or "own model")
     return _DOWNLOADABLE.get(name)
@@ -156,6 +157,7 @@ def models_folder() -> Path:
     ``CheckpointError`` if they are in the home folder of somebody unknown.
     """
     try:
+        # set to nothing is not set, as in XDG's rules
         if chosen := os.environ.get(FOLDER_VARIABLE):
             return expanded(chosen)
         if sys.platform == "darwin":

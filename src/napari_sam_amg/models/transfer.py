@@ -104,7 +104,7 @@ def fetch(url: str, part: Part, report: Report) -> None:
     origin = part.origin()
     if origin is None or origin.url != url or not part.size:
         return _start(url, part, report)
-    if part.size == origin.total:
+    if part.size == origin.total:  # the process ended before it was verified
         return None
     if origin.validator is None:  # the rest might be another version's
         return _start(url, part, report)
@@ -130,6 +130,7 @@ def _receive_anew(response: "requests.Response", url: str, part: Part, report: R
 
 
 def _receive(response: "requests.Response", part: Part, origin: Origin, report: Report) -> None:
+    # said before the first byte, not after an hour
     missing = None if origin.total is None else origin.total - part.size
     if missing is not None and missing > shutil.disk_usage(part.folder).free:
         raise _no_room(part, origin)
@@ -143,6 +144,7 @@ def _get(url: str, headers: dict[str, str]) -> "requests.Response":
     """The answer, its body not read yet."""
     import requests
 
+    # a compressed answer has a length of its own, and what arrives of it is no part of the file
     headers = {"Accept-Encoding": "identity"} | headers
     try:
         return requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
@@ -172,6 +174,7 @@ def _is_rest(response: "requests.Response", arrived: int, origin: Origin) -> boo
     if response.status_code != 206 or found is None or int(found[1]) != arrived or _is_encoded(response):
         return False
     same_total = found[2] == "*" or origin.total in (None, int(found[2]))
+    # asked with a tag only the tag counts: servers that are copies of each other may have other dates
     by_tag = (origin.validator or "").startswith('"')
     return same_total and response.headers.get("ETag" if by_tag else "Last-Modified") in (None, origin.validator)
 
