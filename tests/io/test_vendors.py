@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from napari_sam_amg.io.images import open_image
+from napari_sam_amg.io.tiff_lsm import two_channels_spared
 
 PLANES = np.random.default_rng(0).integers(1, 60000, (12, 16, 20)).astype(np.uint16)
 RGB = np.random.default_rng(1).integers(0, 256, (256, 512, 3)).astype(np.uint8)
@@ -69,7 +70,7 @@ def test_lsm_of_an_old_writer_has_an_offset_in_place_of_the_bits_of_two_samples(
     path = tmp_path / "a.lsm"
     write_lsm(path, 1, 2, "minisblack", None)
     content = bytearray(path.read_bytes())
-    with tifffile.TiffFile(path) as file:
+    with two_channels_spared(), tifffile.TiffFile(path) as file:
         place = file.pages[0].tags[258].offset + 8
     content[place : place + 4] = struct.pack("<I", len(content))
     path.write_bytes(content + struct.pack("<HH", 16, 16))

@@ -14,8 +14,9 @@ _MENDER = "_fix_lsm_bitspersample"
 def two_channels_spared() -> Iterator[None]:
     """While a file is opened, let tifffile look at a tag before it mends it.
 
-    Old writers of LSM put an offset in place of the bits of two samples. tifffile takes the two numbers for one in every
-    file, also where they are the bits: it then reads behind the end of the file, or takes for bits what is stored there.
+    Old writers of LSM put an offset in place of the bits of two samples. tifffile takes the two numbers for one in
+    every file, also where they are the bits: it then reads behind the end of the file, or takes for bits what is
+    stored there.
     The method is private: a tifffile that has none is left as it is.
     """
     mend: Any = getattr(tifffile.TiffTag, _MENDER, None)
