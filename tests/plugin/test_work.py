@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,6 +80,25 @@ def test_a_file_that_changed_is_loaded_again(
     assert second is not first
     assert work.loaded_model(name, "cpu", "exact") is second
     assert loads == [name, name]
+
+
+KNOWN_OF_A_FILE = ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+@pytest.mark.parametrize("changed", KNOWN_OF_A_FILE)
+def test_each_thing_that_is_known_of_a_file_counts(folder: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    """Not every file system has all of them; a real change moves several at once."""
+    file, stat = folder / "mine.pt", Path.stat
+    found = {name: getattr(file.stat(), name) for name in KNOWN_OF_A_FILE}
+    before = work._identity(str(file))
+
+    def changed_stat(path: Path, **options: Any) -> Any:
+        if path != file:
+            return stat(path, **options)
+        return SimpleNamespace(**found | {changed: found[changed] + 1})
+
+    monkeypatch.setattr(Path, "stat", changed_stat)
+    assert work._identity(str(file)) != before
 
 
 @pytest.mark.parametrize(
