@@ -45,14 +45,14 @@ def test_cutouts_give_what_full_frames_give(seed, area):
     assert sorted(cleaned.frame(row).tobytes() for row in range(len(cleaned))) == expected
 
 
-@pytest.mark.parametrize("area", [1, 2, 4, 6, 9, 13, 20, 28, 43])
-def test_every_box_of_a_small_image_as_the_full_frame(area):
+@pytest.mark.parametrize("area", [2, 6, 13, 20, 43])
+def test_boxes_at_every_edge_of_an_image_as_the_full_frame(area):
     """At each edge, along each, and across the image: what is outside is one part, two or none, small or large."""
     rng = np.random.default_rng(area)
     frames = []
-    for y0, y1 in combinations(range(7), 2):
-        for x0, x1 in combinations(range(8), 2):
-            frame = np.zeros((6, 7), bool)
+    for y0, y1 in combinations((0, 1, 2, 8, 14, 15, 16), 2):
+        for x0, x1 in combinations((0, 1, 2, 8, 15, 16, 17), 2):
+            frame = np.zeros((16, 17), bool)
             frame[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < 0.8
             frame[y0, x0] = frame[y1 - 1, x1 - 1] = True  # so that this is its box
             frames.append(frame)
