@@ -1,5 +1,10 @@
 """Settings for all tests, weights, random or hollow, and a server for downloads."""
 
+# ruff: noqa: E402
+from napari_sam_amg.openmp import bound_spinning
+
+bound_spinning()  # before torch is imported: tests may run beside other programs
+
 import dataclasses
 import hashlib
 import warnings
