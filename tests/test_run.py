@@ -124,6 +124,11 @@ def test_planes_that_cannot_be_read_do_not_lose_the_others(broken, error):
     assert ids.tolist() == list(range(len(ids)))
 
 
+def test_progress_goes_on_while_planes_fail():
+    steps = segment_planes(PlaneStack(Storage(THREE, (0, 1))), BlobModel(), PARAMS)
+    assert [step.done for step in steps] == [4, 8, 9, 10, 11, 12, 12, 12, 12]
+
+
 @pytest.mark.parametrize("intensities", [None, IntensityRange(0, 255)])
 def test_a_stack_of_which_no_plane_can_be_read_is_an_error(intensities):
     steps = segment_planes(PlaneStack(Storage(STACK, (0, 1, 2))), BlobModel(), PARAMS, intensities=intensities)

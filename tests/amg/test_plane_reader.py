@@ -71,6 +71,15 @@ def test_no_more_is_held_than_allowed(planes_held, times):
     assert set(reads.values()) == {times}
 
 
+@pytest.mark.parametrize("planes_held", [1, 4, 6, 7, 12])
+def test_no_more_is_held_than_allowed_of_chunks_along_two_axes(planes_held):
+    stack = PlaneStack(da.from_array(DATA[:, 0], chunks=(4, 6, 10, 12)))
+    reader = PlaneReader(stack, held_bytes=planes_held * 10 * 12 * 8)
+    for index in stack.indices:
+        np.testing.assert_array_equal(reader.plane(index), DATA[:, 0][index])
+        assert reader._held() <= planes_held * 10 * 12 * 8
+
+
 def test_blocks_that_are_passed_make_room():
     reads = Counter()
     stack = PlaneStack(counted(DATA[0, 0], (2, 10, 12), reads))
