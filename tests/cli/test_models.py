@@ -163,7 +163,7 @@ def test_a_models_folder_of_nobody(
     """What needs no folder goes on, with a warning; what does says why it cannot."""
     monkeypatch.delenv("NAPARI_SAM_AMG_MODELS", raising=False)
     monkeypatch.setenv(name, value)
-    line = f"the models folder, which NAPARI_SAM_AMG_MODELS sets, is not known: {reason}"
+    line = f"the models folder is not known: {reason} (NAPARI_SAM_AMG_MODELS sets it)"
     assert terminal.segment(terminal.png()) == 0
     assert terminal.lines()[1] == [f"napari-sam-amg: warning: {line}"]
     for words in ([], ["--folder"], ["--clear"], ["--download", "vit_b"]):

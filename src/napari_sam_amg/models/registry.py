@@ -166,7 +166,7 @@ def models_folder() -> Path:
             return Path(os.environ.get("LOCALAPPDATA") or expanded("~") / "AppData" / "Local") / _APP
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / _APP
     except ValueError as error:
-        raise CheckpointError(f"the models folder, which {FOLDER_VARIABLE} sets, is not known: {error}") from error
+        raise CheckpointError(f"the models folder is not known: {error} ({FOLDER_VARIABLE} sets it)") from error
 
 
 def is_offline() -> bool:
