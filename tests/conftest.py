@@ -1,9 +1,14 @@
 """Settings for all tests, weights, random or hollow, and a server for downloads."""
 
 # ruff: noqa: E402
+import os
+
 from napari_sam_amg.openmp import bound_spinning
 
-bound_spinning()  # before torch is imported: tests may run beside other programs
+# Before torch is imported: tests run beside other programs, and as several processes, each with a thread of its own.
+bound_spinning()
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import dataclasses
 import hashlib
