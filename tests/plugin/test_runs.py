@@ -235,8 +235,15 @@ def test_the_layer_waits_for_a_worker_that_computes(
     plugin: Any, model: HeldModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not stand still by itself here; it is asked, and answers at its next look. The window lives."""
-    hold, main = Reins.hold, threading.get_ident()
+    hold, show, main = Reins.hold, LiveLabels._show, threading.get_ident()
     monkeypatch.setattr(Reins, "hold", lambda reins: hold(reins) if threading.get_ident() == main else None)
+
+    def show_once_it_computes(live: LiveLabels) -> None:
+        """Between two planes it stands still, and the layer may come: that is not what is looked at here."""
+        computes = model.batches > BATCHES
+        live._later(0 if computes else 5, lambda: show(live) if computes else show_once_it_computes(live))
+
+    monkeypatch.setattr(LiveLabels, "_show", show_once_it_computes)
     plugin.viewer.add_image(STACK, name="mine")
     plugin.widget.image_box.planes.setCurrentText("All planes")
     plugin.click_run_and_hold(model, BATCHES)

@@ -92,7 +92,7 @@ class Runner(QObject):
     def _is_given_up(self) -> bool:
         """Whether nobody wants the run any more who could say so: napari quits, and waits for its workers, or has.
 
-        Asked in the worker.
+        Asked in the worker, and at the end.
         """
         return bool(self._worker.abort_requested) or not threading.main_thread().is_alive()
 
@@ -200,6 +200,8 @@ class Runner(QObject):
 
     def _finish(self) -> None:
         gc.unfreeze()
+        # napari tells its workers to quit when it is closed, which the watch may see later than the worker
+        self._cancelled = self._cancelled or self._is_given_up() or not is_open(self._viewer)
         try:
             self._live.finish(self._state())
         except Exception as error:
