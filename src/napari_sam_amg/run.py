@@ -242,7 +242,7 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     params = params or merged(model.info.amg_defaults)
     rgb = as_rgb(image)
     if nothing_in(rgb, rgb):
-        return StoredCandidates(magnified(None, model, params), rgb.shape[:2], model.mask_threshold, ())
+        return StoredCandidates(magnified(None, model, params), rgb.shape[:2], ())
     *_, stored = candidate_steps(rgb, model, magnified(rgb, model, params))
     assert stored is not None
     return stored

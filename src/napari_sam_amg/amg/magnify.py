@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.filters import cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import concatenate
@@ -187,10 +186,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
     candidates = candidates.select(np.lexsort((-candidates.predicted_iou, *candidates.points.T)))
     _, first = np.unique(candidates.points, axis=0, return_index=True)
     best = candidates.select(first)
-    masks = [
-        np.zeros((1, 1), bool) if patch is EMPTY else upsampler.pixels(patch, model.mask_threshold)
-        for patch, upsampler in zip(best.patches, best.upsamplers, strict=True)
-    ]
+    masks = [best.cutout(row) for row in range(len(best))]
     thickness = np.array([_thickness(mask) for mask in masks], np.float64) / max(crop.size)
     areas = np.array([mask.sum() for mask in masks], np.int64)
     return Trial(best.predicted_iou, thickness, areas, crop.size)
