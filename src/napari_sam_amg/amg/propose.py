@@ -12,7 +12,6 @@ from torch import Tensor
 
 from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
-from napari_sam_amg.amg.dense import DenseMeasures, Frames
 from napari_sam_amg.amg.filters import (
     best_in_crop,
     confident,
@@ -23,6 +22,7 @@ from napari_sam_amg.amg.filters import (
     sure,
 )
 from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
+from napari_sam_amg.amg.on_device import DeviceMeasures, device_upsampler
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
 from napari_sam_amg.amg.upsample import Measures, upsampler
 from napari_sam_amg.params import AmgParameters
@@ -121,19 +121,20 @@ def _ask(
 
 def _measured(
     model: Model, embedding: ImageEmbedding, batches: Iterable[Points], params: AmgParameters
-) -> Iterator[tuple[Points, DecodedMasks, Measures | DenseMeasures]]:
+) -> Iterator[tuple[Points, DecodedMasks, Measures | DeviceMeasures]]:
     """What the model decodes, and measures of it, made where the logits are.
 
     A GPU has the next masks to decode when these are given: who waits for their measures does not idle it.
     """
-    waiting: deque[tuple[Points, DecodedMasks, Measures | DenseMeasures]] = deque()
+    waiting: deque[tuple[Points, DecodedMasks, Measures | DeviceMeasures]] = deque()
     for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
-        logits, sizes = decoded.low_res_logits, (embedding.img_size, embedding.input_size, embedding.original_size)
+        logits = decoded.low_res_logits
+        sizes = logits.shape[-1], embedding.img_size, embedding.input_size, embedding.original_size
         levels = model.mask_threshold, params.stability_score_offset
         if on_host(logits):
-            yield points, decoded, upsampler(logits.shape[-1], *sizes).measure(_to_numpy(logits), *levels)
+            yield points, decoded, upsampler(*sizes).measure(_to_numpy(logits), *levels)
             continue
-        waiting.append((points, decoded, Frames(*sizes).measure(logits, *levels)))
+        waiting.append((points, decoded, device_upsampler(*sizes, logits.device).measure(logits, *levels)))
         if len(waiting) > 1:
             yield waiting.popleft()
     yield from waiting
@@ -145,7 +146,7 @@ def on_host(logits: Tensor) -> bool:
 
 def _candidates(
     decoded: DecodedMasks,
-    measures: Measures | DenseMeasures,
+    measures: Measures | DeviceMeasures,
     points: NDArray[np.float64],
     crop: CropBox,
     params: AmgParameters,

@@ -19,7 +19,7 @@ from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Blocks, Grid, Indices, Logit
 Words = NDArray[np.uint32]  # a row of a block each: BLOCK bits
 
 #: The bits of the first n pixels of a row of a block, n = 0 .. BLOCK.
-_FIRST: Words = np.packbits(np.tri(BLOCK + 1, BLOCK, -1, dtype=bool), axis=1).view(np.uint32)[:, 0]
+FIRST: Words = np.packbits(np.tri(BLOCK + 1, BLOCK, -1, dtype=bool), axis=1).view(np.uint32)[:, 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +103,7 @@ class Upsampler:
             whole = np.flatnonzero((blocks.least > threshold) & (area > 0))
             _merge(np.minimum, first, blocks.patch[whole], corner[:, whole])
             _merge(np.maximum, last, blocks.patch[whole], (corner + size - 1)[:, whole])
-            canvas.write(blocks, whole, _FIRST[size[0, whole], None])
+            canvas.write(blocks, whole, FIRST[size[0, whole], None])
             for index, values in self.grid.logits(blocks):
                 patch, origin = blocks.patch[index], corner[:, index]
                 _merge(np.add, larger, patch, _count(values > lower))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam_amg.amg import dense, propose
-from napari_sam_amg.amg.dense import Frames
+from napari_sam_amg.amg import on_device, propose
+from napari_sam_amg.amg.on_device import device_upsampler
 from napari_sam_amg.amg.upsample import upsampler
 from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.params import AmgParameters
@@ -19,31 +19,37 @@ from tests.disc_model import blobs
 
 @pytest.mark.parametrize(("low", "square", "inside", "full"), SIZES)
 @pytest.mark.parametrize("offset", [0.0, 1.0, 2.5])
-@pytest.mark.parametrize("at_once", [1, 5, 1000])
-def test_frames_and_blocks_give_the_same(monkeypatch, low, square, inside, full, offset, at_once):
-    monkeypatch.setattr(dense, "PIXELS_AT_ONCE", at_once * max(square**2, full[0] * full[1]))
+@pytest.mark.parametrize(("masks", "blocks"), [(1, 1), (5, 7), (1000, 10**6)])
+def test_on_a_device_and_on_the_host_all_is_the_same(monkeypatch, low, square, inside, full, offset, masks, blocks):
+    """However many masks, and blocks of them, are dealt with at once."""
+    upsample = device_upsampler(low, square, inside, full, torch.device("cpu"))
+    canvas = len(upsample.rows.windows) * 32 * len(upsample.columns.windows) * 4
+    monkeypatch.setattr(on_device, "BYTES_AT_ONCE", masks * (canvas + 4 * upsample.rows.windows.numel() * low))
+    monkeypatch.setattr(on_device, "BLOCKS_AT_ONCE", blocks)
     logits = edges(low)
-    blocks = upsampler(low, square, inside, full).measure(logits, 0.25, offset)
-    frames = Frames(square, inside, full).measure(torch.from_numpy(logits), 0.25, offset)
-    np.testing.assert_array_equal(frames.boxes, blocks.boxes)
-    np.testing.assert_allclose(frames.larger, blocks.larger, rtol=1e-4, atol=1)
-    np.testing.assert_allclose(frames.smaller, blocks.smaller, rtol=1e-4, atol=1)
+    expected = upsampler(low, square, inside, full).measure(logits, 0.25, offset)
+    ours = upsample.measure(torch.from_numpy(logits), 0.25, offset)
+    np.testing.assert_array_equal(ours.boxes, expected.boxes)
+    np.testing.assert_allclose(ours.larger, expected.larger, rtol=1e-4, atol=1)
+    np.testing.assert_allclose(ours.smaller, expected.smaller, rtol=1e-4, atol=1)
     rows = np.array([9, 0, 3, 14, 12, 15, 1])
-    for one, other in zip(frames.bits(rows), blocks.bits(rows), strict=True):
+    for one, other in zip(ours.bits(rows), expected.bits(rows), strict=True):
         assert one.shape == other.shape
         # where the two orders of sums differ in the last digit a pixel at the threshold may, too
         assert np.bitwise_count(one ^ other).sum() <= 1e-4 * full[0] * full[1]
 
 
 def test_of_no_masks_there_is_nothing():
-    frames = Frames(256, (256, 200), (50, 40)).measure(torch.empty(0, 64, 64), 0.0, 1.0)
-    assert frames.boxes.shape == (0, 4)
-    assert frames.bits(np.arange(0)) == []
+    measures = device_upsampler(64, 256, (256, 200), (50, 40), torch.device("cpu")).measure(
+        torch.empty(0, 64, 64), 0, 1
+    )
+    assert measures.boxes.shape == (0, 4)
+    assert measures.bits(np.arange(0)) == []
 
 
 @pytest.mark.parametrize(("batch", "at_once"), [(64, 100), (30, 100), (100, 30), (7, 1), (1000, 1000)])
 def test_a_run_whose_logits_stay_on_the_device_finds_the_same(monkeypatch, batch, at_once):
-    """Decoded ahead and measured as frames, whatever number of points is decoded at once."""
+    """Decoded ahead and measured as on a device, whatever number of points is decoded at once."""
     image, model = np.repeat(blobs()[..., None], 3, axis=2), load_model(device="cpu")
     params = AmgParameters(
         points_per_side=10, points_per_batch=batch, crop_n_layers=1, pred_iou_thresh=0.2, stability_score_thresh=0.2
