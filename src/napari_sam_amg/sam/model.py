@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.transforms.functional import resize, to_pil_image
 
+from napari_sam_amg.sam.centre_votes import CentreMaps
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
+from napari_sam_amg.sam.object_maps import ObjectMaps
 from napari_sam_amg.sam.precision import Precision, choose_type, convert, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
+from napari_sam_amg.sam.unet_encoder import UnetEncoder
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -42,6 +45,7 @@ class ImageEmbedding:
     input_size: tuple[int, int]  # (h, w) of the image resized for the model, before padding
     original_size: tuple[int, int]  # (H, W) of the image
     img_size: int  # side of the padded input
+    maps: ObjectMaps | None = None  # of objects that the model sees before it is asked, if it has such maps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,10 +161,15 @@ class Sam(nn.Module):
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one (H, W, 3) uint8 RGB image."""
         pixels, input_size = self.preprocess(image)
-        values = self.image_encoder(pixels.to(self.dtype))[0].float()
+        size, maps = (image.shape[0], image.shape[1]), None
+        if isinstance(self.image_encoder, UnetEncoder):
+            embedded, dense_maps = self.image_encoder.embed_with_maps(pixels.to(self.dtype))
+            maps = CentreMaps(dense_maps[0], input_size, size)
+        else:
+            embedded = self.image_encoder(pixels.to(self.dtype))
         dense = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1)
-        side = self.mask_decoder.prepare(values, self.prompt_encoder.get_dense_pe()[0], dense, self.dtype)
-        return ImageEmbedding(side, input_size, (image.shape[0], image.shape[1]), self.config.img_size)
+        side = self.mask_decoder.prepare(embedded[0].float(), self.prompt_encoder.get_dense_pe()[0], dense, self.dtype)
+        return ImageEmbedding(side, input_size, size, self.config.img_size, maps)
 
     def decode(self, embedding: ImageEmbedding, points: Points, keep: Keep) -> DecodedMasks:
         """Masks for (P, 2) foreground points (x, y) in pixels of the original image.
