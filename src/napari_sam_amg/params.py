@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 CropLayers = Literal["all", "last", "auto"]
+Mode = Literal["amg", "ais"]
 PointSearch = Literal["grid", "hierarchical"]
 OverlapPolicy = Literal["score", "small", "large"]
 LabelPieces = Literal["largest", "all"]
@@ -98,6 +99,13 @@ class AmgParameters:
         basic=True,
     )
     # ours, not the reference's
+    mode: Mode = _parameter(
+        "amg",
+        "How objects are found. 'amg': the model draws masks at many points. 'ais': a watershed on the maps of the "
+        "model's segmentation decoder, which finetunes of micro-sam have; no points are asked, and of the other "
+        "parameters only min_mask_region_area (smaller objects are dropped), crop_n_layers (maps of the crops of the "
+        "last layer are joined), crop_layers='auto' and crop_overlap_ratio act.",
+    )
     crop_layers: CropLayers = _parameter(
         "all",
         "Which crops are used. 'all': the image and every crop layer, as Segment Anything does. 'last': those of the "

@@ -47,6 +47,13 @@ def reference_watershed() -> Callable[..., np.ndarray]:
     return found
 
 
+def reference_gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
+    """With which micro-sam smoothes the foreground."""
+    from bioimage_cpp.filters import gaussian_smoothing
+
+    return gaussian_smoothing(values, sigma)
+
+
 def _module(name: str) -> Any:
     """One module of torch-em; the test is skipped if that is not installed."""
     spec = importlib.util.find_spec("torch_em")

@@ -12,6 +12,7 @@ from skimage.segmentation import find_boundaries
 from napari_sam_amg.sam.distance_maps import DistanceMaps, DistancePlanes, find_seeds
 from napari_sam_amg.sam.unetr import SegmentationDecoder
 from tests.distance_planes import discs, smooth_planes
+from tests.finetune_model import tiny_finetune
 from tests.reference.torch_em import reference_unetr
 
 
@@ -28,6 +29,21 @@ def test_planes_have_the_size_of_the_image_as_torch_ems(
     found = DistanceMaps(decoder.eval(), embedding, inside, shape).planes()
     for plane, other in zip((found.foreground, found.centre_distance, found.boundary_distance), expected, strict=True):
         np.testing.assert_allclose(plane, other, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_model_sees_maps_of_what_it_embeds(randomize: Any) -> None:
+    model = tiny_finetune()
+    assert model.segmentation_decoder is not None
+    theirs = randomize(reference_unetr(False, 64))
+    theirs.load_state_dict(model.segmentation_decoder.state_dict())
+    image = np.random.default_rng(1).integers(0, 255, (30, 50, 3), np.uint8)
+    pixels, size = model.preprocess(image)
+    expected = theirs.decode((model.image_encoder(pixels), None, None), size, (30, 50))[0, 0].numpy()
+    maps = model.embed(image).maps
+    assert isinstance(maps, DistanceMaps)
+    np.testing.assert_allclose(maps.planes().foreground, expected, rtol=1e-4)
+    assert expected.std() > 0.02
 
 
 def micro_sams_points(planes: DistancePlanes) -> NDArray[np.float64]:

@@ -69,7 +69,7 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     levels = search_levels(params)
     size = (image.shape[0], image.shape[1])
     for crop in crop_boxes(size, params):
-        embedding = _embed(model, image, crop)
+        embedding = embed_crop(model, image, crop)
         coverage = Coverage(crop, model.mask_threshold)
         for part in levels[crop.layer]:
             points = coverage.open(part)
@@ -87,7 +87,8 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
                 yield Proposed(crop, whole, best_in_crop(lost, params))
 
 
-def _embed(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:
+def embed_crop(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:
+    """What the model knows of one crop of an (H, W, 3) image."""
     try:
         return model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
     except ValueError as error:

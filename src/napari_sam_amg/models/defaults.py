@@ -16,6 +16,7 @@ from napari_sam_amg.models.own_models import OwnModel, checked_thresholds
 from napari_sam_amg.models.pickled import Made
 from napari_sam_amg.models.registry import (
     EMBEDDED,
+    KnownModel,
     embedded_path,
     find_known,
     find_own,
@@ -107,6 +108,15 @@ def _published_name(path: Path) -> str:
     """Of a published checkpoint under whatever name its file has here."""
     known = find_sha256(hash_file(path))
     return "" if known is None else known.name
+
+
+def first_missing(model: str) -> KnownModel | None:
+    """What of a known model is to be downloaded: all of it, or the decoder beside it; None if all is there."""
+    try:
+        known = find_known(model)
+        return next((file for file in (known.files if known else ()) if not file.path.is_file()), None)
+    except (OSError, ValueError):  # missing_reason says it
+        return None
 
 
 def missing_reason(model: str) -> str | None:

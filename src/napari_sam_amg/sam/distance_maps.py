@@ -1,5 +1,6 @@
 """The objects that micro-sam's segmentation decoder shows: a seed in the middle of each, foreground around it."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,8 +61,10 @@ class DistanceMaps:
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
+        thread = threading.get_ident()
+
         def pause(*_: Any) -> None:
-            if self.look is not None:
+            if self.look is not None and threading.get_ident() == thread:  # others may read maps meanwhile
                 self.look()
 
         hooks = [layer.register_forward_pre_hook(pause) for layer in self.decoder.modules()]

@@ -14,6 +14,7 @@ from torchvision.transforms.functional import resize, to_pil_image
 
 from napari_sam_amg.sam.centre_votes import CentreMaps
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
+from napari_sam_amg.sam.distance_maps import DistanceMaps
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
 from napari_sam_amg.sam.object_maps import ObjectMaps
@@ -22,6 +23,7 @@ from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEnc
 from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
 from napari_sam_amg.sam.unet_encoder import UnetEncoder
+from napari_sam_amg.sam.unetr import SegmentationDecoder
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -85,6 +87,7 @@ class Sam(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
     info: ModelInfo  # set when a checkpoint is loaded
+    segmentation_decoder: SegmentationDecoder | None  # beside SAM's own, of micro-sam's finetunes; the same
 
     def __init__(self, config: SamConfig, image_encoder: nn.Module) -> None:
         super().__init__()
@@ -99,6 +102,7 @@ class Sam(nn.Module):
             TwoWayTransformer(config.decoder_depth, config.embed_dim, config.decoder_heads, config.decoder_mlp_dim),
             iou_head_hidden_dim=config.iou_head_hidden_dim,
         )
+        self.segmentation_decoder = None
         self._micro_batch: int | None = None
         self._dtype = torch.float32
         self._exact_weights: list[Tensor] | None = None  # while computing in halves
@@ -161,12 +165,15 @@ class Sam(nn.Module):
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one (H, W, 3) uint8 RGB image."""
         pixels, input_size = self.preprocess(image)
-        size, maps = (image.shape[0], image.shape[1]), None
+        size = (image.shape[0], image.shape[1])
+        maps: ObjectMaps | None = None
         if isinstance(self.image_encoder, UnetEncoder):
             embedded, dense_maps = self.image_encoder.embed_with_maps(pixels.to(self.dtype))
             maps = CentreMaps(dense_maps[0], input_size, size)
         else:
             embedded = self.image_encoder(pixels.to(self.dtype))
+        if self.segmentation_decoder is not None:
+            maps = DistanceMaps(self.segmentation_decoder, embedded, input_size, size)
         dense = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1)
         side = self.mask_decoder.prepare(embedded[0].float(), self.prompt_encoder.get_dense_pe()[0], dense, self.dtype)
         return ImageEmbedding(side, input_size, size, self.config.img_size, maps)
