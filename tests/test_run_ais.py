@@ -104,6 +104,19 @@ def test_crop_layers_auto_chooses_the_layer():
     assert len(plane.features) == 49
 
 
+def test_points_of_a_guided_search_come_from_the_decoder():
+    asked = {}
+    for search in ("grid", "guided"):
+        model = FinetuneModel()
+        params = AmgParameters(points_per_side=16, stability_score_thresh=0.6, point_search=search, points_per_batch=2)
+        masks = generate_masks(STACK[0], model, params)
+        assert len(masks) == 2
+        asked[search] = model.decoded
+    assert asked["guided"] < asked["grid"] / 2
+    np.testing.assert_allclose(masks.points, [[20, 20], [60, 30]], atol=1.5)  # the middles themselves
+    assert tiny_finetune().sees_objects
+
+
 @pytest.mark.parametrize("run", [results, lambda stack, model: generate_masks(stack[0], model, AIS)])
 def test_a_model_without_a_decoder_is_refused_in_words(run):
     with pytest.raises(ValueError, match="mode='ais' needs a segmentation decoder") as caught:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 CropLayers = Literal["all", "last", "auto"]
 Mode = Literal["amg", "ais"]
-PointSearch = Literal["grid", "hierarchical"]
+PointSearch = Literal["grid", "hierarchical", "guided"]
 OverlapPolicy = Literal["score", "small", "large"]
 LabelPieces = Literal["largest", "all"]
 Grids = tuple[tuple[tuple[float, float], ...], ...]
@@ -114,9 +114,18 @@ class AmgParameters:
     )
     point_search: PointSearch = _parameter(
         "grid",
-        "Which points of the grid are asked. 'grid': all. 'hierarchical': approximate, and faster where objects hold "
+        "Which points are asked. 'grid': all of the grid. 'hierarchical': approximate, and faster where objects hold "
         "many points: a coarse grid first, then only points that lie in no mask of which the model is sure. May miss "
-        "objects inside such a mask (parts, touching neighbours) and the best of several outlines.",
+        "objects inside such a mask (parts, touching neighbours) and the best of several outlines. 'guided': "
+        "approximate, and much faster: the centres of the objects that the model's own maps show, then a coarse grid "
+        "where no sure mask lies, and finer ones only while they find objects. Needs a model with such maps (the "
+        "embedded one); with any other the grid is asked, which is said.",
+    )
+    coarse_points_per_side: int = _parameter(
+        8,
+        "With point_search 'guided': of points_per_side, how many are asked along each side after the centres of the "
+        "objects. More find more objects of kinds that the model does not know. 0: the centres alone.",
+        Range(0, 512, 1),
     )
     overlap: OverlapPolicy = _parameter(
         "score",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import ais_crops, ais_steps, check_mode, painting_rules
 from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
+from napari_sam_amg.amg.guided import settled
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
@@ -37,7 +38,7 @@ class PlaneResult:
     labels: NDArray[np.int32]  # (H, W), ids unique over the stack
     features: pd.DataFrame  # one row per label, see amg.table
     masks: Masks  # before overlaps were resolved
-    params: AmgParameters  # those of the run, with crop_layers="auto" replaced by what it chose
+    params: AmgParameters  # those of the run, with crop_layers="auto" and a search that cannot be replaced
     problem: str = ""  # why the plane could not be segmented and has no labels; empty if it was
     nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
     image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
@@ -84,6 +85,7 @@ def segment_planes(
     check_mode(model, params)
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     planes = _Planes(stack, surveyed, intensities)
+    params = settled(params, model)
     if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
         params = magnified(planes.fullest_image(), model, params)
     batches = _count_steps(stack.plane_size, params)
@@ -265,7 +267,7 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     Run it with the weakest thresholds of interest; ``refilter`` then gives the masks for stricter
     ones in a fraction of the time: ``refilter(stored, replace(stored.params, pred_iou_thresh=0.6))``.
     """
-    params = params or merged(model.info.amg_defaults)
+    params = settled(params or merged(model.info.amg_defaults), model)
     if params.mode == "ais":
         raise ValueError("mode='ais' asks no points and has no candidates: use generate_masks or segment_planes")
     rgb = as_rgb(image)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sam_amg.amg.blocks import EMPTY
-from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import (
     best_in_crop,
@@ -19,8 +18,8 @@ from napari_sam_amg.amg.filters import (
     edge_tolerance,
     stability_score,
     stable,
-    sure,
 )
+from napari_sam_amg.amg.guided import Search, count_batches_of_centres
 from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
 from napari_sam_amg.amg.upsample import Upsampler, upsampler
@@ -54,6 +53,7 @@ def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
     """How many batches of points an image of (height, width) ``size`` takes, those included that a search may save."""
     per_layer = [
         sum(count_point_batches(len(part), params.points_per_batch) for part in parts)
+        + count_batches_of_centres(params)
         for parts in search_levels(params)
     ]
     return sum(per_layer[crop.layer] for crop in crop_boxes(size, params))
@@ -70,18 +70,18 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     size = (image.shape[0], image.shape[1])
     for crop in crop_boxes(size, params):
         embedding = embed_crop(model, image, crop)
-        coverage = Coverage(crop, model.mask_threshold)
-        for part in levels[crop.layer]:
-            points = coverage.open(part)
-            # progress counts on every batch of the grid, also on those that need not be asked
-            for _ in range(_count(part, params) - _count(points, params)):
+        maps = embedding.maps if params.point_search == "guided" else None
+        search = Search(crop, maps, levels[crop.layer], params, model.mask_threshold)
+        for points, saved in search.parts():
+            # progress counts on every batch that there might be, also on those that need not be asked
+            for _ in range(saved):
                 yield Proposed(crop, no_candidates(), no_candidates())
             # A model may take batches ahead of those that it gives. So it gets a part at a time: which points of the
             # next one are asked is decided when all masks of this one are known, whatever the device.
             for candidates in _ask(model, embedding, crop, points, params):
                 cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
                 whole = candidates.select(~cut)
-                coverage.add(whole.select(sure(whole, params)))
+                search.learn(whole)
                 # the best of each batch will do: an object that is cut answers to many points
                 lost = candidates.select(cut) if params.crop_layers == "last" else no_candidates()
                 yield Proposed(crop, whole, best_in_crop(lost, params))
@@ -95,10 +95,6 @@ def embed_crop(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEm
         if crop.layer == 0:
             raise
         raise ValueError(f"in crop layer {crop.layer} {error}; choose a smaller crop_n_layers") from error
-
-
-def _count(points: NDArray[np.float64], params: AmgParameters) -> int:
-    return count_point_batches(len(points), params.points_per_batch)
 
 
 def _ask(

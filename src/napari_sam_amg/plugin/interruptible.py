@@ -98,6 +98,7 @@ class InterruptibleModel:
 
     def __init__(self, model: "Model", reins: Reins) -> None:
         self.mask_threshold, self.info = model.mask_threshold, model.info
+        self.sees_objects = getattr(model, "sees_objects", False)
         self._model, self._reins = model, reins
         encoder = getattr(model, "image_encoder", None)  # of a model that is no network there is none
         self._layers = [] if encoder is None else list(encoder.modules())

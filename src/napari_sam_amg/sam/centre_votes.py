@@ -15,7 +15,9 @@ FOREGROUND = 0.35  # probability above which a pixel votes
 SIGMA = 1.5  # pixels of the maps: votes are smoothed by a Gaussian
 VOTES = 0.35  # smoothed votes that a centre has at least
 DIGITS = 4  # of votes: what is equal must be equal whatever the order of a sum
-BACKGROUND = 0.05  # probability of foreground below which there surely is none
+#: Where no pixel within half of this is foreground with more than this probability there surely is no object. On 34
+#: training images of 17 data sets, 6 of 24,000 further points there gave a mask of which the model was sure.
+NEAR, UNLIKELY = 9, 0.05
 
 Floats = NDArray[np.floating]
 
@@ -36,7 +38,8 @@ class CentreMaps:
         scale = np.array(self.original_size[::-1]) / np.array(self.input_size[::-1]) * MAP_STRIDE
         # a pixel of the maps stands for the input's pixel at its corner; half of that is its middle
         inside = np.minimum((points + 0.5 / MAP_STRIDE) * scale, np.array(self.original_size[::-1]) - 0.5)
-        return SeenObjects(inside, areas * scale.prod(), foreground < BACKGROUND)
+        likeliest = cv2.dilate(foreground, np.ones((NEAR, NEAR), np.uint8))
+        return SeenObjects(inside, areas * scale.prod(), likeliest < UNLIKELY)
 
 
 def find_centres(foreground: Floats, offsets: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -122,6 +122,11 @@ class Sam(nn.Module):
     def precision(self) -> Precision:
         return "exact" if self.dtype == torch.float32 else "fast"
 
+    @property
+    def sees_objects(self) -> bool:
+        """Whether its embeddings have ``maps`` of objects."""
+        return self.segmentation_decoder is not None or isinstance(self.image_encoder, UnetEncoder)
+
     def set_precision(self, precision: str) -> None:
         """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats.
 

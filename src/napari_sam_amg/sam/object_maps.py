@@ -24,6 +24,12 @@ class SeenObjects:
     def __len__(self) -> int:
         return len(self.points)
 
+    def in_background(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(n,) which of the points (n, 2), (x, y) in 0..1 of the image, lie where there surely is no object."""
+        height, width = self.background.shape
+        column, row = np.minimum(points * (width, height), (width - 1, height - 1)).astype(np.int64).T
+        return self.background[row, column]
+
 
 class ObjectMaps(Protocol):
     """Maps of one image. What reading them costs is paid when they are read, not when the image is embedded."""
