@@ -171,6 +171,14 @@ class AmgParameters:
         return self.point_search != "grid"
 
 
+def needs_decoder(model: str, reason: str) -> str:
+    """What is said where ``mode="ais"`` cannot be had with a model of this name."""
+    return (
+        f"mode='ais' needs a segmentation decoder, as finetunes of micro-sam have it, and there is none for {model}: "
+        f"{reason}; choose mode='amg', or another model"
+    )
+
+
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> AmgParameters:
     """The reference's defaults, then those that belong to a model, then what was given.
 

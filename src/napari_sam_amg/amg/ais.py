@@ -19,7 +19,7 @@ from skimage.segmentation import watershed
 from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.propose import Model, embed_crop
-from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.params import AmgParameters, needs_decoder
 from napari_sam_amg.sam.distance_maps import DistanceMaps, DistancePlanes, Floats, deepest_pixels
 from napari_sam_amg.sam.model import ImageEmbedding
 
@@ -34,10 +34,7 @@ Labels = NDArray[np.int32]
 def check_mode(model: Model, params: AmgParameters) -> None:
     """Raise ``ValueError`` if the model cannot do what ``params.mode`` asks for."""
     if params.mode == "ais" and model.info.no_decoder:
-        raise ValueError(
-            f"mode='ais' needs a segmentation decoder, as finetunes of micro-sam have it, and there is none for "
-            f"{model.info.name}: {model.info.no_decoder}; choose mode='amg', or another model"
-        )
+        raise ValueError(needs_decoder(model.info.name, model.info.no_decoder))
 
 
 def painting_rules(params: AmgParameters) -> AmgParameters:

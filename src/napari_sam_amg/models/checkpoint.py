@@ -16,6 +16,7 @@ from napari_sam_amg.models.download import ensure
 from napari_sam_amg.models.own_models import OwnModel
 from napari_sam_amg.models.registry import (
     EMBEDDED,
+    OTHER_MAPS,
     CheckpointError,
     KnownModel,
     embedded_path,
@@ -175,7 +176,7 @@ def _add_decoder(
     Returns why there is none, since masks of points need none; and the hash of the other file.
     """
     if model.config.architecture == "unet":
-        return "its own maps are others, of foreground, boundary and offsets", ""
+        return OTHER_MAPS, ""
     other = known.decoder if known is not None and decoder_of(content) is None else None
     if other is not None:
         try:

@@ -14,6 +14,7 @@ from napari_sam_amg.models.own_models import OwnModel, OwnModels, read_own_model
 from napari_sam_amg.paths import expanded
 
 EMBEDDED = "embedded"
+OTHER_MAPS = "its own maps are others, of foreground, boundary and offsets"  # of a model of ours, which has no decoder
 FOLDER_VARIABLE = "NAPARI_SAM_AMG_MODELS"
 OFFLINE_VARIABLE = "NAPARI_SAM_AMG_OFFLINE"
 _APP = "napari-sam-amg"
