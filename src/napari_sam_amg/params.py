@@ -168,7 +168,7 @@ class AmgParameters:
     @property
     def approximate(self) -> bool:
         """Whether masks may be missing that asking every point would find."""
-        return self.point_search != "grid"
+        return self.mode == "amg" and self.point_search != "grid"
 
 
 def needs_decoder(model: str, reason: str) -> str:

@@ -17,6 +17,8 @@ def test_a_finetune_segments_without_points(terminal: Terminal) -> None:
     terminal.model = FinetuneModel(info=replace(INFO, no_decoder="", decoder_sha256="2" * 64))
     formats = ["--format", "labels", "--format", "coco-rle"]
     assert terminal.segment(terminal.png(), "--mode", "ais", "--intensities", 0, 255, *formats) == 0
+    (line,) = terminal.lines()[0]
+    assert line.endswith("(AIS)")
     labels = tifffile.imread(terminal.out / "a_labels.tif")
     assert ((labels > 0) != (blobs() > 0)).mean() < 0.01
     table = pd.read_csv(terminal.out / "a_features.csv")
@@ -30,6 +32,13 @@ def test_a_finetune_segments_without_points(terminal: Terminal) -> None:
     assert settings["parameters"]["mode"] == "ais"
     assert settings["model"]["decoder_sha256"] == "2" * 64
     assert terminal.model.decoded == 0
+
+
+def test_where_the_decoder_shows_nothing_no_threshold_is_blamed(terminal: Terminal) -> None:
+    terminal.model = FinetuneModel(info=replace(INFO, no_decoder=""))
+    dark = terminal.png(image=blobs() // 4 + np.arange(128, dtype=np.uint8) // 8)
+    assert terminal.segment(dark, "--mode", "ais", "--intensities", 0, 255) == 0
+    assert terminal.lines()[0][0].endswith("(AIS; the segmentation decoder shows no object)")
 
 
 def test_its_results_can_be_evaluated(terminal: Terminal) -> None:

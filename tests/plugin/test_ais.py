@@ -34,7 +34,18 @@ def test_a_run_makes_labels_and_the_table(plugin: Any, monkeypatch: pytest.Monke
     assert layer.features["area"][1:].tolist() == np.bincount(layer.data.ravel())[1:].tolist()
     assert layer.features["predicted_iou"].isna().all()
     assert model.decoded == 0
+    assert plugin.widget.status.text().endswith(", by AIS.")
     assert plugin.messages == []
+
+
+def test_where_the_decoder_shows_nothing_no_threshold_is_blamed(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "loaded_model", lambda *_: FinetuneModel())
+    plugin.viewer.add_image(disc_image(DISCS) // 4 + np.arange(80, dtype=np.uint8), contrast_limits=(0, 255))
+    choose_file(plugin)
+    plugin.choose(mode="ais")
+    plugin.widget.image_box.intensities.setCurrentText("contrast limits")
+    plugin.run()
+    assert plugin.widget.status.text() == "No objects found: the model's segmentation decoder shows none."
 
 
 def test_the_embedded_model_is_no_choice_for_it(plugin: Any) -> None:
