@@ -68,22 +68,31 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Loopback
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in registry._DOWNLOADABLE:
-        unreachable = dataclasses.replace(registry._DOWNLOADABLE[name], url="http://127.0.0.1:9/none")
-        monkeypatch.setitem(registry._DOWNLOADABLE, name, unreachable)
+        monkeypatch.setitem(registry._DOWNLOADABLE, name, unreachable(registry._DOWNLOADABLE[name]))
     with Loopback() as server:
         yield server
 
 
+def unreachable(model: KnownModel) -> KnownModel:
+    decoder = None if model.decoder is None else unreachable(model.decoder)
+    return dataclasses.replace(model, url="http://127.0.0.1:9/none", decoder=decoder)
+
+
 @pytest.fixture
 def publish(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Callable[..., KnownModel]:
-    """Put a file on the server as the checkpoint of a known model: ``publish(name, content, digest=right one)``."""
+    """Put a file on the server as the checkpoint of a known model: ``publish(name, content, digest=right one)``.
 
-    def put(name: str, content: bytes, digest: str | None = None) -> KnownModel:
+    ``decoder``: the same file as its segmentation decoder, too; else it has none.
+    """
+
+    def put(name: str, content: bytes, digest: str | None = None, decoder: bool = False) -> KnownModel:
         known = find_known(name)
         assert known is not None
         server.content = content
         digest = digest or f"sha256:{hashlib.sha256(content).hexdigest()}"
-        model = dataclasses.replace(known, url=f"{server.url}/{name}.pt", digest=digest, size=len(content))
+        there = {"url": f"{server.url}/{name}.pt", "digest": digest, "size": len(content)}
+        beside = dataclasses.replace(known.decoder, **there) if decoder and known.decoder else None
+        model = dataclasses.replace(known, **there, decoder=beside)
         monkeypatch.setitem(registry._DOWNLOADABLE, name, model)
         return model
 

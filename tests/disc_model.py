@@ -25,6 +25,7 @@ class BlobEmbedding:
     input_size: tuple[int, int]
     original_size: tuple[int, int]
     img_size: int
+    maps: None = None  # it sees nothing before it is asked
 
 
 @dataclass

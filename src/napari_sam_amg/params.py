@@ -13,7 +13,8 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 CropLayers = Literal["all", "last", "auto"]
-PointSearch = Literal["grid", "hierarchical"]
+Mode = Literal["amg", "ais"]
+PointSearch = Literal["grid", "hierarchical", "guided"]
 OverlapPolicy = Literal["score", "small", "large"]
 LabelPieces = Literal["largest", "all"]
 Grids = tuple[tuple[tuple[float, float], ...], ...]
@@ -98,6 +99,13 @@ class AmgParameters:
         basic=True,
     )
     # ours, not the reference's
+    mode: Mode = _parameter(
+        "amg",
+        "How objects are found. 'amg': the model draws masks at many points. 'ais': a watershed on the maps of the "
+        "model's segmentation decoder, which finetunes of micro-sam have; no points are asked, and of the other "
+        "parameters only min_mask_region_area (smaller objects are dropped), crop_n_layers (maps of the crops of the "
+        "last layer are joined), crop_layers='auto' and crop_overlap_ratio act.",
+    )
     crop_layers: CropLayers = _parameter(
         "all",
         "Which crops are used. 'all': the image and every crop layer, as Segment Anything does. 'last': those of the "
@@ -106,9 +114,18 @@ class AmgParameters:
     )
     point_search: PointSearch = _parameter(
         "grid",
-        "Which points of the grid are asked. 'grid': all. 'hierarchical': approximate, and faster where objects hold "
+        "Which points are asked. 'grid': all of the grid. 'hierarchical': approximate, and faster where objects hold "
         "many points: a coarse grid first, then only points that lie in no mask of which the model is sure. May miss "
-        "objects inside such a mask (parts, touching neighbours) and the best of several outlines.",
+        "objects inside such a mask (parts, touching neighbours) and the best of several outlines. 'guided': "
+        "approximate, and much faster: the centres of the objects that the model's own maps show, then a coarse grid "
+        "where no sure mask lies, and finer ones only while they find objects. Needs a model with such maps (the "
+        "embedded one); with any other the grid is asked, which is said.",
+    )
+    coarse_points_per_side: int = _parameter(
+        8,
+        "With point_search 'guided': of points_per_side, how many are asked along each side after the centres of the "
+        "objects. More find more objects of kinds that the model does not know. 0: the centres alone.",
+        Range(0, 512, 1),
     )
     overlap: OverlapPolicy = _parameter(
         "score",
@@ -151,7 +168,15 @@ class AmgParameters:
     @property
     def approximate(self) -> bool:
         """Whether masks may be missing that asking every point would find."""
-        return self.point_search != "grid"
+        return self.mode == "amg" and self.point_search != "grid"
+
+
+def needs_decoder(model: str, reason: str) -> str:
+    """What is said where ``mode="ais"`` cannot be had with a model of this name."""
+    return (
+        f"mode='ais' needs a segmentation decoder, as finetunes of micro-sam have it, and there is none for {model}: "
+        f"{reason}; choose mode='amg', or another model"
+    )
 
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> AmgParameters:

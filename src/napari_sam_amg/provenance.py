@@ -27,7 +27,8 @@ def describe_run(model: "Model", params: AmgParameters) -> dict[str, Any]:
             "architecture": info.architecture,
             "file": info.path_name,
             "sha256": info.sha256,
-        },
+        }
+        | ({"decoder_sha256": info.decoder_sha256} if info.decoder_sha256 else {}),
         "precision": getattr(model, "precision", "exact"),
         "parameters": asdict(params),
     }

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.ais import ais_crops, ais_steps, check_mode, painting_rules
 from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
+from napari_sam_amg.amg.guided import settled
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
@@ -36,7 +38,7 @@ class PlaneResult:
     labels: NDArray[np.int32]  # (H, W), ids unique over the stack
     features: pd.DataFrame  # one row per label, see amg.table
     masks: Masks  # before overlaps were resolved
-    params: AmgParameters  # those of the run, with crop_layers="auto" replaced by what it chose
+    params: AmgParameters  # those of the run, with crop_layers="auto" and a search that cannot be replaced
     problem: str = ""  # why the plane could not be segmented and has no labels; empty if it was
     nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
     image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
@@ -80,11 +82,13 @@ def segment_planes(
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
     of memory is raised at once.
     """
+    check_mode(model, params)
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     planes = _Planes(stack, surveyed, intensities)
+    params = settled(params, model)
     if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
         params = magnified(planes.fullest_image(), model, params)
-    batches = count_batches(stack.plane_size, params)
+    batches = _count_steps(stack.plane_size, params)
     total = batches * len(stack.indices)
     assembler = _Assembler(params, pixel_size, area_column)
     waiting = _UntilOneSucceeds()
@@ -104,6 +108,10 @@ def segment_planes(
     waiting.check()
 
 
+def _count_steps(size: tuple[int, int], params: AmgParameters) -> int:
+    return len(ais_crops(size, params)) if params.mode == "ais" else count_batches(size, params)
+
+
 class _Assembler:
     """Makes results of what was found; it alone gives ids, which count on from plane to plane."""
 
@@ -113,7 +121,7 @@ class _Assembler:
 
     def result(self, index: Index, found: "_Found") -> PlaneResult:
         """Paint the masks of a plane and measure what of them is seen."""
-        painted = paint(found.masks, self._params, self._next_id)
+        painted = paint(found.masks, painting_rules(self._params), self._next_id)
         features = plane_table(found.masks, painted, index, self._pixel_size, self._area_column, self._next_id)
         self._next_id += len(features)
         problem = "" if found.failure is None else in_words(found.failure)
@@ -214,13 +222,21 @@ def _plane_steps(planes: _Planes, index: Index, model: Model, params: AmgParamet
         if nothing:
             yield _Found(none, none, image, nothing)
             return
-        for stored in candidate_steps(image, model, params):
-            yield None if stored is None else _Found(refilter(stored, params), cut_off(stored, params), image)
+        yield from _find(image, model, params)
     except _PLANE_FAILURES as error:
         if is_out_of_memory(error):
             raise
         LOGGER.debug("plane %s failed", index, exc_info=error)
         yield _Found(none, none, image, failure=error)
+
+
+def _find(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[_Found | None]:
+    if params.mode == "ais":
+        for masks in ais_steps(image, model, params):
+            yield None if masks is None else _Found(masks, no_masks(masks.size), image)
+        return
+    for stored in candidate_steps(image, model, params):
+        yield None if stored is None else _Found(refilter(stored, params), cut_off(stored, params), image)
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:
@@ -229,8 +245,20 @@ def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | No
     ``image``: (H, W, 3) uint8 RGB, used as it is; anything else that :class:`PlaneStack` takes as
     one plane is mapped to that by percentiles. ``params``: by default those that suit the model.
     """
+    params = params or merged(model.info.amg_defaults)
+    if params.mode == "ais":
+        return _ais_masks(as_rgb(image), model, params)
     stored = propose_candidates(image, model, params)
     return refilter(stored, stored.params)
+
+
+def _ais_masks(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Masks:
+    check_mode(model, params)
+    if nothing_in(image, image):
+        return no_masks((image.shape[0], image.shape[1]))
+    *_, masks = ais_steps(image, model, magnified(image, model, params))
+    assert masks is not None
+    return masks
 
 
 def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> StoredCandidates:
@@ -239,7 +267,9 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     Run it with the weakest thresholds of interest; ``refilter`` then gives the masks for stricter
     ones in a fraction of the time: ``refilter(stored, replace(stored.params, pred_iou_thresh=0.6))``.
     """
-    params = params or merged(model.info.amg_defaults)
+    params = settled(params or merged(model.info.amg_defaults), model)
+    if params.mode == "ais":
+        raise ValueError("mode='ais' asks no points and has no candidates: use generate_masks or segment_planes")
     rgb = as_rgb(image)
     if nothing_in(rgb, rgb):
         return StoredCandidates(magnified(None, model, params), rgb.shape[:2], ())

@@ -55,6 +55,21 @@ def test_download_then_clear(terminal: Terminal, publish: Publish, server: Loopb
     assert mine.exists()
 
 
+def test_a_finetune_comes_and_goes_with_its_decoder(terminal: Terminal, publish: Publish) -> None:
+    model = publish("vit_t_lm", CONTENT, decoder=True)
+    decoder = model.decoder
+    assert decoder is not None
+    printed, errors = models(terminal, "--download", "vit_t_lm")
+    assert printed == [f"vit_t_lm: {model.path}", f"vit_t_lm_decoder: {decoder.path}"]
+    assert [error.split()[1] for error in errors] == ["vit_t_lm", "vit_t_lm_decoder"]
+    assert models(terminal)[0][6].split()[4] == "yes"
+    decoder.path.unlink()
+    assert models(terminal)[0][6].split()[4:6] == ["no", "decoder"]
+    models(terminal, "--download", "vit_t_lm")
+    deleted = models(terminal, "--clear", "vit_t_lm")[0]
+    assert deleted == [f"deleted {file.path} (102 kB)" for file in model.files] + ["205 kB freed"]
+
+
 def test_unfinished_download_is_listed_and_cleared(terminal: Terminal, publish: Publish, server: Loopback) -> None:
     model = publish("vit_t", CONTENT)
     server.cut_after = 50_000

@@ -11,8 +11,10 @@ import torch
 from napari_sam_amg import AmgParameters, generate_masks, load_model
 from napari_sam_amg.models.registry import embedded_path
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
+from napari_sam_amg.sam.distance_maps import DistanceMaps
 from napari_sam_amg.sam.model import Sam
 from tests.disc_model import BlobModel, blobs, keep_all
+from tests.finetune_model import tiny_finetune
 
 pytestmark = pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
 
@@ -50,6 +52,20 @@ def test_the_image_encoder_stops_between_its_layers(sam: Sam) -> None:
     assert len(entered) <= 2
     assert not any(layer._forward_pre_hooks for layer in sam.image_encoder.modules())
     sam.embed(IMAGE)  # it is as good as before
+
+
+def test_the_segmentation_decoder_stops_between_its_steps() -> None:
+    model, reins = tiny_finetune(), Reins()
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    maps = InterruptibleModel(model, reins).embed(image).maps
+    assert isinstance(maps, DistanceMaps)
+    np.testing.assert_array_equal(maps.planes().foreground, model.embed(image).maps.planes().foreground)
+    model.segmentation_decoder.deconv2.register_forward_pre_hook(lambda *_: reins.stop())
+    entered = []
+    model.segmentation_decoder.deconv3.register_forward_pre_hook(lambda *_: entered.append(1))
+    with pytest.raises(Interrupted):
+        maps.planes()
+    assert not entered
 
 
 def test_decoding_stops_where_scores_are_looked_at() -> None:

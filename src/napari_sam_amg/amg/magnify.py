@@ -3,13 +3,16 @@
 A model finds objects best at the sizes that it was trained on. Small objects in a large field are lost
 when the field is scaled down to the model's input, and large ones fall apart when they are magnified.
 SAM's crop layers see the field at about 1, 1.5, 2.6, 5 times the scale, but all of them together cost a
-multiple, and let the fragments of the small crops win. So with ``crop_layers="auto"`` a few points are
-tried in one layer after another, and the run uses that one alone in which the masks are thick enough. Its points
-lie as close as the masks of the trial are large.
+multiple, and let the fragments of the small crops win. So with ``crop_layers="auto"`` the run uses one layer alone.
+
+A model whose own maps show objects tells their sizes by these: one pass over the whole image, and no point asked. For
+others, and where the maps show nothing, a few points are tried in one layer after another, and that one is taken in
+which the masks are thick enough. The points of the run lie as close as the objects are large.
 """
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.filters import cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import concatenate
+from napari_sam_amg.amg.object_sizes import first_large_enough, seen_areas, typical_area
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.params import AmgParameters
 
@@ -51,14 +55,21 @@ def magnified(image: NDArray[np.uint8] | None, model: Model, params: AmgParamete
         return params
     if params.points_per_side is None:
         raise ValueError("crop_layers='auto' needs points_per_side: with point_grids choose 'all' or 'last'")
-    choice = Choice(0) if image is None else best_layer(image, model, params)
+    choice = Choice(0) if image is None else _choose(image, model, params)
+    points = choice.points_per_side(params.points_per_side)
     return replace(
         params,
         crop_layers="last",
         crop_n_layers=choice.layer,
-        points_per_side=choice.points_per_side(params.points_per_side),
+        points_per_side=points,
+        coarse_points_per_side=math.ceil(params.coarse_points_per_side * points / params.points_per_side),
         crop_n_points_downscale_factor=1,
     )
+
+
+def _choose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> "Choice":
+    seen = layer_by_maps(image, model, params) if params.mode == "ais" or params.point_search == "guided" else None
+    return seen or best_layer(image, model, params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +108,38 @@ class Trial:
         return bool(thickness >= THICK[layer] or (thickness >= ALMOST and self.predicted_iou.mean() >= VERY_SURE))
 
 
+def layer_by_maps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Choice | None:
+    """The first layer in which the objects that the model's maps show are large enough; None if these show too little.
+
+    Of the whole image; if the objects are too small to be told there, of a few crops of the next layer, and so on.
+    """
+    layers = list(_layers(image, params))
+    for layer, crops in enumerate(layers):
+        looked_at = crops if layer == 0 else {_nearest(crops, spot.mean(axis=0)) for spot in trial_spots(image)}
+        areas = seen_areas(image, model, looked_at)
+        if (area := typical_area(areas)) is not None:
+            chosen = first_large_enough(area, [max(crops[0].size) for crops in layers], layer)
+            return Choice(chosen, area * max(crops[0].size) ** 2 / math.prod(layers[chosen][0].size))
+    return None
+
+
+def _layers(image: NDArray[np.uint8], params: AmgParameters) -> Iterator[list[CropBox]]:
+    """The crops of every layer that may be chosen."""
+    for layer in range(len(DIVISORS)):
+        crops = layer_boxes((image.shape[0], image.shape[1]), layer, params.crop_overlap_ratio)
+        if layer and min(crops[0].size) < SMALLEST_CROP:
+            return
+        yield crops
+
+
 def best_layer(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Choice:
     """The first crop layer of 0 .. 3 that suits.
 
     If none does, the first in which the objects of the trial that found most would be thick enough.
     """
-    size = (image.shape[0], image.shape[1])
     spots = trial_spots(image)
     trials: list[Trial] = []
-    for layer in range(len(DIVISORS)):
-        crops = layer_boxes(size, layer, params.crop_overlap_ratio)
-        if layer and min(crops[0].size) < SMALLEST_CROP:
-            break
+    for layer, crops in enumerate(_layers(image, params)):
         trials.append(try_layer(image, model, params, crops, spots))
         if trials[layer].suits(layer):
             return _choice(layer, trials, trials[layer])

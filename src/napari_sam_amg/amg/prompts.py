@@ -53,19 +53,36 @@ def search_levels(params: AmgParameters) -> list[list[NDArray[np.float64]]]:
 
     Each part is (n, 2) points in 0..1; every point is in one of them. With ``point_search="grid"`` there
     is one, the grid itself. With "hierarchical" there are three, by ``STRIDES``; of an explicit grid, which
-    has no sides, every 16th point in its order, then every 4th, then the rest. Parts may be empty.
+    has no sides, every 16th point in its order, then every 4th, then the rest. With "guided", which asks objects
+    before any of them, the first part is the coarse grid, and each one after it twice as dense; an explicit grid is
+    one part, and without a coarse grid there is none. Parts may be empty.
 
     Source: the coarse grid of "hierarchical segment everything", Shu et al. 2023 (TinySAM, arXiv 2312.13789),
     which goes from every 4th point to all at once.
     """
     grids = layer_grids(params)
-    if params.point_search == "grid":
+    is_explicit = params.point_grids is not None
+    if params.point_search == "grid" or (params.point_search == "guided" and is_explicit):
         return [[grid] for grid in grids]
-    if params.point_grids is None:
-        ranks = [_ranks((math.isqrt(len(grid)),) * 2, STRIDES) for grid in grids]
+    strides = STRIDES if params.point_search == "hierarchical" else guided_strides(params)
+    if is_explicit:
+        ranks = [_ranks((len(grid),), [stride**2 for stride in strides]) for grid in grids]
     else:
-        ranks = [_ranks((len(grid),), [stride**2 for stride in STRIDES]) for grid in grids]
-    return [[grid[rank == level] for level in range(len(STRIDES))] for grid, rank in zip(grids, ranks, strict=True)]
+        ranks = [_ranks((math.isqrt(len(grid)),) * 2, strides) for grid in grids]
+    return [[grid[rank == level] for level in range(len(strides))] for grid, rank in zip(grids, ranks, strict=True)]
+
+
+def guided_strides(params: AmgParameters) -> tuple[int, ...]:
+    """Of the grid's points along each side, every how many are in each part: powers of two, the coarse grid's first.
+
+    The coarse grid has at least ``coarse_points_per_side`` of ``points_per_side`` points; in crop layers with fewer
+    points it has as much fewer.
+    """
+    assert params.points_per_side is not None
+    if not params.coarse_points_per_side:
+        return ()
+    coarsest = max(1, params.points_per_side // params.coarse_points_per_side).bit_length() - 1
+    return tuple(2**power for power in range(coarsest, -1, -1))
 
 
 def _ranks(shape: tuple[int, ...], strides: Sequence[int]) -> NDArray[np.int64]:
@@ -73,7 +90,9 @@ def _ranks(shape: tuple[int, ...], strides: Sequence[int]) -> NDArray[np.int64]:
 
     Each stride is a multiple of the next, so that no part holds points of an earlier one.
     """
-    ranks = np.empty(shape, np.int64)
+    ranks = np.full(shape, len(strides), np.int64)
+    if not strides:
+        return ranks.ravel()
     start = (shape[0] - 1) % strides[0] // 2
     for level, stride in reversed(list(enumerate(strides))):
         ranks[(slice(start % stride, None, stride),) * len(shape)] = level

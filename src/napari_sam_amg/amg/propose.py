@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import (
     best_in_crop,
@@ -19,8 +18,8 @@ from napari_sam_amg.amg.filters import (
     edge_tolerance,
     stability_score,
     stable,
-    sure,
 )
+from napari_sam_amg.amg.guided import Search, count_batches_of_centres
 from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
 from napari_sam_amg.amg.on_device import DeviceMeasures, device_upsampler
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
@@ -55,6 +54,7 @@ def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
     """How many batches of points an image of (height, width) ``size`` takes, those included that a search may save."""
     per_layer = [
         sum(count_point_batches(len(part), params.points_per_batch) for part in parts)
+        + count_batches_of_centres(params)
         for parts in search_levels(params)
     ]
     return sum(per_layer[crop.layer] for crop in crop_boxes(size, params))
@@ -70,35 +70,32 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     levels = search_levels(params)
     size = (image.shape[0], image.shape[1])
     for crop in crop_boxes(size, params):
-        embedding = _embed(model, image, crop)
-        coverage = Coverage(crop)
-        for part in levels[crop.layer]:
-            points = coverage.open(part)
-            # progress counts on every batch of the grid, also on those that need not be asked
-            for _ in range(_count(part, params) - _count(points, params)):
+        embedding = embed_crop(model, image, crop)
+        maps = embedding.maps if params.point_search == "guided" else None
+        search = Search(crop, maps, levels[crop.layer], params)
+        for points, saved in search.parts():
+            # progress counts on every batch that there might be, also on those that need not be asked
+            for _ in range(saved):
                 yield Proposed(crop, no_candidates(), no_candidates())
             # A model may take batches ahead of those that it gives. So it gets a part at a time: which points of the
             # next one are asked is decided when all masks of this one are known, whatever the device.
             for candidates in _ask(model, embedding, crop, points, params):
                 cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
                 whole = candidates.select(~cut)
-                coverage.add(whole.select(sure(whole, params)))
+                search.learn(whole)
                 # the best of each batch will do: an object that is cut answers to many points
                 lost = candidates.select(cut) if params.crop_layers == "last" else no_candidates()
                 yield Proposed(crop, whole, best_in_crop(lost, params))
 
 
-def _embed(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:
+def embed_crop(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:
+    """What the model knows of one crop of an (H, W, 3) image."""
     try:
         return model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
     except ValueError as error:
         if crop.layer == 0:
             raise
         raise ValueError(f"in crop layer {crop.layer} {error}; choose a smaller crop_n_layers") from error
-
-
-def _count(points: NDArray[np.float64], params: AmgParameters) -> int:
-    return count_point_batches(len(points), params.points_per_batch)
 
 
 def _ask(
@@ -114,7 +111,10 @@ def _ask(
     for points, decoded, measures in _measured(model, embedding, batches, params):
         found.append(_candidates(decoded, measures, points, crop, params))
         asked += len(points)
-        while given < (_count(grid, params) if asked == len(grid) else asked // params.points_per_batch):
+        # the last batch may be a smaller one
+        complete = asked // params.points_per_batch
+        done = count_point_batches(asked, params.points_per_batch) if asked == len(grid) else complete
+        while given < done:
             yield concatenate([no_candidates(), *found])
             found, given = [], given + 1
 

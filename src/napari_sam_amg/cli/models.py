@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from napari_sam_amg.cli.messages import DONE, add_message_flags, say
@@ -74,19 +75,19 @@ def _all_downloadable() -> list[KnownModel]:
 
 
 def _download(models: Iterable[KnownModel], quiet: bool) -> None:
-    for model in models:
-        download_with_bar(model, quiet=quiet)
+    for file in chain.from_iterable(model.files for model in models):
+        download_with_bar(file, quiet=quiet)
         if not quiet:
-            say(f"{model.name}: {model.path}")
+            say(f"{file.name}: {file.path}")
 
 
 def _clear(asked: Sequence[KnownModel]) -> None:
     total = 0
-    for model in asked or _all_downloadable():
-        if reason := why_kept(model, bool(asked)):
-            say(f"left alone {model.path}: {reason}")
+    for file in chain.from_iterable(model.files for model in asked or _all_downloadable()):
+        if reason := why_kept(file, bool(asked)):
+            say(f"left alone {file.path}: {reason}")
             continue
-        for path, size in remove(model, bool(asked)):
+        for path, size in remove(file, bool(asked)):
             total += size
             say(f"deleted {path} ({size_in_words(size)})")
     say(f"{size_in_words(total)} freed" if total else f"nothing to delete in {models_folder()}")
@@ -109,6 +110,8 @@ def _row(model: KnownModel) -> Sequence[str]:
     size = model.path.stat().st_size if model.path.is_file() else model.size
     words = "" if size is None else size_in_words(size)
     here = "partly" if arrived(model) and not model.path.is_file() else _yes(model.path)
+    if here == "yes" and not all(file.path.is_file() for file in model.files):
+        here = "no decoder"
     return model.name, model.architecture, words, here, model.purpose, str(model.path)
 
 

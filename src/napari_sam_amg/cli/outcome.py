@@ -75,12 +75,15 @@ class Outcome:
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
         cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
         missing = f"{_count(self.too_large, 'object')} too large for the crops may be missing" * bool(self.too_large)
-        return layer, "approximate" if used.approximate else "", cut, missing, self._emptiness(), self.failed
+        kind = "AIS" if used.mode == "ais" else "approximate" * used.approximate
+        return layer, kind, cut, missing, self._emptiness(), self.failed
 
     def _emptiness(self) -> str:
         """Why there is no mask at all."""
         if len(self.empty) + len(self.problems) == self.planes:
             return f"nothing in it: {', '.join(list(dict.fromkeys(self.empty.values()))[:SAID])}" if self.empty else ""
+        if self.params.mode == "ais":
+            return "" if self.masks else "the segmentation decoder shows no object"
         return "" if self.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"
 
 

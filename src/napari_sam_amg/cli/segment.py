@@ -44,13 +44,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _load(arguments: argparse.Namespace, given: dict[str, Any]) -> "Batch":
     """The model, once for all inputs, and the parameters that suit it."""
+    from napari_sam_amg.amg.ais import check_mode
     from napari_sam_amg.amg.prompts import layer_grids
     from napari_sam_amg.cli.batch import Batch
 
     options = _options(arguments)
     model = _load_model(arguments)
     params = merged(model.info.amg_defaults or suited(arguments.model or ""), given)
-    layer_grids(params)  # grids and crop layers that do not fit each other fail here, not at every image
+    # what does not fit each other, or the model, fails here, not at every image
+    layer_grids(params)
+    check_mode(model, params)
     return Batch(model, params, options)
 
 

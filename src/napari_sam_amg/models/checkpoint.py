@@ -1,7 +1,7 @@
 """From a model's name or a checkpoint file to a model that is ready to run."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from napari_sam_amg.models.download import ensure
 from napari_sam_amg.models.own_models import OwnModel
 from napari_sam_amg.models.registry import (
     EMBEDDED,
+    OTHER_MAPS,
     CheckpointError,
     KnownModel,
     embedded_path,
@@ -27,12 +28,22 @@ from napari_sam_amg.models.registry import (
     own_models,
     own_path,
 )
-from napari_sam_amg.models.state_dict import EXPECTED, Expected, check_state, recognise
+from napari_sam_amg.models.state_dict import (
+    EXPECTED,
+    Expected,
+    State,
+    check_state,
+    decoder_of,
+    decoder_tensors,
+    is_transposed,
+    recognise,
+)
 from napari_sam_amg.paths import expanded
 from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.model import Sam
 from napari_sam_amg.sam.precision import check_precision
+from napari_sam_amg.sam.unetr import SegmentationDecoder
 
 __all__ = ["CheckpointError", "available_devices", "known_models", "load_model", "select_device"]
 
@@ -66,6 +77,7 @@ def load_model(
         path = _find_path(name_or_path, known, own)
         before = _version(path)
         model, content = _read_model(path)
+        no_decoder, decoder_sha256 = _add_decoder(model, path, content, known, offline=offline, quiet=quiet)
         sha256 = hash_file(path)
         if _version(path) != before:  # the hash, by which results are known, would be of other weights
             raise CheckpointError(f"{path}: was changed while it was read, try again")
@@ -80,6 +92,8 @@ def load_model(
         path_name=path.name,
         sha256=sha256,
         amg_defaults=_defaults(path, content, published, own),
+        no_decoder=no_decoder,
+        decoder_sha256=decoder_sha256,
     )
     model.requires_grad_(False).eval().to(target)
     model.micro_batch = micro_batch
@@ -133,8 +147,8 @@ def _read_model(path: Path) -> tuple[Sam, Any]:
             model = build_sam(
                 contents.config
             )  # memory is taken here, after keys, shapes and their sum were seen to be right
-            read = {key: _read_tensor(archive, key, contents.state[key], expected[key].floats) for key in expected}
-            model.load_state_dict(read, assign=True)  # a ViT is on the meta device: there is nothing to copy into
+            # a ViT is on the meta device: there is nothing to copy into
+            model.load_state_dict(_read(archive, contents.state, expected), assign=True)
             return model, archive.content
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}; expected {EXPECTED}") from error.__cause__
@@ -147,7 +161,51 @@ def _expected(config: SamConfig) -> dict[str, Expected]:
             state = build_sam(config).state_dict()
     except (ValueError, RuntimeError, AssertionError) as error:  # torch's and ours, whichever layer is asked first
         raise CheckpointError(f"has a config of which no model can be made ({error})") from error
+    return _described(state)
+
+
+def _described(state: Mapping[str, Tensor]) -> dict[str, Expected]:
     return {key: Expected(tuple(v.shape), v.is_floating_point(), v.numel()) for key, v in state.items()}
+
+
+def _add_decoder(
+    model: Sam, path: Path, content: Any, known: KnownModel | None, *, offline: bool, quiet: bool
+) -> tuple[str, str]:
+    """Give the model the segmentation decoder that is in its file, or in the one that was published beside it.
+
+    Returns why there is none, since masks of points need none; and the hash of the other file.
+    """
+    if model.config.architecture == "unet":
+        return OTHER_MAPS, ""
+    other = known.decoder if known is not None and decoder_of(content) is None else None
+    if other is not None:
+        try:
+            ensure(other, offline=offline, quiet=quiet)
+            path = known_path(other)
+        except CheckpointError as error:
+            return str(error), ""
+    try:
+        with open_archive(path) as archive:
+            state = decoder_of(archive.content) if other is None else archive.content
+            if state is None:
+                return f"{path} holds no decoder_state, which finetunes of micro-sam have", ""
+            model.segmentation_decoder = _read_decoder(archive, decoder_tensors(state), model.config.embed_dim)
+    except CheckpointError as error:
+        return f"{path}: its segmentation decoder: {error}", ""
+    return "", "" if other is None else hash_file(path)
+
+
+def _read_decoder(archive: Archive, state: State, embed_dim: int) -> SegmentationDecoder:
+    with torch.device("meta"):
+        decoder = SegmentationDecoder(embed_dim, is_transposed(state))
+    expected = _described(decoder.state_dict())
+    check_state(state, expected, "torch-em's UNETR")
+    decoder.load_state_dict(_read(archive, state, expected), assign=True)
+    return decoder
+
+
+def _read(archive: Archive, state: State, expected: Mapping[str, Expected]) -> dict[str, Tensor]:
+    return {key: _read_tensor(archive, key, state[key], expected[key].floats) for key in expected}
 
 
 def _read_tensor(archive: Archive, key: str, entry: TensorEntry, floats: bool) -> Tensor:

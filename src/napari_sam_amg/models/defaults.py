@@ -16,6 +16,8 @@ from napari_sam_amg.models.own_models import OwnModel, checked_thresholds
 from napari_sam_amg.models.pickled import Made
 from napari_sam_amg.models.registry import (
     EMBEDDED,
+    OTHER_MAPS,
+    KnownModel,
     embedded_path,
     find_known,
     find_own,
@@ -107,6 +109,31 @@ def _published_name(path: Path) -> str:
     """Of a published checkpoint under whatever name its file has here."""
     known = find_sha256(hash_file(path))
     return "" if known is None else known.name
+
+
+def first_missing(model: str) -> KnownModel | None:
+    """What of a known model is to be downloaded: all of it, or the decoder beside it; None if all is there."""
+    try:
+        known = find_known(model)
+        return next((file for file in (known.files if known else ()) if not file.path.is_file()), None)
+    except (OSError, ValueError):  # missing_reason says it
+        return None
+
+
+def no_decoder_reason(model: str) -> str:
+    """Why a model has no segmentation decoder, as far as its name tells; empty if it may have one."""
+    if model == EMBEDDED:
+        return OTHER_MAPS
+    try:
+        known = None if find_own(model) is not None else find_known(model)
+        if known is None:  # its file says it when it is loaded
+            return ""
+        if known.decoder is None:
+            return "it was published without one"
+        hint = known.decoder.by_hand if is_offline() else "press Download decoder"
+        return "" if known.decoder.path.is_file() else f"its file is not on this computer: {hint}"
+    except (OSError, ValueError):
+        return ""
 
 
 def missing_reason(model: str) -> str | None:

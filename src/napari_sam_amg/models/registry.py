@@ -14,6 +14,7 @@ from napari_sam_amg.models.own_models import OwnModel, OwnModels, read_own_model
 from napari_sam_amg.paths import expanded
 
 EMBEDDED = "embedded"
+OTHER_MAPS = "its own maps are others, of foreground, boundary and offsets"  # of a model of ours, which has no decoder
 FOLDER_VARIABLE = "NAPARI_SAM_AMG_MODELS"
 OFFLINE_VARIABLE = "NAPARI_SAM_AMG_OFFLINE"
 _APP = "napari-sam-amg"
@@ -36,6 +37,7 @@ class KnownModel:
     digest: str  # "sha256:..." or "xxh128:..."
     purpose: str  # what it was trained for, in a few words
     size: int | None = None  # bytes of the file, where they are known
+    decoder: "KnownModel | None" = None  # a file beside it, of its segmentation decoder
 
     @property
     def architecture(self) -> str:
@@ -48,15 +50,25 @@ class KnownModel:
         return models_folder() / self.file_name
 
     @property
+    def files(self) -> "tuple[KnownModel, ...]":
+        """Itself, and the decoder that belongs to it."""
+        return (self,) if self.decoder is None else (self, self.decoder)
+
+    @property
     def by_hand(self) -> str:
         """How to get it without this program."""
         return f"download {self.url} and save it as {self.path}"
 
 
-def _micro_sam(name: str, path: str, xxh128: str) -> KnownModel:
+def _micro_sam(name: str, version: str, xxh128: str, decoder_xxh128: str) -> KnownModel:
+    """micro-sam publishes the SAM and its segmentation decoder as two files. Source: ``micro_sam.util.models`` 1.8."""
     purpose = "light microscopy" if name.endswith("_lm") else "organelles in electron microscopy"
-    url, digest = f"{_MICRO_SAM}/{path}", f"xxh128:{xxh128}"
-    return KnownModel(name, f"{name}.pt", url, digest, f"{purpose} (micro-sam)")
+    url = f"{_MICRO_SAM}/{version}/files/{name[:5]}"
+    decoder = KnownModel(
+        f"{name}_decoder", f"{name}_decoder.pt", f"{url}_decoder.pt", f"xxh128:{decoder_xxh128}",
+        f"segmentation decoder of {name}",
+    )  # fmt: skip
+    return KnownModel(name, f"{name}.pt", f"{url}.pt", f"xxh128:{xxh128}", f"{purpose} (micro-sam)", decoder=decoder)
 
 
 _DOWNLOADABLE = {
@@ -93,12 +105,42 @@ _DOWNLOADABLE = {
             "photographs, largest and best (Segment Anything)",
             2_564_550_879,
         ),
-        _micro_sam("vit_t_lm", "faithful-chicken/1.1/files/vit_t.pt", "72ec5074774761a6e5c05a08942f981e"),
-        _micro_sam("vit_b_lm", "diplomatic-bug/1.2/files/vit_b.pt", "fe9252a29f3f4ea53c15a06de471e186"),
-        _micro_sam("vit_l_lm", "idealistic-rat/1.2/files/vit_l.pt", "017f20677997d628426dec80a8018f9d"),
-        _micro_sam("vit_t_em_organelles", "greedy-whale/1/files/vit_t.pt", "253474720c497cce605e57c9b1d18fd9"),
-        _micro_sam("vit_b_em_organelles", "noisy-ox/1.2/files/vit_b.pt", "f3bf2ed83d691456bae2c3f9a05fb438"),
-        _micro_sam("vit_l_em_organelles", "humorous-crab/1.2/files/vit_l.pt", "810b084b6e51acdbf760a993d8619f2d"),
+        _micro_sam(
+            "vit_t_lm",
+            "faithful-chicken/1.1",
+            "72ec5074774761a6e5c05a08942f981e",
+            "3e914a5f397b0312cdd36813031f8823",
+        ),
+        _micro_sam(
+            "vit_b_lm",
+            "diplomatic-bug/1.2",
+            "fe9252a29f3f4ea53c15a06de471e186",
+            "708b15ac620e235f90bb38612c4929ba",
+        ),
+        _micro_sam(
+            "vit_l_lm",
+            "idealistic-rat/1.2",
+            "017f20677997d628426dec80a8018f9d",
+            "2faeafa03819dfe03e7c46a44aaac64a",
+        ),
+        _micro_sam(
+            "vit_t_em_organelles",
+            "greedy-whale/1",
+            "253474720c497cce605e57c9b1d18fd9",
+            "8f897c7bb93174a4d1638827c4dd6f44",
+        ),
+        _micro_sam(
+            "vit_b_em_organelles",
+            "noisy-ox/1.2",
+            "f3bf2ed83d691456bae2c3f9a05fb438",
+            "bb6398956a6b0132c26b631c14f95ce2",
+        ),
+        _micro_sam(
+            "vit_l_em_organelles",
+            "humorous-crab/1.2",
+            "810b084b6e51acdbf760a993d8619f2d",
+            "334877640bfdaaabce533e3252a17294",
+        ),
     )
 }
 

@@ -142,6 +142,24 @@ def _config_of(state: State) -> SamConfig:
     return SamConfig(name, img_size=img_size, stride=patch, encoder=encoder)
 
 
+def decoder_of(content: Any) -> Any:
+    """The segmentation decoder beside a SAM, as micro-sam's finetunes have it; None if there is none."""
+    return content.get("decoder_state") if isinstance(content, Mapping) else None
+
+
+def decoder_tensors(state: Any) -> State:
+    """Of the decoder alone: a UNETR that was saved whole or in parallel has its encoder beside it, or a prefix."""
+    if not isinstance(state, Mapping) or as_tensor(state) is not None:
+        raise CheckpointError(f"is a {kind_of(state)}, not a state dict")
+    named = {str(key).removeprefix("module."): value for key, value in state.items()}
+    return _tensors({key: value for key, value in named.items() if not key.startswith("encoder.")})
+
+
+def is_transposed(state: State) -> bool:
+    """Whether a decoder gains resolution by transposed convolutions. Source: ``micro_sam.instance_segmentation``."""
+    return any(key.startswith("decoder.samplers.") and ".block." in key for key in state)
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What a model needs under a key."""

@@ -48,7 +48,8 @@ class Download(QObject):
     def _work(self) -> None:
         """In the worker thread. Errors are words, since napari shows a raised one with its traceback."""
         try:
-            download(self.model, self._report)
+            for file in self.model.files:
+                download(file, self._report)
         except _Cancelled:
             pass
         except Exception as error:
@@ -128,7 +129,9 @@ class DownloadBox(QWidget):
     def _show(self) -> None:
         running = self.download is not None
         size = None if self._offered is None else self._offered.size
-        self.button.setText("Download" if size is None else f"Download ({size_in_words(size)})")
+        # of micro-sam's models, whose SAM may be there without it
+        what = " decoder" if self._offered is not None and self._offered.name.endswith("_decoder") else ""
+        self.button.setText(f"Download{what}" + ("" if size is None else f" ({size_in_words(size)})"))
         self.button.setVisible(self._offered is not None and not running)
         self.bar.setVisible(running)
         self.cancel_button.setVisible(running)

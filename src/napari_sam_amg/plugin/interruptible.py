@@ -7,6 +7,7 @@ the image encoder (a minute for ViT-H) and between the few points that the decod
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +98,7 @@ class InterruptibleModel:
 
     def __init__(self, model: "Model", reins: Reins) -> None:
         self.mask_threshold, self.info = model.mask_threshold, model.info
+        self.sees_objects = getattr(model, "sees_objects", False)
         self._model, self._reins = model, reins
         encoder = getattr(model, "image_encoder", None)  # of a model that is no network there is none
         self._layers = [] if encoder is None else list(encoder.modules())
@@ -112,10 +114,19 @@ class InterruptibleModel:
         self._reins.look()
         hooks = [layer.register_forward_pre_hook(look) for layer in self._layers]
         try:
-            return self._model.embed(image)
+            return self._on_reins(self._model.embed(image))
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def _on_reins(self, embedding: "ImageEmbedding") -> "ImageEmbedding":
+        """Maps are made when they are read, by a decoder that takes as long as the image encoder."""
+        from napari_sam_amg.sam.distance_maps import DistanceMaps  # which imports torch
+
+        maps = getattr(embedding, "maps", None)
+        if not isinstance(maps, DistanceMaps):
+            return embedding
+        return replace(embedding, maps=replace(maps, look=self._reins.look))
 
     def decode_batches(
         self, embedding: "ImageEmbedding", batches: "Iterable[Points]", keep: "Keep"

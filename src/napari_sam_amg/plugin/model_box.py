@@ -10,12 +10,11 @@ from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices, QEnterEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_sam_amg.models.defaults import missing_reason, model_defaults
+from napari_sam_amg.models.defaults import first_missing, missing_reason, model_defaults
 from napari_sam_amg.models.registry import (
     EMBEDDED,
     FOLDER_VARIABLE,
     CheckpointError,
-    find_known,
     find_own,
     is_offline,
     known_models,
@@ -143,9 +142,7 @@ class ModelBox(QWidget):
 
     def _look(self) -> None:
         """See whether the file of the chosen model is there, and offer to download it if not."""
-        known = find_known(self.chosen)
-        is_missing = missing_reason(self.chosen) is not None and not is_offline()
-        self.download_box.offer(known if is_missing else None)
+        self.download_box.offer(None if is_offline() else first_missing(self.chosen))
         show_row(self.form, self.download_box, self.download_box.is_wanted)
         self.changed.emit()
 

@@ -243,7 +243,7 @@ class Runner(QObject):
             return "Stopped: the layer of the results was removed."
         seconds = time.perf_counter() - self._began
         live = self._live
-        words = [found(live.masks, live.cut, seconds, self._job.params.approximate, live.too_large)]
+        words = [found(live.masks, live.cut, seconds, self._job.params, live.too_large)]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:

@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam_amg.errors import explain_in_window
+from napari_sam_amg.models.defaults import no_decoder_reason
+from napari_sam_amg.params import needs_decoder
 from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ImageBox
@@ -122,7 +124,14 @@ class SegmentPanel(QWidget):
 
     def problems(self) -> list[Problem]:
         """What keeps Run from working, empty if nothing does."""
-        return [*self.image_box.problems(), *self.model_box.problems(), *self.form.problems()]
+        of_model = self.model_box.problems()
+        mode = [] if of_model else self._mode_problems()
+        return [*self.image_box.problems(), *of_model, *self.form.problems(), *mode]
+
+    def _mode_problems(self) -> list[Problem]:
+        mode, model = self.form.fields["mode"], self.model_box.chosen
+        reason = no_decoder_reason(model) if mode.value() == "ais" else ""
+        return [Problem(mode.control, needs_decoder(model, reason).replace("mode=", "Mode: ", 1))] if reason else []
 
     def _check(self) -> None:
         """Mark what is bad, say why, and let nothing run until it is good."""

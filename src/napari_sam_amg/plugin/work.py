@@ -137,16 +137,20 @@ def _identity(name: str) -> tuple[object, ...]:
     """
     own, known = find_own(name), find_known(name)
     if own is not None:
-        path = own.file
+        paths = [own.file]
     elif known is not None:
-        path = known.path
+        paths = [file.path for file in known.files]  # a decoder that was not there may have come
     else:
-        path = embedded_path() if name == EMBEDDED else Path(name).expanduser().absolute()
+        paths = [embedded_path() if name == EMBEDDED else Path(name).expanduser().absolute()]
+    return name, repr(own), *map(_file_identity, paths)
+
+
+def _file_identity(path: Path) -> tuple[object, ...]:
     try:
         found = path.stat()
     except OSError:  # loading it will say what is wrong
-        return name, repr(own), path
-    return name, repr(own), path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return (path,)
+    return path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def record(job: Job, model: "Model", intensities: tuple[float, float]) -> dict[str, Any]:

@@ -35,3 +35,5 @@ class ModelInfo:
     path_name: str  # the checkpoint's file name
     sha256: str  # of the checkpoint file
     amg_defaults: Mapping[str, float | str]  # AMG parameters by name; empty: the general defaults
+    no_decoder: str = "it has none"  # why there is no segmentation decoder, in words; empty if there is one
+    decoder_sha256: str = ""  # of the file of the segmentation decoder, if that is another one

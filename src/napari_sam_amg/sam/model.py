@@ -12,14 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.transforms.functional import resize, to_pil_image
 
+from napari_sam_amg.sam.centre_votes import CentreMaps
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
+from napari_sam_amg.sam.distance_maps import DistanceMaps
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
 from napari_sam_amg.sam.memory import in_halves
+from napari_sam_amg.sam.object_maps import ObjectMaps
 from napari_sam_amg.sam.precision import Precision, choose_type, convert, float32_as_such, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
+from napari_sam_amg.sam.unet_encoder import UnetEncoder
+from napari_sam_amg.sam.unetr import SegmentationDecoder
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's, as in the reference's Sam
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -43,6 +48,7 @@ class ImageEmbedding:
     input_size: tuple[int, int]  # (h, w) of the image resized for the model, before padding
     original_size: tuple[int, int]  # (H, W) of the image
     img_size: int  # side of the padded input
+    maps: ObjectMaps | None = None  # of objects that the model sees before it is asked, if it has such maps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +88,7 @@ class Sam(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
     info: ModelInfo  # set when a checkpoint is loaded
+    segmentation_decoder: SegmentationDecoder | None  # beside SAM's own, of micro-sam's finetunes; the same
 
     def __init__(self, config: SamConfig, image_encoder: nn.Module) -> None:
         super().__init__()
@@ -96,6 +103,7 @@ class Sam(nn.Module):
             TwoWayTransformer(config.decoder_depth, config.embed_dim, config.decoder_heads, config.decoder_mlp_dim),
             iou_head_hidden_dim=config.iou_head_hidden_dim,
         )
+        self.segmentation_decoder = None
         self._micro_batch: int | None = None
         self._dtype = torch.float32
         self._exact_weights: list[Tensor] | None = None  # while computing in halves
@@ -114,6 +122,11 @@ class Sam(nn.Module):
     @property
     def precision(self) -> Precision:
         return "exact" if self.dtype == torch.float32 else "fast"
+
+    @property
+    def sees_objects(self) -> bool:
+        """Whether its embeddings have ``maps`` of objects."""
+        return self.segmentation_decoder is not None or isinstance(self.image_encoder, UnetEncoder)
 
     def set_precision(self, precision: str) -> None:
         """Compute "exact" (float32, as loaded) or "fast"; warns and stays exact where the device has no fast floats.
@@ -157,11 +170,19 @@ class Sam(nn.Module):
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one (H, W, 3) uint8 RGB image."""
         pixels, input_size = self.preprocess(image)
+        size = (image.shape[0], image.shape[1])
+        maps: ObjectMaps | None = None
         with float32_as_such(self.device):
-            values = self.image_encoder(pixels.to(self.dtype))[0].float()
-            dense = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1)
-            side = self.mask_decoder.prepare(values, self.prompt_encoder.get_dense_pe()[0], dense, self.dtype)
-        return ImageEmbedding(side, input_size, (image.shape[0], image.shape[1]), self.config.img_size)
+            if isinstance(self.image_encoder, UnetEncoder):
+                embedded, dense_maps = self.image_encoder.embed_with_maps(pixels.to(self.dtype))
+                maps = CentreMaps(dense_maps[0], input_size, size)
+            else:
+                embedded = self.image_encoder(pixels.to(self.dtype))
+            if self.segmentation_decoder is not None:
+                maps = DistanceMaps(self.segmentation_decoder, embedded, input_size, size)
+            dense, pe = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1), self.prompt_encoder.get_dense_pe()[0]
+            side = self.mask_decoder.prepare(embedded[0].float(), pe, dense, self.dtype)
+        return ImageEmbedding(side, input_size, size, self.config.img_size, maps)
 
     def decode(self, embedding: ImageEmbedding, points: Points, keep: Keep) -> DecodedMasks:
         """Masks for (P, 2) foreground points (x, y) in pixels of the original image.

@@ -1,0 +1,112 @@
+"""The objects that micro-sam's segmentation decoder shows: a seed in the middle of each, foreground around it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from skimage.measure import label, regionprops
+from skimage.segmentation import find_boundaries
+from torch import Tensor
+
+from napari_sam_amg.sam.object_maps import SeenObjects
+from napari_sam_amg.sam.unetr import SegmentationDecoder
+
+#: micro-sam's thresholds. Source: ``micro_sam.instance_segmentation`` 1.8, ``_derive_point_prompts`` and ``generate``.
+FOREGROUND = 0.5  # probability from which on a pixel is foreground
+NEAR = 0.5  # distances to the centre and to the boundary below which a pixel of the foreground is part of a seed
+BACKGROUND = 0.05  # probability of foreground below which there surely is none
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DistancePlanes:
+    """The maps at the size of the image, (H, W), in 0..1; the distances are 0 at a centre, or far inside."""
+
+    foreground: Floats
+    centre_distance: Floats
+    boundary_distance: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DistanceMaps:
+    """What the decoder makes of one image's embedding; it is run when the maps are read, and costs as much as ViT-B."""
+
+    decoder: SegmentationDecoder
+    embedding: Tensor  # (1, C, h, w), on the model's device, in the type to compute in
+    input_size: tuple[int, int]  # (h, w) of the image resized for the model, before padding
+    original_size: tuple[int, int]  # (H, W) of the image
+    look: Callable[[], object] | None = None  # called between the decoder's steps; what it raises ends them
+
+    @torch.inference_mode()
+    def planes(self) -> DistancePlanes:
+        with self._looking():
+            maps = self.decoder(self.embedding).float()
+        height, width = self.input_size
+        inside = maps[..., :height, :width]
+        planes = F.interpolate(inside, self.original_size, mode="bilinear", align_corners=False)[0]
+        return DistancePlanes(*planes.cpu().numpy())
+
+    def objects(self) -> SeenObjects:
+        planes = self.planes()
+        points, areas = find_seeds(planes)
+        return SeenObjects(points, areas, planes.foreground < BACKGROUND)
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        thread = threading.get_ident()
+
+        def pause(*_: Any) -> None:
+            if self.look is not None and threading.get_ident() == thread:  # others may read maps meanwhile
+                self.look()
+
+        hooks = [layer.register_forward_pre_hook(pause) for layer in self.decoder.modules()]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def find_seeds(planes: DistancePlanes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points (N, 2), (x, y) in pixels, one in each seed, and the areas (N,) of the foreground nearest to each seed.
+
+    micro-sam's rule: seeds are the 4-connected pieces of what is foreground and near to centre and boundary, and the
+    point is the pixel of the seed that is furthest from its outline. Row by row.
+    """
+    foreground = planes.foreground >= FOREGROUND
+    seeds = foreground & (planes.centre_distance < NEAR) & (planes.boundary_distance < NEAR)
+    labels = label(seeds, connectivity=1)
+    points = deepest_pixels(labels)
+    if not len(points):
+        return points, np.empty(0)
+    away = (labels == 0).astype(np.uint8)
+    _, cells = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    owners = np.zeros(cells.max() + 1, np.int64)
+    owners[cells[seeds]] = labels[seeds]
+    areas = np.bincount(owners[cells[foreground]], minlength=len(points) + 1)[1:]
+    return points, areas.astype(np.float64)
+
+
+def deepest_pixels(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """(N, 2) the pixel (x, y) of each label 1 .. N that is furthest from its outline; the image's edge is an outline.
+
+    Of several the first, row by row. Source: ``micro_sam.instance_segmentation._get_centers``, with its way
+    of having no such pixel: where a label is nothing but outline, the corner of its box.
+    """
+    inside = ~find_boundaries(labels, mode="outer")
+    inside[[0, -1]] = inside[:, [0, -1]] = False
+    depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    points = np.empty((labels.max(), 2))
+    for row, region in enumerate(regionprops(labels)):
+        within = np.where(region.image, depth[region.slice], 0)
+        y, x = np.unravel_index(within.argmax(), within.shape)
+        points[row] = x + region.slice[1].start, y + region.slice[0].start
+    return points
