@@ -162,6 +162,11 @@ class AmgParameters:
         """Whether masks may be missing that asking every point would find."""
         return self.point_search != "grid"
 
+    def note_on(self, used: "AmgParameters") -> str:
+        """What whoever asked for these must know of those that were used instead; empty if nothing."""
+        unguided = self.point_search == "guided" and used.point_search == "grid"
+        return "the model has no maps of objects, so the grid was asked" if unguided else ""
+
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> AmgParameters:
     """The reference's defaults, then those that belong to a model, then what was given.
