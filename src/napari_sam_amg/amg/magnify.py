@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.filters import cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import concatenate
-from napari_sam_amg.amg.object_sizes import first_large_enough, seen_areas, typical_area
+from napari_sam_amg.amg.object_sizes import first_thick_enough, seen_sizes
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.params import AmgParameters
 
@@ -109,17 +109,19 @@ class Trial:
 
 
 def layer_by_maps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Choice | None:
-    """The first layer in which the objects that the model's maps show are large enough; None if these show too little.
+    """The first layer in which the objects that the model's maps show are thick enough; None if these show too little.
 
     Of the whole image; if the objects are too small to be told there, of a few crops of the next layer, and so on.
     """
     layers = list(_layers(image, params))
+    sides = [max(crops[0].size) for crops in layers]
     for layer, crops in enumerate(layers):
         looked_at = crops if layer == 0 else {_nearest(crops, spot.mean(axis=0)) for spot in trial_spots(image)}
-        areas = seen_areas(image, model, looked_at)
-        if (area := typical_area(areas)) is not None:
-            chosen = first_large_enough(area, [max(crops[0].size) for crops in layers], layer)
-            return Choice(chosen, area * max(crops[0].size) ** 2 / math.prod(layers[chosen][0].size))
+        sizes = seen_sizes(image, model, looked_at)
+        if (typical := sizes.typical()) is not None:
+            thickness, area = typical
+            chosen = first_thick_enough(thickness, sides, layer, sizes.img_size)
+            return Choice(chosen, area * sides[layer] ** 2 / math.prod(layers[chosen][0].size))
     return None
 
 

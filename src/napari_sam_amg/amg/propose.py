@@ -69,10 +69,11 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     """
     levels = search_levels(params)
     size = (image.shape[0], image.shape[1])
-    for crop in crop_boxes(size, params):
+    crops = crop_boxes(size, params)
+    for crop in crops:
         embedding = embed_crop(model, image, crop)
         maps = embedding.maps if params.point_search == "guided" else None
-        search = Search(crop, maps, levels[crop.layer], params)
+        search = Search(crop, crops, maps, levels[crop.layer], params)
         for points, saved in search.parts():
             # progress counts on every batch that there might be, also on those that need not be asked
             for _ in range(saved):
