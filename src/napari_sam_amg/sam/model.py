@@ -21,6 +21,7 @@ from napari_sam_amg.sam.memory import in_halves
 from napari_sam_amg.sam.object_maps import ObjectMaps
 from napari_sam_amg.sam.precision import Precision, choose_type, convert, float32_as_such, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
+from napari_sam_amg.sam.recorded import Recorded
 from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
 from napari_sam_amg.sam.unet_encoder import UnetEncoder
@@ -37,7 +38,7 @@ STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
 #: embedded model's 4. Measured on 2 cores: 32 of these take 6 % less than 16, with as many more tokens upscaled at
 #: once, and 64 as long as 32. On a GPU more is better, while its memory does: about 3 MB a prompt with 8 heads.
 CPU_HEADS_AT_ONCE = 128  # on 64 x 64 image tokens
-GPU_HEADS_AT_ONCE = 1664
+GPU_HEADS_AT_ONCE = {"exact": 1376, "fast": 2048}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +106,7 @@ class Sam(nn.Module):
         )
         self.segmentation_decoder = None
         self._micro_batch: int | None = None
+        self._recorded = Recorded()
         self._dtype = torch.float32
         self._exact_weights: list[Tensor] | None = None  # while computing in halves
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
@@ -145,7 +147,7 @@ class Sam(nn.Module):
         """Prompts decoded at once; by default what suits the device."""
         if self._micro_batch is not None:
             return self._micro_batch
-        heads = CPU_HEADS_AT_ONCE if self.device.type == "cpu" else GPU_HEADS_AT_ONCE
+        heads = CPU_HEADS_AT_ONCE if self.device.type == "cpu" else GPU_HEADS_AT_ONCE[self.precision]
         return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     @micro_batch.setter
@@ -171,18 +173,26 @@ class Sam(nn.Module):
         """Encode one (H, W, 3) uint8 RGB image."""
         pixels, input_size = self.preprocess(image)
         size = (image.shape[0], image.shape[1])
-        maps: ObjectMaps | None = None
         with float32_as_such(self.device):
-            if isinstance(self.image_encoder, UnetEncoder):
-                embedded, dense_maps = self.image_encoder.embed_with_maps(pixels.to(self.dtype))
-                maps = CentreMaps(dense_maps[0], input_size, size)
+            if self.device.type == "cuda":
+                weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
+                embedded, dense_maps, side = self._recorded.run(self._encode, pixels.to(self.dtype), weights)
             else:
-                embedded = self.image_encoder(pixels.to(self.dtype))
-            if self.segmentation_decoder is not None:
-                maps = DistanceMaps(self.segmentation_decoder, embedded, input_size, size)
-            dense, pe = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1), self.prompt_encoder.get_dense_pe()[0]
-            side = self.mask_decoder.prepare(embedded[0].float(), pe, dense, self.dtype)
+                embedded, dense_maps, side = self._encode(pixels.to(self.dtype))
+        maps: ObjectMaps | None = None if dense_maps is None else CentreMaps(dense_maps[0], input_size, size)
+        if self.segmentation_decoder is not None:
+            maps = DistanceMaps(self.segmentation_decoder, embedded, input_size, size)
         return ImageEmbedding(side, input_size, size, self.config.img_size, maps)
+
+    def _encode(self, pixels: Tensor) -> tuple[Tensor, Tensor | None, DecoderSide]:
+        """(1, 3, S, S) -> embedding (1, C, h, w), the maps of an encoder that has any, and the decoder's image side."""
+        dense_maps: Tensor | None = None
+        if isinstance(self.image_encoder, UnetEncoder):
+            embedded, dense_maps = self.image_encoder.embed_with_maps(pixels)
+        else:
+            embedded = self.image_encoder(pixels)
+        dense, pe = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1), self.prompt_encoder.get_dense_pe()[0]
+        return embedded, dense_maps, self.mask_decoder.prepare(embedded[0].float(), pe, dense, self.dtype)
 
     def decode(self, embedding: ImageEmbedding, points: Points, keep: Keep) -> DecodedMasks:
         """Masks for (P, 2) foreground points (x, y) in pixels of the original image.
