@@ -52,8 +52,8 @@ def find_centres(foreground: Floats, offsets: Floats) -> tuple[NDArray[np.float6
     voters = np.argwhere(foreground > FOREGROUND)
     limits = np.array(foreground.shape) - 1
     targets = np.rint(voters + offsets[:, voters[:, 0], voters[:, 1]].T).astype(np.int64).clip(0, limits)
-    votes = np.zeros(foreground.shape, np.float32)
-    np.add.at(votes, tuple(targets.T), 1)
+    places = np.ravel_multi_index(tuple(targets.T), foreground.shape)
+    votes = np.bincount(places, minlength=foreground.size).reshape(foreground.shape).astype(np.float32)
     smooth = cv2.GaussianBlur(votes, (0, 0), SIGMA, borderType=cv2.BORDER_CONSTANT)
     peaks = _peaks(np.round(smooth, DIGITS))
     owners = np.zeros(foreground.shape, np.int32)

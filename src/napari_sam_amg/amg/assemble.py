@@ -1,0 +1,69 @@
+"""Regions to the results of a run: who alone gives ids, and holds failures back until something has succeeded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.amg.region import RegionResult
+from napari_sam_amg.errors import in_words
+from napari_sam_amg.params import AmgParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneResult:
+    """One finished plane."""
+
+    index: tuple[int, ...]  # along the stack's axes
+    labels: NDArray[np.int32]  # (H, W), ids unique over the stack
+    features: pd.DataFrame  # one row per label, see amg.table
+    masks: Masks  # before overlaps were resolved
+    params: AmgParameters  # those of the run, with crop_layers="auto" and a search that cannot be replaced
+    problem: str = ""  # why the plane could not be segmented and has no labels; empty if it was
+    nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
+    image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
+    too_large: int = 0  # objects without a label that may be larger than the crops of ``crop_layers="last"``
+
+
+class Assembler:
+    """Ids count on from region to region, in the order in which they come.
+
+    If all fail, that is the failure of the run, and no result.
+    """
+
+    def __init__(self, params: AmgParameters) -> None:
+        self._params, self._last_id = params, 0
+        self._waiting: list[PlaneResult] | None = []  # None once one has succeeded
+        self._failure: Exception | None = None  # the first
+
+    def add(self, result: RegionResult) -> list[PlaneResult]:
+        """The results that may be given away, now that this one, of a whole plane, is there too."""
+        plane, failure = self._with_ids(result), result.candidates.failure
+        if self._waiting is None:
+            return [plane]
+        if failure is None:
+            ready, self._waiting = [*self._waiting, plane], None
+            return ready
+        self._waiting.append(plane)
+        self._failure = self._failure or failure
+        return []
+
+    def _with_ids(self, result: RegionResult) -> PlaneResult:
+        """``result`` is used up."""
+        labels, features, candidates = result.labels, result.features, result.candidates
+        if self._last_id:
+            np.add(labels, self._last_id, out=labels, where=labels > 0)
+            features["index"] += self._last_id
+        self._last_id += len(features)
+        problem = "" if candidates.failure is None else in_words(candidates.failure)
+        return PlaneResult(
+            candidates.region.index, labels, features, result.masks, self._params, problem, candidates.nothing,
+            candidates.image, result.too_large,
+        )  # fmt: skip
+
+    def check(self) -> None:
+        """At the end: raise the first failure if no plane succeeded."""
+        if self._waiting is not None and self._failure is not None:
+            raise self._failure

@@ -1,0 +1,128 @@
+"""A part of a plane from pixels to labels: what the model proposes, and what is made of it without the model.
+
+The cut between the two is where runs are stored, continued and distributed: ``RegionCandidates`` can be pickled and
+know nothing of the model, and nothing of what comes before or after them: ids are those of the region alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_sam_amg.amg.ais import ais_crops, ais_steps, painting_rules
+from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
+from napari_sam_amg.amg.labels import paint
+from napari_sam_amg.amg.masks import Masks, no_masks
+from napari_sam_amg.amg.plane_images import PlaneImages
+from napari_sam_amg.amg.planes import Index
+from napari_sam_amg.amg.propose import Model, count_batches
+from napari_sam_amg.amg.seams import count_missing
+from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.table import plane_table
+from napari_sam_amg.errors import LOGGER, is_out_of_memory
+from napari_sam_amg.params import AmgParameters
+
+#: What storage and models raise at one region. Other errors, as those that cancel a run, end the run.
+FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Pixels of a plane that are looked at together."""
+
+    index: Index  # of the plane, along the stack's axes
+    rows: tuple[int, int]  # first, and the first one behind
+    columns: tuple[int, int]
+    plane_size: tuple[int, int]  # (height, width)
+    halo: int = 0  # px seen around it where the plane goes on, for objects that reach into it
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """What is seen: the region and its halo."""
+        sides = zip((self.rows, self.columns), self.plane_size, strict=True)
+        rows, columns = (slice(max(0, low - self.halo), min(high + self.halo, end)) for (low, high), end in sides)
+        return rows, columns
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of what is seen."""
+        rows, columns = self.window
+        return rows.stop - rows.start, columns.stop - columns.start
+
+
+def whole_plane(index: Index, size: tuple[int, int]) -> Region:
+    return Region(index, (0, size[0]), (0, size[1]), size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionCandidates:
+    """What was proposed for a region, in the frame of its window."""
+
+    region: Region
+    found: StoredCandidates | Masks | None  # None if the model was not asked; masks if it was asked for no points
+    image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if it could not be read
+    nothing: str = ""  # why there was nothing to look for; empty if there was
+    failure: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionResult:
+    """Labels 1, 2, ... of a region and their table, in the frame of its window."""
+
+    candidates: RegionCandidates
+    masks: Masks  # before overlaps were resolved
+    labels: NDArray[np.int32]  # (H, W)
+    features: pd.DataFrame  # one row per label, see table.plane_table
+    too_large: int = 0  # objects without a label that may be larger than the crops
+
+
+def count_steps(size: tuple[int, int], params: AmgParameters) -> int:
+    """How often ``propose_steps`` yields None at most, for a region of (height, width) ``size``."""
+    return len(ais_crops(size, params)) if params.mode == "ais" else count_batches(size, params)
+
+
+def propose_steps(
+    region: Region, images: PlaneImages, model: Model, params: AmgParameters
+) -> Iterator[RegionCandidates | None]:
+    """None after each batch of points, then the candidates, also if these are none or a failure."""
+    image = None
+    try:
+        image, nothing = images.image(region.index, region.window)
+        if nothing:
+            yield RegionCandidates(region, None, image, nothing)
+            return
+        for found in (ais_steps if params.mode == "ais" else candidate_steps)(image, model, params):
+            yield None if found is None else RegionCandidates(region, found, image)
+    except FAILURES as error:
+        if is_out_of_memory(error):
+            raise
+        LOGGER.debug("region %s failed", region, exc_info=error)
+        yield RegionCandidates(region, None, image, failure=error)
+
+
+def finish(
+    candidates: RegionCandidates,
+    params: AmgParameters,
+    pixel_size: tuple[float, float] | None = None,
+    area_column: str = "area_physical",
+) -> RegionResult:
+    """Remove duplicates, paint what is left and measure what of it is seen. The model is not asked.
+
+    ``params`` as :func:`~napari_sam_amg.amg.generate.refilter` takes them. ``pixel_size`` (y, x) in physical units adds
+    ``area_column``.
+    """
+    masks = parts = no_masks(candidates.region.size)
+    try:
+        if isinstance(candidates.found, StoredCandidates):
+            masks, parts = refilter(candidates.found, params), cut_off(candidates.found, params)
+        elif candidates.found is not None:
+            masks = candidates.found
+    except FAILURES as error:
+        if is_out_of_memory(error):
+            raise
+        candidates = replace(candidates, failure=error)
+    painted = paint(masks, painting_rules(params))
+    features = plane_table(masks, painted, candidates.region.index, pixel_size, area_column)
+    return RegionResult(candidates, masks, painted.labels, features, count_missing(parts, painted.labels))
