@@ -1,5 +1,6 @@
 """The maps of micro-sam's segmentation decoder at the image's size, and the points that they give."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,22 @@ def test_objects_know_the_sure_background(randomize: Any) -> None:
     foreground, seen = maps.planes().foreground, maps.objects()
     np.testing.assert_array_equal(seen.background, foreground < 0.05)
     assert 0.3 < seen.background.mean() < 0.7
+
+
+def test_who_reads_other_maps_meanwhile_is_not_looked_after(randomize: Any) -> None:
+    decoder = randomize(SegmentationDecoder())
+    embedding, threads = torch.randn(1, 256, 2, 2), []
+
+    def look() -> None:
+        threads.append(threading.get_ident())
+        if len(threads) == 1:
+            other = threading.Thread(target=DistanceMaps(decoder, embedding, (32, 32), (32, 32)).planes)
+            other.start()
+            other.join(timeout=60)
+
+    DistanceMaps(decoder, embedding, (32, 32), (32, 32), look).planes()
+    assert set(threads) == {threading.get_ident()}
+    assert len(threads) > 20
 
 
 def test_reading_stops_where_somebody_says_so(randomize: Any) -> None:
