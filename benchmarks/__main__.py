@@ -35,11 +35,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results so far"
     )
     parser.add_argument("--allow-busy", action="store_true", help="measure although others use the processor")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: cases of its own; of the other options --case"
+    )
     parser.add_argument("--list", action="store_true", help="say what would be measured, and stop")
     parser.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables into this document, docs/performance.md"
     )
     chosen = parser.parse_args(arguments)
+    if chosen.device == "cuda":
+        return chosen
     if MICRO_SAM in (chosen.engine or ()) and importlib.util.find_spec("micro_sam") is None:
         parser.error("--engine micro-sam needs the package: pip install micro-sam")
     unknown = [pattern for pattern in chosen.case if not fnmatch.filter([c.name for c in known_cases()], pattern)]
@@ -93,6 +98,12 @@ def print_comparison(cases: list[Case], results: Results) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse_arguments(arguments)
+    if chosen.device == "cuda":
+        from benchmarks import cuda  # with torch, which the command itself does without
+
+        for line in cuda.lines(chosen.repeats, tuple(chosen.case)):
+            print(line, flush=True)
+        return 0
     engines = tuple(chosen.engine or (OURS, REFERENCE))
     options = Options(engines, chosen.repeats, chosen.peer_repeats or chosen.repeats, chosen.threads)
     cases, results = chosen_cases(chosen.set, chosen.case), Results(chosen.results)

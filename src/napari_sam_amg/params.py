@@ -170,6 +170,11 @@ class AmgParameters:
         """Whether masks may be missing that asking every point would find."""
         return self.mode == "amg" and self.point_search != "grid"
 
+    def note_on(self, used: "AmgParameters") -> str:
+        """What whoever asked for these must know of those that were used instead; empty if nothing."""
+        unguided = self.point_search == "guided" and used.point_search == "grid"
+        return "the model has no maps of objects, so the grid was asked" if unguided else ""
+
 
 def needs_decoder(model: str, reason: str) -> str:
     """What is said where ``mode="ais"`` cannot be had with a model of this name."""

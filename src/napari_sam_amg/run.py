@@ -272,7 +272,7 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
         raise ValueError("mode='ais' asks no points and has no candidates: use generate_masks or segment_planes")
     rgb = as_rgb(image)
     if nothing_in(rgb, rgb):
-        return StoredCandidates(magnified(None, model, params), rgb.shape[:2], model.mask_threshold, ())
+        return StoredCandidates(magnified(None, model, params), rgb.shape[:2], ())
     *_, stored = candidate_steps(rgb, model, magnified(rgb, model, params))
     assert stored is not None
     return stored

@@ -237,8 +237,8 @@ def test_a_real_model_that_decodes_ahead_is_asked_the_same_points(monkeypatch):
     image, model = as_rgb(blobs(discs=LARGE)), load_model(device="cpu")
     params = replace(PARAMS, points_per_side=12, points_per_batch=16, pred_iou_thresh=0.0, stability_score_thresh=0.2)
     asked: list[list[np.ndarray]] = []
-    micro_batches = model._micro_batches
-    monkeypatch.setattr(model, "_micro_batches", lambda *at: asked[-1].append(at[1]) or micro_batches(*at))
+    prompts = model._prompts
+    monkeypatch.setattr(model, "_prompts", lambda *at: asked[-1].append(at[1]) or prompts(*at))
     for way in (model.decode_batches, model._decode_ahead):
         asked.append([])
         monkeypatch.setattr(model, "decode_batches", way)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segment_anything.utils.amg import generate_crop_boxes
 
-from napari_sam_amg.amg.crops import CropBox, crop_boxes
+from napari_sam_amg.amg.crops import CropBox, crop_boxes, layer_boxes, own_part
 from napari_sam_amg.amg.propose import count_batches
 from napari_sam_amg.params import AmgParameters
 from tests.amg.frames import mask_steps
@@ -93,3 +93,26 @@ def test_a_crop_too_thin_for_the_model_is_named():
         list(mask_steps(image, BlobModel(), params))
     with pytest.raises(ValueError, match=r"^an image of 10 x 30000 pixels is too elongated"):
         list(mask_steps(np.zeros((10, 30000, 3), np.uint8), BlobModel(), params))
+
+
+@given(
+    height=st.integers(1, 90), width=st.integers(1, 90), layer=st.integers(0, 3), ratio=st.floats(0, 1, allow_nan=False)
+)
+def test_every_point_of_an_image_is_the_own_of_one_crop_of_a_layer(height, width, layer, ratio):
+    crops = layer_boxes((height, width), layer, ratio)
+    x, y = np.meshgrid(np.arange(width) + 0.49, np.arange(height) + 0.49)
+    owners = np.zeros((height, width), int)
+    for crop in crops:
+        x0, y0, x1, y1 = own_part(crop, crops, 0.0)
+        assert crop.x0 <= x0 <= x1 <= crop.x1
+        assert crop.y0 <= y0 <= y1 <= crop.y1
+        owners += (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
+    assert (owners == 1).all()
+
+
+def test_neighbours_share_a_margin_of_what_they_have_in_common():
+    above = CropBox(0, 0, 160, 100, 0)  # of another layer, and nobody's neighbour
+    crops = [above, CropBox(0, 0, 100, 100, 1), CropBox(60, 0, 160, 100, 1)]  # 40 in common, their middle at 80
+    assert [own_part(crop, crops, 0.0) for crop in crops] == [(0, 0, 160, 100), (0, 0, 80, 100), (80, 0, 160, 100)]
+    assert [own_part(crop, crops, 0.25)[::2] for crop in crops[1:]] == [(0, 90), (70, 160)]
+    assert [own_part(crop, crops, 0.5) for crop in crops] == [crop.xyxy for crop in crops]

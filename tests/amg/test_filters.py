@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segment_anything.utils.amg import calculate_stability_score, is_box_near_crop_edge
 
-from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.filters import (
     best_between_crops,
@@ -87,8 +86,7 @@ def candidates(boxes, predicted_iou, stability=None, crop_boxes=None) -> Candida
         scores if stability is None else np.array(stability, np.float32),
         np.zeros((count, 2)),
         np.array(crop_boxes or [(0, 0, 100, 100)] * count, np.int64),
-        [EMPTY] * count,
-        [None] * count,
+        [np.zeros((1, 1), np.uint8)] * count,
     )
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from segment_anything.utils.amg import build_all_layer_point_grids
 
 from napari_sam_amg.amg.crops import CropBox
-from napari_sam_amg.amg.prompts import layer_grids, point_batches, search_levels
+from napari_sam_amg.amg.prompts import guided_strides, layer_grids, point_batches, search_levels
 from napari_sam_amg.params import AmgParameters
 
 
@@ -69,3 +69,33 @@ def test_the_parts_of_an_explicit_grid_are_in_its_order(count):
     assert len(parts[0]) == -(-count // 16)
     np.testing.assert_array_equal(np.sort(np.concatenate(parts), axis=0), points)
     assert all((np.diff(part[:, 0]) > 0).all() for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("side", "coarse", "strides"),
+    [
+        (32, 8, (4, 2, 1)),
+        (32, 32, (1,)),
+        (32, 64, (1,)),
+        (32, 0, ()),
+        (18, 5, (4, 2, 1)),  # 3.6 is nearer to 4
+        (16, 6, (2, 1)),  # 2.7 is nearer to 2, in octaves
+        (1, 8, (1,)),
+        (512, 1, (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)),
+    ],
+)
+def test_a_guided_search_begins_with_about_as_many_points_as_are_asked_for(side, coarse, strides):
+    params = AmgParameters(points_per_side=side, coarse_points_per_side=coarse, point_search="guided")
+    assert guided_strides(params) == strides
+    (parts,) = search_levels(params)
+    assert len(parts) == len(strides)
+    together = np.concatenate([np.empty((0, 2)), *parts])
+    assert len(np.unique(together, axis=0)) == (side**2 if coarse else 0)
+    if coarse:
+        assert len(parts[0]) == (-(-side // strides[0])) ** 2
+
+
+def test_an_explicit_grid_is_one_part_of_a_guided_search():
+    grid = tuple((x / 40, 0.5) for x in range(40))
+    params = AmgParameters(points_per_side=None, point_grids=(grid,), point_search="guided")
+    np.testing.assert_array_equal(search_levels(params), [[grid]])

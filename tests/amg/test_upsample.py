@@ -1,10 +1,11 @@
-"""Measures and pixels by blocks against the reference's two full-frame interpolations."""
+"""Measures and packed pixels by blocks against the reference's two full-frame interpolations."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from napari_sam_amg.amg.bits import unpack
 from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Grid
 from napari_sam_amg.amg.boxes import box_of
 from napari_sam_amg.amg.upsample import upsampler
@@ -57,25 +58,22 @@ def edges(low):
 def test_measures_and_pixels_are_those_of_full_frames(low, square, inside, full, offset):
     upsample = upsampler(low, square, inside, full)
     logits = edges(low)
-    patches = upsample.patches(logits, -offset)
-    measures = upsample.measure(patches, 0.0, offset)
+    measures = upsample.measure(logits, 0.0, offset)
+    bits = measures.bits(np.arange(len(logits)))
     for index, frame in enumerate(full_frames(logits, square, inside, full)):
-        patch = patches[index]
         assert measures.larger[index] == pytest.approx((frame > -offset).sum(), rel=1e-4, abs=1)
         assert measures.smaller[index] == pytest.approx((frame > offset).sum(), rel=1e-4, abs=1)
         ours = np.zeros(full, bool)
-        if patch is not EMPTY:
-            top, left = patch.corner
-            mask = upsample.pixels(patch, 0.0)
-            ours[top : top + len(mask), left : left + mask.shape[1]] = mask
-        assert measures.empty[index] == (not ours.any())
-        assert tuple(measures.boxes[index]) == (box_of(ours) or (0, 0, 0, 0))
+        x0, y0, x1, y1 = measures.boxes[index]
+        ours[y0 : y1 + 1, x0 : x1 + 1] = unpack(bits[index], x0, x1 + 1 - x0)
+        assert (x0, y0, x1, y1) == (box_of(ours) or (0, 0, 0, 0))
         assert not (ours != (frame > 0))[np.abs(frame) > 1e-5].any()
+        assert np.bitwise_count(bits[index]).sum() == ours.sum()  # nothing beside the box
+        assert bits[index].shape == (y1 + 1 - y0, x1 // 8 - x0 // 8 + 1)
 
 
 def test_only_the_outline_is_multiplied_out(monkeypatch):
     upsample = upsampler(256, 1024, (1024, 1024), (4096, 4096))
-    (patch,) = upsample.patches(blob(256, 128, 128, 90)[None], -1.0)
     made = []
     inner = Grid.logits
 
@@ -84,7 +82,7 @@ def test_only_the_outline_is_multiplied_out(monkeypatch):
         return inner(self, blocks)
 
     monkeypatch.setattr(Grid, "logits", note)
-    larger = upsample.measure([patch], 0.0, 1.0).larger[0]
+    larger = upsample.measure(blob(256, 128, 128, 90)[None], 0.0, 1.0).larger[0]
     assert larger == pytest.approx(np.pi * (16 * 91) ** 2, rel=1e-3)
     assert sum(made) * BLOCK**2 < 0.15 * larger
 
@@ -97,9 +95,11 @@ def test_a_small_mask_has_a_small_patch():
 
 def test_a_mask_only_in_the_padding_is_empty():
     upsample = upsampler(64, 256, (64, 256), (50, 200))
-    (patch,) = upsample.patches(blob(64, 60, 30, 3.0)[None], -1.0)
-    assert patch is EMPTY
-    assert upsample.measure([patch], 0.0, 1.0).empty.all()
+    logits = blob(64, 60, 30, 3.0)[None]
+    assert upsample.patches(logits, -1.0) == [EMPTY]
+    measures = upsample.measure(logits, 0.0, 1.0)
+    assert not measures.boxes.any()
+    assert [bits.tolist() for bits in measures.bits(np.array([0]))] == [[[0]]]
 
 
 def test_many_masks_are_measured_as_each_alone():
@@ -108,12 +108,13 @@ def test_many_masks_are_measured_as_each_alone():
     rng = np.random.default_rng(1)
     radii = np.append(rng.uniform(-2, 5, 400), rng.uniform(20, 60, 30))
     rng.shuffle(radii)
-    patches = upsample.patches(np.stack([blob(64, *rng.uniform(0, 64, 2), radius) for radius in radii]), -1.0)
-    assert len({patch is EMPTY for patch in patches}) == 2
-    together = upsample.measure(patches, 0.0, 1.0)
-    for index, patch in enumerate(patches):
-        alone = upsample.measure([patch], 0.0, 1.0)
+    logits = np.stack([blob(64, *rng.uniform(0, 64, 2), radius) for radius in radii])
+    assert len({patch is EMPTY for patch in upsample.patches(logits, -1.0)}) == 2
+    together = upsample.measure(logits, 0.0, 1.0)
+    every = together.bits(np.arange(len(radii)))
+    for index in range(len(radii)):
+        alone = upsample.measure(logits[index : index + 1], 0.0, 1.0)
         assert (alone.boxes[0] == together.boxes[index]).all()
         assert alone.larger[0] == together.larger[index]
         assert alone.smaller[0] == together.smaller[index]
-        assert alone.empty[0] == together.empty[index]
+        assert np.array_equal(alone.bits(np.array([0]))[0], every[index])

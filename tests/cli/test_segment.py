@@ -149,6 +149,19 @@ def test_an_approximate_search_asks_fewer_points_and_says_so(terminal: Terminal)
     assert record["parameters_used"]["point_search"] == "hierarchical"
 
 
+def test_a_model_without_maps_cannot_guide_the_search_which_is_said(terminal: Terminal) -> None:
+    assert terminal.segment(terminal.png(), "--point-search", "guided") == 0
+    assert terminal.model.decoded == 16**2
+    assert terminal.lines()[0][0].endswith("(the model has no maps of objects, so the grid was asked)")
+    record = json.loads((terminal.out / "a_run.json").read_text())
+    assert record["settings"]["parameters"]["point_search"] == "guided"
+    assert record["parameters_used"]["point_search"] == "grid"
+    assert record["point_search_note"] == "the model has no maps of objects, so the grid was asked"
+    assert terminal.segment(terminal.png(), "--overwrite") == 0
+    assert "no maps" not in terminal.lines()[0][0]
+    assert json.loads((terminal.out / "a_run.json").read_text())["point_search_note"] == ""
+
+
 def test_nothing_found_says_what_to_do(terminal: Terminal) -> None:
     assert terminal.segment(terminal.png(), "--pred-iou-thresh", "0.99") == 0
     assert terminal.lines()[0][0].endswith("(lower --pred-iou-thresh or --stability-score-thresh to find more)")

@@ -61,6 +61,14 @@ def test_an_approximate_search_says_so(cells: Any) -> None:
     assert layer.metadata[METADATA_KEY]["parameters_used"]["point_search"] == "hierarchical"
 
 
+def test_a_model_without_maps_cannot_guide_the_search_which_is_said(cells: Any) -> None:
+    cells.widget.form.fields["point_search"].widget.value = "guided"
+    record = cells.run().metadata[METADATA_KEY]
+    assert cells.widget.status.text().endswith("; the model has no maps of objects, so the grid was asked.")
+    assert (record["parameters"]["point_search"], record["parameters_used"]["point_search"]) == ("guided", "grid")
+    assert record["point_search_note"] == "the model has no maps of objects, so the grid was asked"
+
+
 def test_a_second_run_gets_a_layer_of_its_own(cells: Any) -> None:
     first, second = cells.run(), cells.run()
     assert first is not second

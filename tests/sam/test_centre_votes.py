@@ -30,8 +30,9 @@ def labelled(discs, shape=(64, 80)):
 
 
 def seen(labels):
-    points, areas = find_centres(*maps_of(labels))
-    return [labels[int(y), int(x)] for x, y in points], areas.tolist()
+    """Whose the points are, and the areas of these objects."""
+    points, owners = find_centres(*maps_of(labels))
+    return [labels[int(y), int(x)] for x, y in points], np.bincount(owners.ravel())[1:].tolist()
 
 
 @pytest.mark.parametrize(
@@ -60,17 +61,18 @@ def test_the_point_is_the_pixel_nearest_to_the_centre_also_where_that_lies_outsi
 
 
 def test_without_foreground_there_is_nothing():
-    points, areas = find_centres(np.full((9, 11), 0.3, np.float32), np.zeros((2, 9, 11), np.float32))
+    points, owners = find_centres(np.full((9, 11), 0.3, np.float32), np.zeros((2, 9, 11), np.float32))
     assert points.shape == (0, 2)
-    assert areas.shape == (0,)
+    assert owners.tolist() == np.zeros((9, 11)).tolist()
 
 
 def test_a_plateau_of_votes_is_one_object():
     """Each pixel is a centre of its own, and the four in the middle have as many votes; the first of them is taken."""
     foreground, offsets = np.zeros((8, 12), np.float32), np.zeros((2, 8, 12), np.float32)
     foreground[3:5, 3:7] = 0.9
-    points, areas = find_centres(foreground, offsets)
-    assert (points.tolist(), areas.tolist()) == ([[4, 3]], [8])
+    points, owners = find_centres(foreground, offsets)
+    assert points.tolist() == [[4, 3]]
+    np.testing.assert_array_equal(owners, foreground > 0)
 
 
 def test_votes_of_a_few_pixels_that_agree_are_enough_and_those_that_scatter_are_not():
@@ -91,8 +93,11 @@ def test_objects_are_in_pixels_of_the_image(input_size, size):
     assert len(found) == 1
     np.testing.assert_allclose(found.points, [[121, 81]])
     np.testing.assert_allclose(found.areas, 16 * np.count_nonzero(foreground[:64] > 0.5))
+    np.testing.assert_allclose(found.thickness, 4 * 16, atol=4)
     assert found.background.shape == (64, 80)
-    np.testing.assert_array_equal(found.background, foreground[:64] < 0.5)
+    near = blobs((64, 80), [(30, 20, 16)]) > 0
+    assert found.background[~near].all()
+    assert not found.background[foreground[:64] > 0.5].any()
 
 
 def test_points_of_the_last_row_stay_inside_the_image():

@@ -7,6 +7,7 @@ import torch
 from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import MaskDecoder
+from napari_sam_amg.sam.memory import MemoryWarning
 from napari_sam_amg.sam.model import Sam
 from tests.disc_model import blobs
 
@@ -37,26 +38,63 @@ def test_few_items(count: int) -> None:
     assert list(one_ahead(range(count), str)) == [(0, "0")][:count]
 
 
-def test_ahead_decodes_the_same(sam: Sam) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_ahead_decodes_the_same_points_at_once_or_in_parts(sam: Sam, monkeypatch, at_once: int) -> None:
     embedding = sam.embed(IMAGE)
-    plain = sam.decode_batches(embedding, BATCHES, confident)  # each batch's logits go with the next
-    ahead = list(sam._decode_ahead(embedding, BATCHES, confident))
-    masks = 0
-    for (points, one), (same_points, other) in zip(plain, ahead, strict=True):
-        assert points is same_points
-        masks += len(one.prompt_index)
-        torch.testing.assert_close(other.prompt_index, one.prompt_index)
-        torch.testing.assert_close(other.predicted_iou, one.predicted_iou)
-        torch.testing.assert_close(other.low_res_logits, one.low_res_logits, rtol=1e-4, atol=1e-4)
-    assert masks > 0
+    monkeypatch.setattr(sam, "_micro_batch", at_once)
+    plain = sam.decode(embedding, POINTS, confident)
+    parts = list(sam._decode_ahead(embedding, BATCHES, confident))
+    assert [len(points) for points, _ in parts] == [min(at_once, 5 - start) for start in range(0, 5, at_once)]
+    starts = np.cumsum([0, *(len(points) for points, _ in parts)])
+    np.testing.assert_array_equal(np.concatenate([points for points, _ in parts]), POINTS)
+    index = torch.cat([one.prompt_index + start for (_, one), start in zip(parts, starts, strict=False)])
+    torch.testing.assert_close(index, plain.prompt_index)
+    assert len(index)
+    for name in ("predicted_iou", "low_res_logits"):
+        values = torch.cat([getattr(one, name) for _, one in parts])
+        torch.testing.assert_close(values, getattr(plain, name), rtol=1e-4, atol=1e-4)
 
 
 def test_ahead_reads_a_batch_before_it_draws_the_one_before(sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     for name in ("read", "draw"):
         monkeypatch.setattr(MaskDecoder, name, logged(getattr(MaskDecoder, name), name, log))
+    monkeypatch.setattr(sam, "_micro_batch", 2)
     list(sam._decode_ahead(sam.embed(IMAGE), [POINTS[:2], POINTS[2:3], POINTS[3:]], confident))
     assert log == ["read", "read", "draw", "read", "draw", "draw"]
+
+
+@pytest.mark.parametrize("name", ["read", "draw"])
+@pytest.mark.parametrize("room", [1, 2, 4])
+def test_what_is_too_much_for_the_memory_is_decoded_in_parts(
+    sam: Sam, monkeypatch: pytest.MonkeyPatch, name: str, room: int
+) -> None:
+    """As if a GPU had memory for so many points."""
+    embedding = sam.embed(IMAGE)
+    plain = sam.decode(embedding, POINTS, confident)
+    inner = getattr(MaskDecoder, name)
+
+    def within(self, first, *others):
+        points = len(others[0]) if name == "read" else len(first.mask_tokens)
+        if points > room:
+            raise torch.OutOfMemoryError("no memory")
+        return inner(self, first, *others)
+
+    monkeypatch.setattr(MaskDecoder, name, within)
+    with pytest.warns(MemoryWarning, match="memory is nearly full"):
+        ((points, found),) = sam._decode_ahead(embedding, BATCHES, confident)
+    np.testing.assert_array_equal(points, POINTS)
+    torch.testing.assert_close(found.prompt_index, plain.prompt_index)
+    torch.testing.assert_close(found.low_res_logits, plain.low_res_logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_point_that_does_not_fit_alone_is_told(sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(MaskDecoder, "read", none)
+    with pytest.warns(MemoryWarning), pytest.raises(torch.OutOfMemoryError):
+        list(sam._decode_ahead(sam.embed(IMAGE), BATCHES, confident))
 
 
 def logged(method, name: str, log: list[str]):

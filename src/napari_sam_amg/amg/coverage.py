@@ -6,7 +6,6 @@ Source: "hierarchical segment everything", Shu et al. 2023 (TinySAM, arXiv 2312.
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.masks import Candidates
 
@@ -14,8 +13,8 @@ from napari_sam_amg.amg.masks import Candidates
 class Coverage:
     """The pixels of one crop that masks cover. Nothing is drawn before it is asked for."""
 
-    def __init__(self, crop: CropBox, mask_threshold: float) -> None:
-        self._crop, self._mask_threshold = crop, mask_threshold
+    def __init__(self, crop: CropBox) -> None:
+        self._crop = crop
         self._covered = np.zeros(crop.size, dtype=bool)
         self._waiting: list[Candidates] = []
 
@@ -33,8 +32,6 @@ class Coverage:
         return grid[~self._covered[row, column]]
 
     def _draw(self, candidates: Candidates) -> None:
-        for patch, upsampler in zip(candidates.patches, candidates.upsamplers, strict=True):
-            if patch is not EMPTY:
-                mask = upsampler.pixels(patch, self._mask_threshold)
-                top, left = patch.corner
-                self._covered[top : top + mask.shape[0], left : left + mask.shape[1]] |= mask
+        corner = np.tile((self._crop.x0, self._crop.y0), 2)
+        for row, (x0, y0, x1, y1) in enumerate((candidates.boxes - corner).clip(0).tolist()):
+            self._covered[y0 : y1 + 1, x0 : x1 + 1] |= candidates.cutout(row)

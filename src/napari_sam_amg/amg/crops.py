@@ -1,6 +1,7 @@
 """Crop boxes: the image itself, then ever smaller overlapping crops of it."""
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from napari_sam_amg.params import AmgParameters
@@ -46,6 +47,23 @@ def layer_boxes(size: tuple[int, int], layer: int, overlap_ratio: float) -> list
     overlap = int(overlap_ratio * min(size) * (2 / count)) if layer else 0
     columns, rows = _spans(width, count, overlap), _spans(height, count, overlap)
     return [CropBox(x0, y0, x1, y1, layer) for x0, x1 in columns for y0, y1 in rows]
+
+
+def own_part(crop: CropBox, crops: Sequence[CropBox], margin: float) -> tuple[float, float, float, float]:
+    """Of a crop among ``crops``, the part that no other of its layer holds better: (x0, y0, x1, y1), px of the image.
+
+    Neighbours share what they have in common at its middle, and ``margin`` of its width beyond.
+    """
+    layer = [other for other in crops if other.layer == crop.layer]
+    x0, x1 = _own_span((crop.x0, crop.x1), {(other.x0, other.x1) for other in layer}, margin)
+    y0, y1 = _own_span((crop.y0, crop.y1), {(other.y0, other.y1) for other in layer}, margin)
+    return x0, y0, x1, y1
+
+
+def _own_span(span: tuple[int, int], spans: Collection[tuple[int, int]], margin: float) -> tuple[float, float]:
+    ends = [end - (0.5 + margin) * (end - span[0]) for start, end in spans if start < span[0] < end]
+    starts = [start + (0.5 + margin) * (span[1] - start) for start, end in spans if start < span[1] < end]
+    return max([span[0], *ends]), min([span[1], *starts])
 
 
 def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:

@@ -6,7 +6,6 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import crop_boxes
 from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, stable
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
@@ -30,7 +29,7 @@ def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameter
     per_crop = [list(group) for _, group in groupby(batches, key=lambda proposed: proposed.crop)]
     crops = tuple(concatenate([part.candidates for part in parts]) for parts in per_crop)
     cut = tuple(best_in_crop(concatenate([part.cut for part in parts]), params) for parts in per_crop)
-    yield StoredCandidates(params, (image.shape[0], image.shape[1]), model.mask_threshold, crops, cut)
+    yield StoredCandidates(params, (image.shape[0], image.shape[1]), crops, cut)
 
 
 def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
@@ -44,7 +43,7 @@ def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
     kept = concatenate([best_in_crop(candidates, params) for candidates in per_crop] or [no_candidates()])
     if len(per_crop) > 1:  # as in the reference: with one crop a crop_nms_thresh below box_nms_thresh drops nothing
         kept = best_between_crops(kept, params)
-    return clean(_cut_out(kept, stored.mask_threshold, stored.size), params)
+    return clean(_cut_out(kept, stored.size), params)
 
 
 def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
@@ -54,14 +53,14 @@ def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
     """
     crops = crop_boxes(stored.size, params)
     parts = concatenate([no_candidates(), *(_passing(part, params) for part in stored.cut)])
-    return _cut_out(parts.select(cut_by_all(parts.boxes, crops, stored.size)), stored.mask_threshold, stored.size)
+    return _cut_out(parts.select(cut_by_all(parts.boxes, crops, stored.size)), stored.size)
 
 
 def _passing(candidates: Candidates, params: AmgParameters) -> Candidates:
     return candidates.select(confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params))
 
 
-def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int]) -> Masks:
+def _cut_out(candidates: Candidates, size: tuple[int, int]) -> Masks:
     """The pixels of each candidate, inside its box."""
     return Masks(
         boxes=candidates.boxes,
@@ -69,17 +68,6 @@ def _cut_out(candidates: Candidates, mask_threshold: float, size: tuple[int, int
         stability_score=candidates.stability_score,
         points=candidates.points,
         crop_boxes=candidates.crop_boxes,
-        cutouts=[_pixels(candidates, row, mask_threshold) for row in range(len(candidates))],
+        cutouts=[candidates.cutout(row) for row in range(len(candidates))],
         size=size,
     )
-
-
-def _pixels(candidates: Candidates, row: int, mask_threshold: float) -> NDArray[np.bool_]:
-    patch = candidates.patches[row]
-    if patch is EMPTY:  # its box of zeros is the image's first pixel, which it does not hold
-        return np.zeros((1, 1), dtype=bool)
-    mask = candidates.upsamplers[row].pixels(patch, mask_threshold)
-    top, left = patch.corner
-    x0, y0, x1, y1 = (int(v) for v in candidates.boxes[row] - np.tile(candidates.crop_boxes[row, :2], 2))
-    # a copy: a view would keep all of the patch's pixels alive
-    return mask[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left].copy()

@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.filters import cut_by_crop, edge_tolerance
 from napari_sam_amg.amg.masks import concatenate
-from napari_sam_amg.amg.object_sizes import first_large_enough, seen_areas, typical_area
+from napari_sam_amg.amg.object_sizes import first_thick_enough, seen_sizes
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.params import AmgParameters
 
@@ -110,17 +109,19 @@ class Trial:
 
 
 def layer_by_maps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Choice | None:
-    """The first layer in which the objects that the model's maps show are large enough; None if these show too little.
+    """The first layer in which the objects that the model's maps show are thick enough; None if these show too little.
 
     Of the whole image; if the objects are too small to be told there, of a few crops of the next layer, and so on.
     """
     layers = list(_layers(image, params))
+    sides = [max(crops[0].size) for crops in layers]
     for layer, crops in enumerate(layers):
         looked_at = crops if layer == 0 else {_nearest(crops, spot.mean(axis=0)) for spot in trial_spots(image)}
-        areas = seen_areas(image, model, looked_at)
-        if (area := typical_area(areas)) is not None:
-            chosen = first_large_enough(area, [max(crops[0].size) for crops in layers], layer)
-            return Choice(chosen, area * max(crops[0].size) ** 2 / math.prod(layers[chosen][0].size))
+        sizes = seen_sizes(image, model, looked_at)
+        if (typical := sizes.typical()) is not None:
+            thickness, area = typical
+            chosen = first_thick_enough(thickness, sides, layer, sizes.img_size)
+            return Choice(chosen, area * sides[layer] ** 2 / math.prod(layers[chosen][0].size))
     return None
 
 
@@ -218,10 +219,7 @@ def _try_crop(image: NDArray[np.uint8], model: Model, params: AmgParameters, cro
     candidates = candidates.select(np.lexsort((-candidates.predicted_iou, *candidates.points.T)))
     _, first = np.unique(candidates.points, axis=0, return_index=True)
     best = candidates.select(first)
-    masks = [
-        np.zeros((1, 1), bool) if patch is EMPTY else upsampler.pixels(patch, model.mask_threshold)
-        for patch, upsampler in zip(best.patches, best.upsamplers, strict=True)
-    ]
+    masks = [best.cutout(row) for row in range(len(best))]
     thickness = np.array([_thickness(mask) for mask in masks], np.float64) / max(crop.size)
     areas = np.array([mask.sum() for mask in masks], np.int64)
     return Trial(best.predicted_iou, thickness, areas, crop.size)

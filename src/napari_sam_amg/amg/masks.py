@@ -1,7 +1,7 @@
 """Masks as columns: one row a mask, and each mask cut to its own box, never as a full frame.
 
-Two stages share the scores. ``Candidates`` is what the model proposed: boxes and the low-resolution
-logits behind them, compact enough to keep by the thousand. ``Masks`` is what survived, as pixels.
+Two stages share the scores. ``Candidates`` is what the model proposed, packed as bits, compact enough to keep
+by the thousand. ``Masks`` is what survived, as pixels.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_sam_amg.amg.blocks import Patch
-from napari_sam_amg.amg.upsample import Upsampler
+from napari_sam_amg.amg.bits import Bits, unpack
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
@@ -51,8 +50,12 @@ class _Columns:
 class Candidates(_Columns):
     """Masks that the model proposed, before duplicates are removed."""
 
-    patches: list[Patch]  # M of them, in the frame of the crop
-    upsamplers: list[Upsampler]  # M, shared by the candidates of one crop
+    bits: list[Bits]  # M, each the pixels inside its box, see ``bits``
+
+    def cutout(self, row: int) -> NDArray[np.bool_]:
+        """The pixels of one mask inside its box."""
+        x0, _, x1, _ = self.boxes[row].tolist()
+        return unpack(self.bits[row], x0 - int(self.crop_boxes[row, 0]), x1 + 1 - x0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +105,7 @@ def concatenate(parts: Sequence[Candidates]) -> Candidates:
 def no_candidates() -> Candidates:
     empty = np.empty(0, np.float32)
     boxes = np.empty((0, 4), np.int64)
-    return Candidates(boxes, empty, empty, np.empty((0, 2)), boxes, [], [])
+    return Candidates(boxes, empty, empty, np.empty((0, 2)), boxes, [])
 
 
 def no_masks(size: tuple[int, int]) -> Masks:

@@ -75,13 +75,13 @@ def search_levels(params: AmgParameters) -> list[list[NDArray[np.float64]]]:
 def guided_strides(params: AmgParameters) -> tuple[int, ...]:
     """Of the grid's points along each side, every how many are in each part: powers of two, the coarse grid's first.
 
-    The coarse grid has at least ``coarse_points_per_side`` of ``points_per_side`` points; in crop layers with fewer
+    The coarse grid has about ``coarse_points_per_side`` of ``points_per_side`` points; in crop layers with fewer
     points it has as much fewer.
     """
     assert params.points_per_side is not None
     if not params.coarse_points_per_side:
         return ()
-    coarsest = max(1, params.points_per_side // params.coarse_points_per_side).bit_length() - 1
+    coarsest = max(0, round(math.log2(params.points_per_side / params.coarse_points_per_side)))
     return tuple(2**power for power in range(coarsest, -1, -1))
 
 

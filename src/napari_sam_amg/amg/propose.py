@@ -1,5 +1,6 @@
 """Phase 1: ask the model for candidates, one crop after another, one batch of points after another."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sam_amg.amg.blocks import EMPTY
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import (
     best_in_crop,
@@ -20,9 +20,10 @@ from napari_sam_amg.amg.filters import (
     stable,
 )
 from napari_sam_amg.amg.guided import Search, count_batches_of_centres
-from napari_sam_amg.amg.masks import Candidates, no_candidates
+from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
+from napari_sam_amg.amg.on_device import DeviceMeasures, device_upsampler
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
-from napari_sam_amg.amg.upsample import Upsampler, upsampler
+from napari_sam_amg.amg.upsample import Measures, upsampler
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
@@ -68,10 +69,11 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     """
     levels = search_levels(params)
     size = (image.shape[0], image.shape[1])
-    for crop in crop_boxes(size, params):
+    crops = crop_boxes(size, params)
+    for crop in crops:
         embedding = embed_crop(model, image, crop)
         maps = embedding.maps if params.point_search == "guided" else None
-        search = Search(crop, maps, levels[crop.layer], params, model.mask_threshold)
+        search = Search(crop, crops, maps, levels[crop.layer], params)
         for points, saved in search.parts():
             # progress counts on every batch that there might be, also on those that need not be asked
             for _ in range(saved):
@@ -100,42 +102,72 @@ def embed_crop(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEm
 def _ask(
     model: Model, embedding: ImageEmbedding, crop: CropBox, grid: NDArray[np.float64], params: AmgParameters
 ) -> Iterator[Candidates]:
-    """The candidates of each batch of the points (n, 2), (x, y) in 0..1 of the crop; the unstable ones are dropped."""
+    """Candidates for the points (n, 2), (x, y) in 0..1 of the crop, as often as there are batches of points.
+
+    A model may decode several batches at once, or a part of one; those that it has not come to bring none.
+    """
     batches = point_batches(crop, grid, params.points_per_batch)
+    found: list[Candidates] = []
+    asked = given = 0
+    for points, decoded, measures in _measured(model, embedding, batches, params):
+        found.append(_candidates(decoded, measures, points, crop, params))
+        asked += len(points)
+        # the last batch may be a smaller one
+        complete = asked // params.points_per_batch
+        done = count_point_batches(asked, params.points_per_batch) if asked == len(grid) else complete
+        while given < done:
+            yield concatenate([no_candidates(), *found])
+            found, given = [], given + 1
+
+
+def _measured(
+    model: Model, embedding: ImageEmbedding, batches: Iterable[Points], params: AmgParameters
+) -> Iterator[tuple[Points, DecodedMasks, Measures | DeviceMeasures]]:
+    """What the model decodes, and measures of it, made where the logits are.
+
+    A GPU has the next masks to decode when these are given: who waits for their measures does not idle it.
+    """
+    waiting: deque[tuple[Points, DecodedMasks, Measures | DeviceMeasures]] = deque()
     for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
-        low_res = decoded.low_res_logits.shape[-1]
-        upsample = upsampler(low_res, embedding.img_size, embedding.input_size, embedding.original_size)
-        yield _measure(decoded, points, crop, upsample, model.mask_threshold, params)
+        logits = decoded.low_res_logits
+        sizes = logits.shape[-1], embedding.img_size, embedding.input_size, embedding.original_size
+        levels = model.mask_threshold, params.stability_score_offset
+        if on_host(logits):
+            yield points, decoded, upsampler(*sizes).measure(_to_numpy(logits), *levels)
+            continue
+        waiting.append((points, decoded, device_upsampler(*sizes, logits.device).measure(logits, *levels)))
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
-def _measure(
+def on_host(logits: Tensor) -> bool:
+    return logits.device.type == "cpu"
+
+
+def _candidates(
     decoded: DecodedMasks,
+    measures: Measures | DeviceMeasures,
     points: NDArray[np.float64],
     crop: CropBox,
-    upsample: Upsampler,
-    mask_threshold: float,
     params: AmgParameters,
 ) -> Candidates:
-    """Stability score and box of every decoded mask; the unstable ones are dropped.
+    """Stability score, box and pixels of the stable ones among decoded masks.
 
     An empty mask has the reference's box of zeros. It is one without a pixel above the threshold itself, whatever
-    there is above the lower threshold that only stability asks for; its patch would be kept for nothing.
+    there is above the lower threshold that only stability asks for.
     """
-    offset = params.stability_score_offset
-    patches = upsample.patches(_to_numpy(decoded.low_res_logits), mask_threshold - offset)
-    measures = upsample.measure(patches, mask_threshold, offset)
+    stability = stability_score(measures.larger, measures.smaller)
+    kept = np.flatnonzero(stable(stability, params))
     shift = np.array([crop.x0, crop.y0])
-    rows = len(patches)
-    candidates = Candidates(
-        boxes=measures.boxes + np.tile(shift, 2),
-        predicted_iou=_to_numpy(decoded.predicted_iou),
-        stability_score=stability_score(measures.larger, measures.smaller),
-        points=points[decoded.prompt_index.numpy()] + shift,
-        crop_boxes=np.tile(np.array(crop.xyxy, np.int64), (rows, 1)),
-        patches=[EMPTY if empty else patch for patch, empty in zip(patches, measures.empty, strict=True)],
-        upsamplers=[upsample] * rows,
+    return Candidates(
+        boxes=measures.boxes[kept] + np.tile(shift, 2),
+        predicted_iou=_to_numpy(decoded.predicted_iou)[kept],
+        stability_score=stability[kept],
+        points=points[decoded.prompt_index.numpy()[kept]] + shift,
+        crop_boxes=np.tile(np.array(crop.xyxy, np.int64), (len(kept), 1)),
+        bits=measures.bits(kept),
     )
-    return candidates.select(stable(candidates.stability_score, params))
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:

@@ -22,7 +22,6 @@ class StoredCandidates:
 
     params: AmgParameters  # of the run
     size: tuple[int, int]  # (height, width) of the image
-    mask_threshold: float  # the model's
     crops: tuple[Candidates, ...]  # in the order in which they were seen
     cut: tuple[Candidates, ...] = ()  # by edges of the crops, see ``propose.Proposed``; in no result
 

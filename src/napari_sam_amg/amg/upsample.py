@@ -1,4 +1,4 @@
-"""Masks at full resolution from low-resolution logits: their boxes, pixel counts and pixels.
+"""Masks at full resolution from low-resolution logits: their boxes, pixel counts and pixels, on the host.
 
 The reference enlarges every mask to the model's square, cuts the padding off and enlarges that to
 the image, both bilinearly, then measures full frames. Both steps are linear and separable, so
@@ -13,17 +13,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Grid, Indices, Logits, Patch, axis
+from napari_sam_amg.amg.bits import Bits, cut_out
+from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Blocks, Grid, Indices, Logits, Patch, axis
+
+Words = NDArray[np.uint32]  # a row of a block each: BLOCK bits
+
+#: The bits of the first n pixels of a row of a block, n = 0 .. BLOCK.
+FIRST: Words = np.packbits(np.tri(BLOCK + 1, BLOCK, -1, dtype=bool), axis=1).view(np.uint32)[:, 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measures:
-    """What the filters want to know of M masks."""
+    """What the filters want to know of M masks, and their pixels."""
 
     boxes: Indices  # (M, 4) XYXY, last column and row included; zeros if no pixel is above the threshold
     larger: Indices  # (M,) pixels above the threshold less the offset
     smaller: Indices  # (M,) pixels above the threshold plus the offset
-    empty: NDArray[np.bool_]  # (M,) no pixel is above the threshold
+    canvas: "Canvas"
+
+    def bits(self, rows: Indices) -> list[Bits]:
+        """The packed boxes of some of the masks, see ``bits``; of an empty mask that of its box of zeros."""
+        return [self.canvas.cut_out(row, self.boxes[row]) for row in rows.tolist()]
+
+
+class Canvas:
+    """The pixels of all masks of some patches, packed: those of the blocks of each patch, patch after patch."""
+
+    def __init__(self, patches: list[Patch]) -> None:
+        self._patches = patches
+        self._starts = np.cumsum([0, *(patch.shape[0] * BLOCK * patch.shape[1] for patch in patches)])
+        self._corners = np.array([(patch.rows.start, patch.columns.start) for patch in patches])
+        self._widths = np.array([patch.shape[1] for patch in patches])
+        self._words: Words = np.zeros(self._starts[-1], np.uint32)
+
+    def write(self, blocks: Blocks, some: Indices, words: Words) -> None:
+        """The words (K, BLOCK), or (K, 1) of equal rows, of K of the blocks."""
+        patch = blocks.patch[some]
+        width, (first_row, first_column) = self._widths[patch], self._corners[patch].T
+        row, column = blocks.row[some] - first_row, blocks.column[some] - first_column
+        top = self._starts[patch] + row * BLOCK * width + column
+        self._words[top[:, None] + np.arange(BLOCK) * width[:, None]] = words
+
+    def cut_out(self, index: int, box: Indices) -> Bits:
+        patch, words = self._patches[index], self._words[self._starts[index] : self._starts[index + 1]]
+        if not len(words):
+            return np.zeros((1, 1), np.uint8)
+        top, left = patch.corner
+        x0, y0, x1, y1 = (box - (left, top, left, top)).clip(0).tolist()  # an empty mask's box is not in its patch
+        return cut_out(words.view(np.uint8).reshape(BLOCK * patch.shape[0], -1), x0, y0, x1, y1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +86,14 @@ class Upsampler:
             return EMPTY
         return Patch(plane[self.grid.rows.sources(rows), self.grid.columns.sources(columns)].copy(), rows, columns)
 
-    def measure(self, patches: list[Patch], threshold: float, offset: float) -> Measures:
-        """Boxes and pixel counts of the masks in patches made with ``lowest`` <= ``threshold - offset``."""
+    def measure(self, logits: Logits, threshold: float, offset: float) -> Measures:
+        """Boxes, pixel counts and pixels of the masks behind (M, s, s) logits."""
         lower, upper = threshold - offset, threshold + offset
+        patches = self.patches(logits, lower)
         larger, smaller = np.zeros((2, len(patches)), np.int64)
         first = np.full((2, len(patches)), np.iinfo(np.int64).max)  # x, y
         last = np.full((2, len(patches)), -1)
+        canvas = Canvas(patches)
         for blocks in self.grid.walk(patches, (lower, threshold, upper)):
             corner, size = self.grid.corners(blocks)
             area = size[0] * size[1]
@@ -64,29 +103,19 @@ class Upsampler:
             whole = np.flatnonzero((blocks.least > threshold) & (area > 0))
             _merge(np.minimum, first, blocks.patch[whole], corner[:, whole])
             _merge(np.maximum, last, blocks.patch[whole], (corner + size - 1)[:, whole])
+            canvas.write(blocks, whole, FIRST[size[0, whole], None])
             for index, values in self.grid.logits(blocks):
                 patch, origin = blocks.patch[index], corner[:, index]
                 _merge(np.add, larger, patch, _count(values > lower))
                 _merge(np.add, smaller, patch, _count(values > upper))
-                some, low, high = _extent(values > threshold)
+                above = values > threshold
+                canvas.write(blocks, index, np.packbits(above, axis=2).view(np.uint32)[..., 0])
+                some, low, high = _extent(above)
                 _merge(np.minimum, first, patch[some], origin[:, some] + low)
                 _merge(np.maximum, last, patch[some], origin[:, some] + high)
-        empty = last[0] < 0
         boxes = np.concatenate([first, last]).T
-        boxes[empty] = 0
-        return Measures(boxes, larger, smaller, empty)
-
-    def pixels(self, patch: Patch, threshold: float) -> NDArray[np.bool_]:
-        """Which pixels are above the threshold, from ``patch.corner`` on."""
-        height, width = patch.shape
-        mask = np.empty((height, BLOCK, width, BLOCK), dtype=bool)
-        for blocks in self.grid.walk([patch], (threshold,)):
-            row, column = blocks.row - patch.rows.start, blocks.column - patch.columns.start
-            mask[row, :, column] = (blocks.least > threshold)[:, None, None]
-            for index, values in self.grid.logits(blocks):
-                mask[row[index], :, column[index]] = values > threshold
-        inside = self.grid.rows.pixels(patch.rows), self.grid.columns.pixels(patch.columns)
-        return mask.reshape(BLOCK * height, BLOCK * width)[: inside[0], : inside[1]]
+        boxes[last[0] < 0] = 0
+        return Measures(boxes, larger, smaller, canvas)
 
 
 @lru_cache(maxsize=4)  # all batches of a crop want the same, and the crops of a layer have up to four sizes

@@ -197,6 +197,7 @@ class Batch:
             "z_spacing_um": source.raw.z_spacing,
             "device": str(getattr(self.model, "device", "unknown")),
             "parameters_used": dataclasses.asdict(outcome.params),
+            "point_search_note": self.params.note_on(outcome.params),
             "masks": outcome.masks,
             "labels": outcome.labels,
             "labels_cut_by_crops": outcome.cut,

@@ -27,7 +27,8 @@ class Outcome:
     """Counts up while planes come."""
 
     planes: int  # all of them
-    params: AmgParameters  # those that were used, see PlaneResult
+    asked: AmgParameters
+    used: AmgParameters | None = None  # see PlaneResult; None until there is a plane
     masks: int = 0  # before overlaps were resolved
     labels: int = 0
     cut: int = 0  # labels that the edge of a crop may have cut
@@ -38,7 +39,7 @@ class Outcome:
     began: float = field(default_factory=perf_counter)
 
     def add(self, result: PlaneResult) -> None:
-        self.params = result.params
+        self.used = result.params
         self.masks += len(result.masks)
         self.labels += len(result.features)
         self.cut += int(result.features["cut_by_crop"].sum())
@@ -50,6 +51,11 @@ class Outcome:
 
     def end(self) -> None:
         self.seconds = perf_counter() - self.began
+
+    @property
+    def params(self) -> AmgParameters:
+        """Those that were used."""
+        return self.used or self.asked
 
     @property
     def failed(self) -> str:
@@ -70,13 +76,13 @@ class Outcome:
         return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
 
     def _notes(self) -> tuple[str, ...]:
-        """What ``crop_layers="auto"`` chose, where that is not the whole image; why masks may be missing, or cut."""
+        """What was chosen, where that is not what one expects; why masks may be missing, or cut."""
         used = self.params
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
         cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
         missing = f"{_count(self.too_large, 'object')} too large for the crops may be missing" * bool(self.too_large)
-        kind = "AIS" if used.mode == "ais" else "approximate" * used.approximate
-        return layer, kind, cut, missing, self._emptiness(), self.failed
+        search = "approximate" if used.approximate else self.asked.note_on(used)
+        return layer, "AIS" if used.mode == "ais" else search, cut, missing, self._emptiness(), self.failed
 
     def _emptiness(self) -> str:
         """Why there is no mask at all."""

@@ -17,6 +17,7 @@ from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
+from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.layers import SourceLayer, make_labels, shown_axes
@@ -46,6 +47,7 @@ class LiveLabels:
         self.layer: Labels | None = None
         self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
         self.too_large = 0  # objects that may be missing since no crop holds them
+        self.params: AmgParameters | None = None  # those that were used, once a plane is finished
         self.nothing: list[str] = []  # why, of each plane with nothing in it
         self.failed: list[FailedPlane] = []  # among the finished ones
         self.is_adding = False  # the layer, from when it is made until it is painted
@@ -90,6 +92,7 @@ class LiveLabels:
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
         self._tables.append(result.features)
+        self.params = result.params
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
         # the layer shows this very array: written at once, drawn when it is refreshed

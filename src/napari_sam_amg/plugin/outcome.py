@@ -8,14 +8,18 @@ FailedPlane = tuple[tuple[int, ...], str]  # its index along the stack's axes, a
 NAMED = 3  # failed planes; more are counted, the layer's metadata name them all
 
 
-def found(masks: int, cut: int, seconds: float, params: AmgParameters, too_large: int = 0) -> str:
-    """``cut``: labels that the edge of a crop may have cut; ``too_large``: objects that no crop may have held."""
+def found(masks: int, cut: int, seconds: float, params: AmgParameters, too_large: int = 0, note: str = "") -> str:
+    """``cut``: labels that the edge of a crop may have cut; ``too_large``: objects that no crop may have held.
+
+    ``note``: on what was done otherwise than asked.
+    """
     missing = f" {too_large} too large for the crops may be missing." if too_large else ""
     if not masks and params.mode == "ais":
         return "No objects found: the model's segmentation decoder shows none."
     if not masks:
         return f"No masks found. Lower the two thresholds, or check what is black and white under Brightness.{missing}"
-    kind = ", by AIS" if params.mode == "ais" else ", approximate" * params.approximate
+    search = ", approximate" if params.approximate else f"; {note}" * bool(note)
+    kind = ", by AIS" if params.mode == "ais" else search
     words = f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{kind}."
     return words + (f" {cut} may be cut by the edge of a crop." if cut else "") + missing
 

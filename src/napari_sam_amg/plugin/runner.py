@@ -164,6 +164,7 @@ class Runner(QObject):
         self._step = step
         if step.result is not None:
             self._live.add(step.result)
+            self._live.describe({"point_search_note": self._job.params.note_on(step.result.params)})
         # after cancel the layer may go, too; the run is then cancelled, not stopped for it
         if self._live.was_removed and not self._cancelled:
             self._removed = True
@@ -242,8 +243,9 @@ class Runner(QObject):
         if self._removed:
             return "Stopped: the layer of the results was removed."
         seconds = time.perf_counter() - self._began
-        live = self._live
-        words = [found(live.masks, live.cut, seconds, self._job.params, live.too_large)]
+        live, asked = self._live, self._job.params
+        used = live.params or asked
+        words = [found(live.masks, live.cut, seconds, used, live.too_large, asked.note_on(used))]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sam_amg.sam.object_maps import SeenObjects
+from napari_sam_amg.sam.object_maps import SeenObjects, measure
 from napari_sam_amg.sam.unet_encoder import CENTER_UNIT, MAP_STRIDE
 
 FOREGROUND = 0.35  # probability above which a pixel votes
@@ -34,16 +34,17 @@ class CentreMaps:
         rows, columns = (-(-length // MAP_STRIDE) for length in self.input_size)
         maps = self.maps[:, :rows, :columns].float().cpu().numpy()
         foreground = 1 / (1 + np.exp(-maps[0]))
-        points, areas = find_centres(foreground, maps[2:] * (CENTER_UNIT / MAP_STRIDE))
+        points, owners = find_centres(foreground, maps[2:] * (CENTER_UNIT / MAP_STRIDE))
+        areas, thickness = measure(owners, len(points))
         scale = np.array(self.original_size[::-1]) / np.array(self.input_size[::-1]) * MAP_STRIDE
         # a pixel of the maps stands for the input's pixel at its corner; half of that is its middle
         inside = np.minimum((points + 0.5 / MAP_STRIDE) * scale, np.array(self.original_size[::-1]) - 0.5)
         likeliest = cv2.dilate(foreground, np.ones((NEAR, NEAR), np.uint8))
-        return SeenObjects(inside, areas * scale.prod(), likeliest < UNLIKELY)
+        return SeenObjects(inside, areas * scale.prod(), thickness * scale.mean(), likeliest < UNLIKELY)
 
 
-def find_centres(foreground: Floats, offsets: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points (N, 2), (x, y) in pixels of the maps, and the areas (N,) of the objects around them.
+def find_centres(foreground: Floats, offsets: Floats) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Points (N, 2), (x, y) in pixels of the maps, and whose each pixel is (h, w): 1 .. N, or 0 for none's.
 
     ``foreground``: (h, w) probability; ``offsets``: (2, h, w) rows and columns from each pixel to its object's centre.
     A point is that pixel of the object's foreground which is nearest to its centre. Row by row.
@@ -55,13 +56,15 @@ def find_centres(foreground: Floats, offsets: Floats) -> tuple[NDArray[np.float6
     np.add.at(votes, tuple(targets.T), 1)
     smooth = cv2.GaussianBlur(votes, (0, 0), SIGMA, borderType=cv2.BORDER_CONSTANT)
     peaks = _peaks(np.round(smooth, DIGITS))
+    owners = np.zeros(foreground.shape, np.int32)
     if not len(peaks):
-        return np.empty((0, 2)), np.empty(0)
-    owners = _nearest(peaks, foreground.shape)[tuple(targets.T)]
-    distances = ((voters - peaks[owners]) ** 2).sum(axis=1)
-    order = np.lexsort((distances, owners))
-    _, first, areas = np.unique(owners[order], return_index=True, return_counts=True)
-    return voters[order[first]][:, ::-1].astype(np.float64), areas.astype(np.float64)
+        return np.empty((0, 2)), owners
+    wanted = _nearest(peaks, foreground.shape)[tuple(targets.T)]
+    distances = ((voters - peaks[wanted]) ** 2).sum(axis=1)
+    order = np.lexsort((distances, wanted))
+    _, first, ids = np.unique(wanted[order], return_index=True, return_inverse=True)
+    owners[tuple(voters[order].T)] = ids + 1
+    return voters[order[first]][:, ::-1].astype(np.float64), owners
 
 
 def _peaks(votes: NDArray[Any]) -> NDArray[np.int64]:

@@ -234,6 +234,8 @@ def write(
     given_rows = [by_heads(2 * each).to(like.dtype) for each in values_so_far]
     gram = (vectors @ vectors.transpose(1, 2) / vectors.shape[-1]).to(like.dtype)  # (P, K, K)
     joined = out(scratch, f"attention of {len(given_rows)}", (*vectors.shape[:2], like.shape[2]), like)
+    if joined is None and like.is_cuda and not vectors.requires_grad:  # its memory is scarce: no parts beside the whole
+        joined = like.new_empty(*vectors.shape[:2], like.shape[2])
     scales = []
     for some in cut(like.shape[2], prompts * heads * count, like, scratch):
         here, there = tokens.piece(some) if tokens else None, level.piece(some)

@@ -21,7 +21,7 @@ from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 
 #: Image tokens upscaled at once, of all prompts: on a CPU their pixels should stay in its cache.
 CPU_TOKENS_AT_ONCE = 8192
-GPU_TOKENS_AT_ONCE = 2**17
+GPU_TOKENS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True, slots=True, eq=False)

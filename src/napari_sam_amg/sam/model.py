@@ -1,7 +1,7 @@
 """One SAM model: an image becomes an embedding, points become masks."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,8 +17,9 @@ from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.distance_maps import DistanceMaps
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
+from napari_sam_amg.sam.memory import in_halves
 from napari_sam_amg.sam.object_maps import ObjectMaps
-from napari_sam_amg.sam.precision import Precision, choose_type, convert, originals, restore
+from napari_sam_amg.sam.precision import Precision, choose_type, convert, float32_as_such, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import TwoWayTransformer
@@ -34,9 +35,9 @@ STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
 #: Prompts decoded at once. On a CPU what is image-sized should stay near the cache (0.9 MB a prompt and array at
 #: SAM's size), while several prompts share the cost of starting an operation: 16 with SAM's 8 heads, 32 with the
 #: embedded model's 4. Measured on 2 cores: 32 of these take 6 % less than 16, with as many more tokens upscaled at
-#: once, and 64 as long as 32. On a GPU more is better.
+#: once, and 64 as long as 32. On a GPU more is better, while its memory does: about 3 MB a prompt with 8 heads.
 CPU_HEADS_AT_ONCE = 128  # on 64 x 64 image tokens
-GPU_MICRO_BATCH = 256
+GPU_HEADS_AT_ONCE = 1664
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,11 +53,11 @@ class ImageEmbedding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedMasks:
-    """M masks that survived the predicted-IoU filter, in prompt order; on the host."""
+    """M masks that survived the predicted-IoU filter, in prompt order."""
 
-    prompt_index: Tensor  # (M,) int64, row of the points that were decoded
-    predicted_iou: Tensor  # (M,)
-    low_res_logits: Tensor  # (M, s, s), over the padded square input
+    prompt_index: Tensor  # (M,) int64, row of the points that were decoded; on the host
+    predicted_iou: Tensor  # (M,); on the host
+    low_res_logits: Tensor  # (M, s, s), over the padded square input; on the GPU if it is CUDA's, else on the host
 
 
 Points = NDArray[np.float64]
@@ -144,9 +145,8 @@ class Sam(nn.Module):
         """Prompts decoded at once; by default what suits the device."""
         if self._micro_batch is not None:
             return self._micro_batch
-        if self.device.type != "cpu":
-            return GPU_MICRO_BATCH
-        return max(1, CPU_HEADS_AT_ONCE * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
+        heads = CPU_HEADS_AT_ONCE if self.device.type == "cpu" else GPU_HEADS_AT_ONCE
+        return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     @micro_batch.setter
     def micro_batch(self, prompts: int | None) -> None:
@@ -161,7 +161,7 @@ class Sam(nn.Module):
         """
         height, width = resized_shape(image.shape[0], image.shape[1], self.config.img_size)
         resized = np.asarray(resize(to_pil_image(image), [height, width]))
-        pixels = torch.as_tensor(resized.copy(), device=self.device).permute(2, 0, 1)
+        pixels = to_device(torch.from_numpy(resized.copy()), self.device).permute(2, 0, 1)
         padded = torch.zeros(1, 3, self.config.img_size, self.config.img_size, device=self.device)
         padded[0, :, :height, :width] = (pixels - self.pixel_mean) / self.pixel_std
         return padded, (height, width)
@@ -172,15 +172,16 @@ class Sam(nn.Module):
         pixels, input_size = self.preprocess(image)
         size = (image.shape[0], image.shape[1])
         maps: ObjectMaps | None = None
-        if isinstance(self.image_encoder, UnetEncoder):
-            embedded, dense_maps = self.image_encoder.embed_with_maps(pixels.to(self.dtype))
-            maps = CentreMaps(dense_maps[0], input_size, size)
-        else:
-            embedded = self.image_encoder(pixels.to(self.dtype))
-        if self.segmentation_decoder is not None:
-            maps = DistanceMaps(self.segmentation_decoder, embedded, input_size, size)
-        dense = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1)
-        side = self.mask_decoder.prepare(embedded[0].float(), self.prompt_encoder.get_dense_pe()[0], dense, self.dtype)
+        with float32_as_such(self.device):
+            if isinstance(self.image_encoder, UnetEncoder):
+                embedded, dense_maps = self.image_encoder.embed_with_maps(pixels.to(self.dtype))
+                maps = CentreMaps(dense_maps[0], input_size, size)
+            else:
+                embedded = self.image_encoder(pixels.to(self.dtype))
+            if self.segmentation_decoder is not None:
+                maps = DistanceMaps(self.segmentation_decoder, embedded, input_size, size)
+            dense, pe = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1), self.prompt_encoder.get_dense_pe()[0]
+            side = self.mask_decoder.prepare(embedded[0].float(), pe, dense, self.dtype)
         return ImageEmbedding(side, input_size, size, self.config.img_size, maps)
 
     def decode(self, embedding: ImageEmbedding, points: Points, keep: Keep) -> DecodedMasks:
@@ -195,8 +196,9 @@ class Sam(nn.Module):
     def decode_batches(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
         """``decode`` for one batch of points after another, with the points.
 
-        The logits of a batch are lost with the next one. On CUDA a batch is begun before the one before it is
-        awaited, so batches are taken one ahead: which points they hold must not depend on what is given.
+        The logits of a batch are lost with the next one. On CUDA as many batches are decoded at once as suit it, and
+        the next ones are begun before these are awaited, so batches are taken ahead: which points they hold must not
+        depend on what is given.
         """
         if self.device.type == "cuda":
             yield from self._decode_ahead(embedding, batches, keep)
@@ -224,17 +226,32 @@ class Sam(nn.Module):
         return kept.take("logits", (masks, side, side), torch.empty(0, dtype=self.dtype))
 
     def _decode_ahead(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
-        def begin(points: Points) -> list[_Read]:
-            return [self._read(embedding, chunk, None) for chunk in self._micro_batches(embedding, points)]
+        def begin(points: Points) -> _Read | None:
+            try:
+                return self._read(embedding, self._prompts(embedding, points), None)
+            except torch.OutOfMemoryError:  # with the one before it: alone it may fit
+                return None
 
-        for points, read in one_ahead(batches, begin):
-            yield points, self._join([self._draw(one, keep) for one in read])
+        for points, read in one_ahead(joined(batches, self.micro_batch), begin):
+            yield points, self._join(self._draw_where_it_fits(embedding, points, read, keep))
+
+    def _draw_where_it_fits(
+        self, embedding: ImageEmbedding, points: Points, read: "_Read | None", keep: Keep
+    ) -> "list[_Drawn]":
+        """What was read, or else the points again, as many at a time as the memory does for."""
+        if read is not None:
+            with suppress(torch.OutOfMemoryError):
+                return [self._draw(read, keep)]
+        prompts = self._prompts(embedding, points)
+        return in_halves(lambda some: self._draw(self._read(embedding, some, None), keep), prompts, len(prompts))
 
     def _micro_batches(self, embedding: ImageEmbedding, points: Points) -> tuple[Tensor, ...]:
-        """The points (P, 2) in pixels of the model's input, as many at a time as suit the device."""
+        return self._prompts(embedding, points).split(self.micro_batch)
+
+    def _prompts(self, embedding: ImageEmbedding, points: Points) -> Tensor:
+        """The points (P, 2) in pixels of the model's input, on the device."""
         scale = np.array(embedding.input_size[::-1]) / np.array(embedding.original_size[::-1])
-        prompts = to_device(torch.from_numpy((points * scale).astype(np.float32)), self.device)  # MPS has no float64
-        return prompts.split(self.micro_batch)
+        return to_device(torch.from_numpy((points * scale).astype(np.float32)), self.device)  # MPS has no float64
 
     def _scratch(self) -> AbstractContextManager[Scratch | None]:
         """On a GPU torch itself keeps memory to use it again."""
@@ -245,7 +262,8 @@ class Sam(nn.Module):
         labels = torch.ones(len(points), 1, dtype=torch.int64, device=points.device)
         sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
         masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
-        reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
+        with float32_as_such(self.device):
+            reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
         return _Read(reading, Handover(reading.predicted_iou))
 
     @torch.inference_mode()
@@ -253,8 +271,11 @@ class Sam(nn.Module):
         iou = read.predicted_iou.wait()
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
         place = None if place is None else place[: len(prompt_index)]
-        logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place)
-        return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], Handover(logits))
+        with float32_as_such(self.device):
+            logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place)
+        # of a GPU of CUDA the logits stay where they are, to be measured there
+        logits = logits if self.device.type == "cuda" else logits.cpu()
+        return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], logits)
 
     @staticmethod
     def _join(drawn: "list[_Drawn]", logits: Tensor | None = None) -> DecodedMasks:
@@ -263,7 +284,7 @@ class Sam(nn.Module):
         return DecodedMasks(
             prompt_index=torch.cat([one.prompt_index + start for one, start in zip(drawn, starts[:-1], strict=True)]),
             predicted_iou=torch.cat([one.predicted_iou for one in drawn]),
-            low_res_logits=torch.cat([one.low_res_logits.wait() for one in drawn]) if logits is None else logits,
+            low_res_logits=torch.cat([one.low_res_logits for one in drawn]) if logits is None else logits,
         )
 
 
@@ -277,12 +298,25 @@ class _Read:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
-    """A micro-batch whose masks were drawn; they are on their way to the host."""
+    """A micro-batch whose masks were drawn."""
 
     prompts: int
     prompt_index: Tensor  # (M,) within the micro-batch
     predicted_iou: Tensor  # (M,)
-    low_res_logits: Handover  # (M, s, s)
+    low_res_logits: Tensor  # (M, s, s)
+
+
+def joined(batches: Iterable[Points], at_once: int) -> Iterator[Points]:
+    """Batches of points, one after another: ``at_once`` points together, fewer at the end, whatever the batches."""
+    waiting: list[Points] = []
+    for batch in batches:
+        waiting.append(batch)
+        while sum(map(len, waiting)) >= at_once:
+            every = np.concatenate(waiting)
+            waiting = [every[at_once:]]
+            yield every[:at_once]
+    if waiting and len(rest := np.concatenate(waiting)):
+        yield rest
 
 
 def one_by_one(

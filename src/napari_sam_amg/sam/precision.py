@@ -5,8 +5,9 @@ Free of torch until a model is asked for.
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,28 @@ def choose_type(precision: str, device: "torch.device") -> "torch.dtype":
             stacklevel=3,  # the line that asked for a model or its precision
         )
     return half or torch.float32
+
+
+@contextmanager
+def float32_as_such(device: "torch.device") -> "Iterator[None]":
+    """On CUDA float32 is float32 meanwhile: torch rounds what convolutions multiply to TF32, 10 bits, by itself.
+
+    Settings of the process, restored at the end: other threads see them.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    import torch
+
+    backends: tuple[Any, ...] = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, setting in zip(backends, before, strict=True):
+            backend.fp32_precision = setting
 
 
 def convert(module: "nn.Module", dtype: "torch.dtype", keep: "tuple[type[nn.Module], ...]") -> None:

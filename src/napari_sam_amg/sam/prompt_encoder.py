@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from napari_sam_amg.sam.handover import to_device
 from napari_sam_amg.sam.layers import LayerNorm2d
 
 
@@ -80,7 +81,7 @@ class PromptEncoder(nn.Module):
     def _positions(self, points: Tensor) -> Tensor:
         """(..., 2) pixel positions (x, y) -> encoding of the pixel's centre (..., C)."""
         height, width = self.input_image_size
-        size = torch.tensor([width, height], device=points.device, dtype=torch.float32)
+        size = to_device(torch.tensor([width, height], dtype=torch.float32), points.device)
         return self.pe_layer.encode((points.float() + 0.5) / size)
 
     def _point_embedding(self, kind: int) -> Tensor:
