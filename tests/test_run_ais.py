@@ -88,6 +88,12 @@ def test_labels_are_those_of_the_maps_whatever_the_rules_for_masks_say():
     assert plane.params == params
 
 
+def test_how_points_are_searched_does_not_matter():
+    assert AmgParameters(point_search="hierarchical").approximate
+    assert not replace(AIS, point_search="hierarchical").approximate
+    assert len(results(STACK[0], params=replace(AIS, point_search="hierarchical"))[0].features) == 2
+
+
 def test_masks_in_python():
     masks = generate_masks(STACK[0], FinetuneModel(), AIS)
     assert len(masks) == 2
@@ -99,7 +105,9 @@ def test_masks_in_python():
 
 def test_crop_layers_auto_chooses_the_layer():
     image = blobs((512, 512), [(60 * x, 60 * y, 5) for x in range(1, 8) for y in range(1, 8)])
-    (plane,) = results(image, params=replace(AIS, crop_layers="auto"))
+    model = FinetuneModel()
+    (plane,) = results(image, model, replace(AIS, crop_layers="auto"))
+    assert model.decoded == 0  # by the sizes that the maps show, without trial points
     assert plane.params.crop_n_layers > 0
     assert len(plane.features) == 49
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from skimage.segmentation import find_boundaries
 
-from napari_sam_amg.amg.ais import _Joined, ais_labels, as_masks, watershed_labels
+from napari_sam_amg.amg.ais import _Joined, ais_labels, as_masks, painting_rules, watershed_labels
 from napari_sam_amg.amg.crops import CropBox, layer_boxes
+from napari_sam_amg.amg.labels import paint
+from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.distance_maps import DistancePlanes
 from tests.distance_planes import discs, smooth_planes
 from tests.reference.torch_em import reference_gaussian, reference_watershed
@@ -94,6 +96,18 @@ def test_masks_are_the_labels_and_know_no_scores() -> None:
     assert np.isnan(masks.predicted_iou).all()
     assert np.isnan(masks.stability_score).all()
     np.testing.assert_array_equal(masks.crop_boxes, [[0, 0, 100, 80]] * 4)
+
+
+def test_painting_leaves_labels_as_they_are() -> None:
+    """Pieces that hang together by a corner, specks, holes and rings, all of which the rules for masks would change."""
+    labels = np.zeros((30, 40), np.int32)
+    labels[2:10, 2:10], labels[10:14, 10:14], labels[5, 5] = 1, 1, 0
+    labels[2:28, 16:38], labels[5:25, 19:35] = 2, 0
+    labels[7:23, 21:33], labels[20, 5] = 3, 4
+    params = AmgParameters(mode="ais", overlap="small", min_label_region_area=100, max_ring_area=50.0)
+    painted = paint(as_masks(labels), painting_rules(params))
+    np.testing.assert_array_equal(painted.labels, labels)
+    assert painting_rules(replace(params, mode="amg")) == replace(params, mode="amg")
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])

@@ -54,6 +54,15 @@ def test_its_results_can_be_evaluated(terminal: Terminal) -> None:
     assert err == []
 
 
+def test_a_guided_search_says_why_there_is_no_decoder(terminal: Terminal) -> None:
+    terminal.model.info = replace(INFO, no_decoder="x.pt: its segmentation decoder: is a list, not a state dict")
+    assert terminal.segment(terminal.png(), "--point-search", "guided") == 0
+    out, err = terminal.lines()
+    assert out[0].endswith("(the model has no maps of objects, so the grid was asked)")
+    (line,) = err
+    assert line == f"napari-sam-amg: note: no segmentation decoder guides the search: {terminal.model.info.no_decoder}"
+
+
 def test_a_model_without_a_decoder_is_refused_before_any_image(terminal: Terminal) -> None:
     terminal.model.info = replace(INFO, no_decoder="x.pt holds no decoder_state")
     assert terminal.segment(terminal.png("a.png"), terminal.png("b.png"), "--mode", "ais") != 0

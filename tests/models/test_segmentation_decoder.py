@@ -154,6 +154,18 @@ def test_a_decoder_beside_the_file_is_downloaded_and_recorded(beside: KnownModel
     assert record["sha256"] == hash_file(beside.path)
 
 
+def test_a_decoder_in_the_file_itself_comes_first(
+    beside: KnownModel, server: Loopback, hollow_vit_t: State, decoder_state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"model_state": hollow_vit_t, "decoder_state": decoder_state}, beside.path)
+    changed = dataclasses.replace(beside, digest=f"sha256:{hash_file(beside.path)}")
+    monkeypatch.setitem(registry._DOWNLOADABLE, "vit_t_lm", changed)
+    model = load_model("vit_t_lm", "cpu", quiet=True)
+    assert model.segmentation_decoder is not None
+    assert model.info.decoder_sha256 == ""
+    assert server.requests == []
+
+
 def test_without_the_decoders_file_the_model_is_usable_and_says_where_it_is(
     beside: KnownModel, server: Loopback
 ) -> None:

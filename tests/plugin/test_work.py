@@ -170,3 +170,12 @@ def test_new_weights_under_the_same_name_are_those_that_compute(folder: Path) ->
     torch.save(contents, folder / "mine.pt")
     new = work.loaded_model("mine", "cpu", "exact")
     assert new.info.sha256 != old.info.sha256
+
+
+def test_a_decoder_that_comes_later_is_loaded_with_the_model(monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setenv("NAPARI_SAM_AMG_MODELS", str(tmp_path))
+    (tmp_path / "vit_b_lm.pt").touch()
+    before = work._identity("vit_b_lm")
+    assert work._identity("vit_b_lm") == before
+    (tmp_path / "vit_b_lm_decoder.pt").touch()
+    assert work._identity("vit_b_lm") != before

@@ -43,15 +43,43 @@ def test_keys_and_shapes_are_torch_ems(transposed: bool) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5, 1000])
+@pytest.mark.parametrize(
+    ("layer", "row_work"),
+    [
+        (unetr.ConvBlock(8, 4), 2 * 7 * 8 * 4 * 9),
+        (unetr.Enlarge(8, 4, unetr.Interpolated), 2 * 14 * 4 * 4 * 9),
+        (unetr.Enlarge(8, 4, unetr.Transposed), 2 * 14 * 4 * 4 * 9),
+    ],
+    ids=["block", "interpolated", "transposed"],
+)
 @torch.inference_mode()
-def test_strips_change_nothing(randomize: Any, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    block = randomize(unetr.ConvBlock(8, 4))
-    enlarge = randomize(unetr.Enlarge(8, 4, unetr.Interpolated))
+def test_strips_change_nothing(
+    randomize: Any, monkeypatch: pytest.MonkeyPatch, layer: Any, row_work: int, rows: int
+) -> None:
+    layer = randomize(layer)
     image = torch.randn(2, 8, 11, 7)
-    whole = block(image.clone()), enlarge(image)
-    monkeypatch.setattr(unetr, "STRIP_BYTES", rows * 2 * 8 * 7 * 4)
-    for found, expected in zip((block(image.clone()), enlarge(image)), whole, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(unetr, "calls_are_cheap", lambda _: False)  # as on a GPU
+    whole = layer(image.clone())
+    monkeypatch.setattr(unetr, "calls_are_cheap", lambda _: True)
+    monkeypatch.setattr(unetr, "STRIP_WORK", rows * row_work)
+    monkeypatch.setattr(unetr, "CHANNELS", 1 + rows % 3)
+    torch.testing.assert_close(layer(image.clone()), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_can_be_cancelled_often(randomize: Any) -> None:
+    """No call of a module in it has more to do than a strip, at full size; counted, not timed."""
+    decoder, work = randomize(SegmentationDecoder(transposed=True)), []
+
+    def count(layer: torch.nn.Conv2d, given: tuple[torch.Tensor]) -> None:
+        work.append(layer.weight.numel() * given[0].shape[2] * given[0].shape[3])
+
+    for layer in decoder.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            layer.register_forward_pre_hook(count)
+    with torch.inference_mode():
+        decoder(torch.randn(1, 256, 32, 32))
+    assert max(work) < 1.5 * unetr.STRIP_WORK  # with the rows above and below
+    assert len(work) > 30
 
 
 @torch.inference_mode()

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _load(arguments: argparse.Namespace, given: dict[str, Any]) -> "Batch":
     """The model, once for all inputs, and the parameters that suit it."""
     from napari_sam_amg.amg.ais import check_mode
+    from napari_sam_amg.amg.guided import can_guide
     from napari_sam_amg.amg.prompts import layer_grids
     from napari_sam_amg.cli.batch import Batch
 
@@ -54,6 +55,8 @@ def _load(arguments: argparse.Namespace, given: dict[str, Any]) -> "Batch":
     # what does not fit each other, or the model, fails here, not at every image
     layer_grids(params)
     check_mode(model, params)
+    if params.point_search == "guided" and not can_guide(model):  # each summary says that the grid was asked
+        print_error("napari-sam-amg", f"no segmentation decoder guides the search: {model.info.no_decoder}", "note")
     return Batch(model, params, options)
 
 

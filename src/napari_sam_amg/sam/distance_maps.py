@@ -15,7 +15,8 @@ from skimage.measure import label, regionprops
 from skimage.segmentation import find_boundaries
 from torch import Tensor
 
-from napari_sam_amg.sam.object_maps import SeenObjects
+from napari_sam_amg.sam.object_maps import SeenObjects, measure
+from napari_sam_amg.sam.precision import float32_as_such
 from napari_sam_amg.sam.unetr import SegmentationDecoder
 
 #: micro-sam's thresholds. Source: ``micro_sam.instance_segmentation`` 1.8, ``_derive_point_prompts`` and ``generate``.
@@ -47,7 +48,7 @@ class DistanceMaps:
 
     @torch.inference_mode()
     def planes(self) -> DistancePlanes:
-        with self._looking():
+        with self._looking(), float32_as_such(self.embedding.device):
             maps = self.decoder(self.embedding).float()
         height, width = self.input_size
         inside = maps[..., :height, :width]
@@ -56,8 +57,8 @@ class DistanceMaps:
 
     def objects(self) -> SeenObjects:
         planes = self.planes()
-        points, areas = find_seeds(planes)
-        return SeenObjects(points, areas, planes.foreground < BACKGROUND)
+        points, owners = find_seeds(planes)
+        return SeenObjects(points, *measure(owners, len(points)), planes.foreground < BACKGROUND)
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
@@ -75,8 +76,8 @@ class DistanceMaps:
                 hook.remove()
 
 
-def find_seeds(planes: DistancePlanes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points (N, 2), (x, y) in pixels, one in each seed, and the areas (N,) of the foreground nearest to each seed.
+def find_seeds(planes: DistancePlanes) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Points (N, 2), (x, y) in pixels, one in each seed; and to which each pixel is nearest (H, W): 1 .. N, 0 outside.
 
     micro-sam's rule: seeds are the 4-connected pieces of what is foreground and near to centre and boundary, and the
     point is the pixel of the seed that is furthest from its outline. Row by row.
@@ -84,15 +85,13 @@ def find_seeds(planes: DistancePlanes) -> tuple[NDArray[np.float64], NDArray[np.
     foreground = planes.foreground >= FOREGROUND
     seeds = foreground & (planes.centre_distance < NEAR) & (planes.boundary_distance < NEAR)
     labels = label(seeds, connectivity=1)
-    points = deepest_pixels(labels)
-    if not len(points):
-        return points, np.empty(0)
+    if not seeds.any():  # nothing can be nearest to nothing
+        return np.empty((0, 2)), np.zeros(seeds.shape, np.int32)
     away = (labels == 0).astype(np.uint8)
     _, cells = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    owners = np.zeros(cells.max() + 1, np.int64)
-    owners[cells[seeds]] = labels[seeds]
-    areas = np.bincount(owners[cells[foreground]], minlength=len(points) + 1)[1:]
-    return points, areas.astype(np.float64)
+    of_cell = np.zeros(cells.max() + 1, np.int32)
+    of_cell[cells[seeds]] = labels[seeds]
+    return deepest_pixels(labels), np.where(foreground, of_cell[cells], 0)
 
 
 def deepest_pixels(labels: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,10 +2,11 @@
 
 Source: ``torch_em.model.UNETR`` (0.10.9) as micro-sam 1.8 builds it: backbone "sam", no skip connections to the
 encoder, three outputs behind a sigmoid. Same state-dict keys, same result. For inference only: batch norms use their
-running statistics. On a CPU convolutions go by strips of rows, so that a run can be cancelled between them.
+running statistics. On a CPU all goes by strips of rows or some channels at a time, each of them a call of a module, so
+that a run can be cancelled in between.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -14,21 +15,39 @@ from torch import Tensor, nn
 from napari_sam_amg.sam.scratch import calls_are_cheap
 
 WIDTHS = (512, 256, 128, 64)  # channels at 1, 2, 4 and 8 times the resolution of the embedding; 64 at 16 times, too
-UPSCALING = 16  # pixels of the maps along the side of an image token
-#: Of a strip of rows that is convolved at once, on a CPU: a tenth of a second on one core. Twice as much takes no less.
-STRIP_BYTES = 2**24
 MAPS = ("foreground", "distance to the centre", "distance to the boundary")
+STRIP_WORK = 2 * 10**9  # multiplications of a strip, on a CPU: an eighth of a second on one core
+CHANNELS = 16  # normed or enlarged at once, on a CPU: as long at full resolution
+
+
+def spans(x: Tensor, length: int, step: int) -> Iterator[tuple[int, int]]:
+    """From where to where the steps over a side of ``length`` go; a single one but on a CPU."""
+    step = max(1, step) if calls_are_cheap(x) else length
+    return ((start, min(start + step, length)) for start in range(0, length, step))
 
 
 class Conv(nn.Conv2d):
-    """A convolution that keeps the image's size and computes in the type of its input."""
+    """A convolution that computes in the type of its input, (B, a, H, W) -> (B, b, H - kernel + 1, W)."""
 
     def __init__(self, a: int, b: int, kernel: int) -> None:
-        super().__init__(a, b, kernel, padding=kernel // 2)
+        super().__init__(a, b, kernel, padding=(0, kernel // 2))
 
     def forward(self, x: Tensor) -> Tensor:
         assert self.bias is not None
-        return F.conv2d(x, self.weight.to(x.dtype), self.bias.to(x.dtype), padding=self.kernel_size[0] // 2)
+        padding = (0, self.kernel_size[1] // 2)  # of the rows above and below convolve() takes care
+        return F.conv2d(x, self.weight.to(x.dtype), self.bias.to(x.dtype), padding=padding)
+
+
+def convolve(x: Tensor, conv: Conv, then: Callable[[Tensor], Tensor], out: Tensor) -> Tensor:
+    """``then(conv(x))`` into ``out``, some rows at a time; there are zeros around the image."""
+    height = x.shape[2]
+    row_work = x.shape[0] * x.shape[3] * conv.weight.numel()
+    for start, stop in spans(x, height, STRIP_WORK // row_work):
+        strip = x[:, :, max(0, start - 1) : stop + 1]
+        if start == 0 or stop == height:
+            strip = F.pad(strip, (0, 0, int(start == 0), int(stop == height)))
+        out[:, :, start:stop] = then(conv(strip))
+    return out
 
 
 class Interpolated(nn.Module):
@@ -37,22 +56,42 @@ class Interpolated(nn.Module):
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
         self.conv = Conv(a, b, 1)
+        self.enlarge = nn.Upsample(scale_factor=2.0, mode="bilinear")
 
     def forward(self, x: Tensor) -> Tensor:
         # torch-em convolves last: the two commute, and a quarter of the pixels are a quarter of the work
-        return F.interpolate(self.conv(x), scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = self.conv(x)
+        out = x.new_empty(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
+        for start, stop in spans(x, x.shape[1], CHANNELS):
+            out[:, start:stop] = self.enlarge(x[:, start:stop])
+        return out
+
+
+class TransposedConv(nn.ConvTranspose2d):
+    """Four pixels of each, in the type of the input."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(a, b, kernel_size=2, stride=2)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert self.bias is not None
+        return F.conv_transpose2d(x, self.weight.to(x.dtype), self.bias.to(x.dtype), stride=2)
 
 
 class Transposed(nn.Module):
-    """The same by a transposed convolution."""
+    """To twice the resolution by a transposed convolution."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
-        self.block = nn.ConvTranspose2d(a, b, kernel_size=2, stride=2)
+        self.block = TransposedConv(a, b)
 
     def forward(self, x: Tensor) -> Tensor:
-        assert self.block.bias is not None
-        return F.conv_transpose2d(x, self.block.weight.to(x.dtype), self.block.bias.to(x.dtype), stride=2)
+        batch, _, height, width = x.shape
+        out = x.new_empty(batch, self.block.out_channels, 2 * height, 2 * width)
+        # torch takes four times as long for one of its multiplications
+        for start, stop in spans(x, height, STRIP_WORK // (4 * batch * width * self.block.weight.numel())):
+            out[:, :, 2 * start : 2 * stop] = self.block(x[:, :, start:stop])
+        return out
 
 
 class Enlarge(nn.Module):
@@ -68,9 +107,21 @@ class Enlarge(nn.Module):
     def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """``out``: where the result is to be; in new memory without."""
         sampler, inner, norm, relu = self.block
-        conv = inner["block"]  # type: ignore[index]
         x = sampler(x)
-        return convolve(x, lambda strip: relu(norm(conv(strip))), torch.empty_like(x) if out is None else out)
+        conv = inner["block"]  # type: ignore[index]
+        return convolve(x, conv, lambda strip: relu(norm(strip)), torch.empty_like(x) if out is None else out)
+
+
+class InstanceNorm(nn.Module):
+    """In place: at full resolution a copy would be 0.5 GB."""
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        return x.sub_(mean).mul_((variance + self.eps).rsqrt())
 
 
 class ConvBlock(nn.Module):
@@ -80,33 +131,22 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.width = b
         self.block = nn.ModuleList(
-            [nn.Identity(), Conv(a, b, 3), nn.ReLU(inplace=True), nn.Identity(), Conv(b, b, 3), nn.ReLU(inplace=True)]
+            [
+                *(InstanceNorm(), Conv(a, b, 3), nn.ReLU(inplace=True)),
+                *(InstanceNorm(), Conv(b, b, 3), nn.ReLU(inplace=True)),
+            ]
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        _, conv, relu, _, last_conv, last_relu = self.block
         between = x.new_empty(x.shape[0], self.width, *x.shape[2:])
-        convolve(normalize_(x), lambda strip: relu(conv(strip)), between)
         # what was read is not needed any more
         out = x[:, : self.width] if x.shape[1] >= self.width else torch.empty_like(between)
-        return convolve(normalize_(between), lambda strip: last_relu(last_conv(strip)), out)
-
-
-def convolve(x: Tensor, convolution: Callable[[Tensor], Tensor], out: Tensor) -> Tensor:
-    """``convolution(x)``, which sees a row above and a row below, into ``out``; on a CPU some rows at a time."""
-    height = x.shape[2]
-    rows = max(1, STRIP_BYTES // (x[:, :, :1].numel() * x.element_size())) if calls_are_cheap(x) else height
-    for start in range(0, height, rows):
-        stop, first = min(start + rows, height), max(0, start - 1)
-        strip = convolution(x[:, :, first : stop + 1])
-        out[:, :, start:stop] = strip[:, :, start - first :][:, :, : stop - start]
-    return out
-
-
-def normalize_(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Instance norm in place: at full resolution a copy would be 0.5 GB."""
-    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-    return x.sub_(mean).mul_((variance + eps).rsqrt())
+        for source, first, target in ((x, 0, between), (between, 3, out)):
+            norm, conv, relu = self.block[first : first + 3]
+            for start, stop in spans(source, source.shape[1], CHANNELS):
+                norm(source[:, start:stop])
+            convolve(source, conv, relu, target)  # type: ignore[arg-type]
+        return out
 
 
 class SegmentationDecoder(nn.Module):
