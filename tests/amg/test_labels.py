@@ -47,11 +47,6 @@ def test_no_sliver_is_left_and_what_it_covered_shows():
     assert (painted.labels == 2).sum() == 50
 
 
-def test_ids_go_on_from_the_first_id():
-    painted = paint(masks_from_frames([SMALL]), AmgParameters(), first_id=41)
-    assert np.unique(painted.labels).tolist() == [0, 41]
-
-
 def test_empty_masks_get_no_label():
     painted = paint(masks_from_frames([np.zeros((5, 6), bool)]), AmgParameters(min_visible_fraction=0))
     assert len(painted.rows) == 0
@@ -133,9 +128,9 @@ def test_a_lost_piece_goes_to_the_mask_that_claims_it_too():
 def test_a_mask_of_specks_gets_no_label_and_leaves_no_gap_in_the_ids():
     specks = np.zeros((20, 30), bool)
     specks[::4, ::4] = True
-    painted = paint(masks_from_frames([specks, square(5, 5, 12, 12)], [0.9, 0.8]), AmgParameters(), first_id=7)
+    painted = paint(masks_from_frames([specks, square(5, 5, 12, 12)], [0.9, 0.8]), AmgParameters())
     assert painted.rows.tolist() == [1]
-    assert np.unique(painted.labels).tolist() == [0, 7]
+    assert np.unique(painted.labels).tolist() == [0, 1]
     small = paint(masks_from_frames([square(5, 5, 7, 7)]), AmgParameters())
     assert small.shown.tolist() == [4]  # one speck in one piece is an object
 
@@ -152,9 +147,9 @@ def test_every_label_is_whole_and_counted_right(seed, size, pieces):
     rng = np.random.default_rng(seed)
     frames = [zoom_noise(rng) for _ in range(5)]
     params = AmgParameters(min_label_region_area=size, label_pieces=pieces, max_ring_area=0)
-    painted = paint(masks_from_frames(frames, rng.random(5)), params, first_id=3)
+    painted = paint(masks_from_frames(frames, rng.random(5)), params)
     ids = np.unique(painted.labels[painted.labels > 0]).tolist()
-    assert ids == list(range(3, 3 + len(painted.rows)))
+    assert ids == list(range(1, 1 + len(painted.rows)))
     for position, number in enumerate(ids):
         own = painted.labels == number
         found = sizes(own)
@@ -177,10 +172,10 @@ def test_a_ring_around_another_label_is_dropped_and_the_ids_move_up():
         for iou in ([0.9, 0.8, 0.7], [0.8, 0.9, 0.7]):
             if outer is halo and iou[0] < iou[1]:
                 continue  # the halo is painted first, and nothing of the inner one is left
-            painted = paint(masks_from_frames([inner, outer, beside], iou), AmgParameters(), first_id=5)
+            painted = paint(masks_from_frames([inner, outer, beside], iou), AmgParameters())
             assert painted.rows.tolist() == [0, 2]
             assert painted.shown.tolist() == [inner.sum(), beside.sum()]
-            assert np.unique(painted.labels).tolist() == [0, 5, 6]
+            assert np.unique(painted.labels).tolist() == [0, 1, 2]
 
 
 def test_a_cell_around_its_small_nucleus_is_no_ring():

@@ -16,9 +16,9 @@ def two_squares():
 
 def test_one_row_per_label_with_what_was_measured():
     masks = two_squares()
-    painted = paint(masks, AmgParameters(), first_id=5)
-    table = plane_table(masks, painted, (7,), (0.5, 0.25), "area_um2", first_id=5)
-    assert table["index"].tolist() == [5, 6]
+    painted = paint(masks, AmgParameters())
+    table = plane_table(masks, painted, (7,), (0.5, 0.25), "area_um2")
+    assert table["index"].tolist() == [1, 2]
     assert table["plane"].tolist() == [7, 7]
     assert table["area"].tolist() == [40, 20]
     assert table["area_um2"].tolist() == [5.0, 2.5]
@@ -45,10 +45,8 @@ def test_columns_of_two_stack_axes():
 
 def test_the_row_number_is_the_label_id_once_the_background_is_there():
     masks = two_squares()
-    tables = [
-        plane_table(masks, paint(masks, AmgParameters(), first), (plane,), first_id=first)
-        for plane, first in enumerate((1, 3))
-    ]
+    tables = [plane_table(masks, paint(masks, AmgParameters()), (plane,)) for plane in (0, 1)]
+    tables[1]["index"] += 2
     table = with_background(joined(tables))
     assert table["index"].tolist() == table.index.tolist() == [0, 1, 2, 3, 4]
     assert table.iloc[0].drop("index").isna().all()

@@ -15,7 +15,7 @@ from napari_sam_amg.params import AmgParameters
 class LabelPlane:
     """A painted plane, and where its labels come from."""
 
-    labels: NDArray[np.int32]  # (H, W), 0 is background, ids first_id, first_id + 1, ... without gaps
+    labels: NDArray[np.int32]  # (H, W), 0 is background, ids 1, 2, ... without gaps
     rows: NDArray[np.int64]  # (n,) the row of the masks behind each id, in order of id
     shown: NDArray[np.int64]  # (n,) pixels that each label owns
     visible: NDArray[np.int64]  # (n,) pixels of its mask that it was painted with
@@ -23,7 +23,7 @@ class LabelPlane:
     cut: NDArray[np.bool_]  # (n,) whether the edge of a crop may have cut its mask
 
 
-def paint(masks: Masks, params: AmgParameters, first_id: int = 1) -> LabelPlane:
+def paint(masks: Masks, params: AmgParameters) -> LabelPlane:
     """Paint masks in order of priority, so that a pixel goes to the first mask that claims it; then clean.
 
     ``params.overlap`` sets the priority. A mask of which less than ``params.min_visible_fraction``
@@ -54,8 +54,6 @@ def paint(masks: Masks, params: AmgParameters, first_id: int = 1) -> LabelPlane:
     give_away(labels, vacated)
     fill_holes(labels, smallest_piece(params))
     shown = np.bincount(labels.ravel(), minlength=len(kept_rows) + 1)[1:]
-    if first_id > 1:
-        labels[labels > 0] += first_id - 1
     return LabelPlane(labels, kept_rows, shown, painted, areas[kept_rows], cut[kept_rows])
 
 

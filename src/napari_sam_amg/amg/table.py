@@ -23,7 +23,6 @@ def plane_table(
     index: tuple[int, ...] = (),
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
-    first_id: int = 1,
 ) -> pd.DataFrame:
     """One row per label of a plane, in order of id.
 
@@ -35,10 +34,8 @@ def plane_table(
     prompt).
     """
     rows = painted.rows
-    # ids of one plane start far up in a stack: measure them from 1, since regionprops walks 1..max
-    local = np.where(painted.labels > 0, painted.labels - (first_id - 1), 0)
-    measured = regionprops_table(local, properties=("centroid", "bbox"))
-    table = pd.DataFrame({"index": np.arange(first_id, first_id + len(rows))})
+    measured = regionprops_table(painted.labels, properties=("centroid", "bbox"))
+    table = pd.DataFrame({"index": np.arange(1, 1 + len(rows))})
     for name, position in zip(plane_columns(len(index)), index, strict=True):
         table[name] = position
     table["area"] = painted.shown

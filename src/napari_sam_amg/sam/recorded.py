@@ -5,14 +5,13 @@ than it takes to start them. A CUDA graph starts all of them at once.
 """
 
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-
-from napari_sam_amg.errors import LOGGER
 
 Result = TypeVar("Result")
 
@@ -43,7 +42,7 @@ class Recorded:
                 try:
                     self._record(compute, x)
                 except RuntimeError as error:  # an operation that cannot be recorded
-                    LOGGER.debug("encoding could not be recorded", exc_info=error)
+                    logging.getLogger(__name__).debug("encoding could not be recorded", exc_info=error)
                     self._cannot = state
                     return compute(x)
             assert self._graph is not None
