@@ -168,7 +168,7 @@ class Sam(nn.Module):
         pixels, input_size = self.preprocess(image)
         size, maps = (image.shape[0], image.shape[1]), None
         if isinstance(self.image_encoder, UnetEncoder):
-            embedded, dense_maps = self.image_encoder.embed_with_maps(pixels.to(self.dtype))
+            embedded, dense_maps = self.image_encoder(pixels.to(self.dtype), with_maps=True)
             maps = CentreMaps(dense_maps[0], input_size, size)
         else:
             embedded = self.image_encoder(pixels.to(self.dtype))
