@@ -13,12 +13,12 @@ from training.state import STATE_NAME
 from training.train import RUNS
 
 FORMAT = "napari-sam-amg/1"
-# Defaults that belong to these weights, tuned on training images by training.tune; pred_iou_thresh: see MODEL_CARD.md
+# Defaults that belong to these weights and a guided search, chosen on training images: see MODEL_CARD.md
 AMG_DEFAULTS: dict[str, float | str] = {
-    "pred_iou_thresh": 0.36,
+    "pred_iou_thresh": 0.45,
     "stability_score_thresh": 0.4,
     "stability_score_offset": 1.0,
-    "box_nms_thresh": 0.5,
+    "box_nms_thresh": 0.7,
     "crop_layers": "auto",
 }
 

@@ -123,8 +123,8 @@ class AmgParameters:
     )
     coarse_points_per_side: int = _parameter(
         8,
-        "With point_search 'guided': of points_per_side, how many are asked along each side after the centres of the "
-        "objects. More find more objects of kinds that the model does not know. 0: the centres alone.",
+        "How many of points_per_side are asked after the centres of the objects, with point_search 'guided'. More find "
+        "more objects of kinds that the model does not know. 0: the centres alone.",
         Range(0, 512, 1),
     )
     overlap: OverlapPolicy = _parameter(

@@ -23,6 +23,7 @@ from napari_sam_amg.models.checkpoint import (
     load_model,
     select_device,
 )
+from napari_sam_amg.models.defaults import OURS
 from napari_sam_amg.models.registry import embedded_path
 from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
@@ -345,7 +346,7 @@ def test_round_trip_of_our_format(randomize: Any, tmp_path: Path) -> None:
     torch.save(our_file({key: value.half() for key, value in model.state_dict().items()}), tmp_path / "a.pt")
     loaded = load_model(tmp_path / "a.pt", "cpu")
     assert loaded.config == config
-    assert loaded.info.amg_defaults == {"pred_iou_thresh": 0.4}
+    assert loaded.info.amg_defaults == {**OURS, "pred_iou_thresh": 0.4}
     assert loaded.info.sha256 == hash_file(tmp_path / "a.pt")
     for key, value in loaded.state_dict().items():
         assert torch.equal(value, model.state_dict()[key].half().to(value.dtype)), key

@@ -28,7 +28,7 @@ from napari_sam_amg.models.state_dict import recognise
 from napari_sam_amg.paths import expanded
 
 #: Of models made by this project's training, the embedded one too: parameters of which their files do not speak.
-OURS: Mapping[str, Any] = {}
+OURS: Mapping[str, Any] = {"point_search": "guided"}
 
 
 def _thresholds(pred_iou: float, stability: float, smallest: int = 100) -> dict[str, Any]:

@@ -188,7 +188,7 @@ class Sam(nn.Module):
         """(1, 3, S, S) -> embedding (1, C, h, w), the maps of an encoder that has any, and the decoder's image side."""
         dense_maps: Tensor | None = None
         if isinstance(self.image_encoder, UnetEncoder):
-            embedded, dense_maps = self.image_encoder.embed_with_maps(pixels)
+            embedded, dense_maps = self.image_encoder(pixels, with_maps=True)
         else:
             embedded = self.image_encoder(pixels)
         dense, pe = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1), self.prompt_encoder.get_dense_pe()[0]

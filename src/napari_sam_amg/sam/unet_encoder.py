@@ -92,9 +92,15 @@ class UnetEncoder(nn.Module):
         self.center_projection = nn.Linear(center_cells**2 * embed_dim, embed_dim, bias=False)
         nn.init.normal_(self.center_projection.weight, std=0.02)
 
-    def forward(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
-        """``origin``: (B, 2) cell (row, column) of the input's corner, for crops of a larger frame."""
-        return self.embed_with_maps(x, origin)[0]
+    def forward(
+        self, x: Tensor, origin: Tensor | None = None, with_maps: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """``origin``: (B, 2) cell (row, column) of the input's corner, for crops of a larger frame.
+
+        ``with_maps``: as ``embed_with_maps``, for those who listen to the module's calls.
+        """
+        embedding, maps = self.embed_with_maps(x, origin)
+        return (embedding, maps) if with_maps else embedding
 
     def embed_with_maps(self, x: Tensor, origin: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The embedding, and the dense maps (B, 4, H / 2, W / 2) that have a loss in training."""
