@@ -199,7 +199,7 @@ def candidates(*rows):
     return replace(
         empty, boxes=boxes, predicted_iou=iou, stability_score=np.ones(len(rows), np.float32),
         points=np.zeros((len(rows), 2)), crop_boxes=np.zeros((len(rows), 4), np.int64),
-        **{name: [None] * len(rows) for name in ("patches", "upsamplers") if hasattr(empty, name)},
+        bits=[np.zeros((1, 1), np.uint8)] * len(rows),
     )  # fmt: skip
 
 
