@@ -76,7 +76,9 @@ class Search:
         yield centres, count_batches_of_centres(self._params) - self._count(centres)
         goes_on, knows_background = True, False
         for level in self._levels:
-            points = self._own(self._coverage.open(level)) if goes_on else level[:0]
+            points = self._coverage.open(level) if goes_on else level[:0]
+            if self._params.point_grids is None:  # the points of an explicit grid are wanted where they are
+                points = self._own(points)
             if knows_background:
                 points = points[~seen.in_background(points)]
             self._turn_page()
