@@ -35,9 +35,13 @@ Scores = dict[Combination, list[Score]]
 
 
 def find_candidates(example: Example, model: Model, params: AmgParameters) -> StoredCandidates:
-    """Every mask above ``LOWEST_IOU``, duplicates included, in the crop layer that suits the image."""
+    """Every mask above ``LOWEST_IOU``, duplicates included, in the crop layer that suits the image.
+
+    The points of an approximate search depend a little on the thresholds; here they are taken as given, as a grid is.
+    """
     loose = replace(params, crop_layers="auto", pred_iou_thresh=LOWEST_IOU, stability_score_thresh=0.0)
     stored = propose_candidates(example.image, model, loose)
+    stored = replace(stored, params=replace(stored.params, point_search="grid"))
     logging.info("%s %s: crop layer %d", example.dataset, example.name, stored.params.crop_n_layers)
     return stored
 

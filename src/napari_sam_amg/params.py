@@ -109,8 +109,8 @@ class AmgParameters:
     crop_layers: CropLayers = _parameter(
         "all",
         "Which crops are used. 'all': the image and every crop layer, as Segment Anything does. 'last': those of the "
-        "last layer only. 'auto': the one layer that suits the size of the objects, found by trying a few points "
-        "(crop_n_layers is then not used).",
+        "last layer only. 'auto': the one layer that suits the size of the objects, by the model's own maps or by "
+        "trying a few points (crop_n_layers is then not used).",
     )
     point_search: PointSearch = _parameter(
         "grid",

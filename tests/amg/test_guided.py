@@ -74,6 +74,9 @@ def image_of(seen=SEEN, unseen=(), shape=(96, 128)):
     return as_rgb(np.stack([image] * 3, axis=-1))
 
 
+NOTHING = np.repeat(np.arange(128, dtype=np.uint8)[None, :, None].repeat(96, axis=0) // 2, 3, axis=2)  # but light
+
+
 def asked_by(image, params=PARAMS, model=None):
     model = model or SeeingModel()
     generate_masks(image, model, params)
@@ -104,8 +107,7 @@ def test_without_a_coarse_grid_the_centres_alone_are_asked():
 
 
 def test_where_nothing_is_there_and_nothing_seen_only_the_coarse_grid_is_asked():
-    nothing = np.repeat(np.arange(128, dtype=np.uint8)[None, :, None].repeat(96, axis=0), 3, axis=2)
-    (asked,) = asked_by(nothing - nothing // 100 * 28, PARAMS, WrongModel())
+    (asked,) = asked_by(NOTHING, PARAMS, WrongModel())
     np.testing.assert_array_equal(asked, levels()[0])
 
 
@@ -161,6 +163,9 @@ def test_explicit_grids_take_the_place_of_the_coarse_one():
     params = replace(PARAMS, points_per_side=None, point_grids=(points,))
     (asked,) = asked_by(image_of(), params)
     np.testing.assert_allclose(asked[3:], np.array(points)[[0, 2]] * (128, 96))
+    params = replace(params, crop_layers="last", crop_n_layers=1, point_grids=((), points))
+    for crop, asked in zip(crop_boxes((96, 128), params), asked_by(NOTHING, params, DoubtfulModel()), strict=True):
+        np.testing.assert_allclose(asked, np.array(points) * crop.size[::-1])  # also those that another holds better
 
 
 discs = st.lists(st.tuples(st.integers(0, 127), st.integers(0, 95), st.integers(2, 30)), max_size=4)
@@ -188,7 +193,7 @@ def test_of_more_objects_than_are_asked_the_largest_are(monkeypatch):
     assert asked.tolist() == [[60.5, 30.5], [100.5, 70.5]]
     areas = np.array([5.0, 5, 5, 6])
     seen = SeenObjects(np.arange(8.0).reshape(4, 2), areas, areas, np.zeros((1, 1), bool))
-    assert largest(seen, 2).tolist() == [[0, 1], [6, 7]]
+    assert largest(seen, 2).tolist() == [0, 3]
 
 
 def candidates(*rows):

@@ -24,12 +24,16 @@ class Coverage:
 
     def open(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
         """Those of the points (n, 2), (x, y) in 0..1 of the crop, in whose pixel there is no mask."""
+        return grid[self.is_open(grid)]
+
+    def is_open(self, grid: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of the points these are: (n,)."""
         while self._waiting:
             self._draw(self._waiting.pop())
         height, width = self._crop.size
         # a point on the last edge, at 1.0, has no pixel of its own
         column, row = np.minimum(grid * (width, height), (width - 1, height - 1)).astype(np.int64).T
-        return grid[~self._covered[row, column]]
+        return ~self._covered[row, column]
 
     def _draw(self, candidates: Candidates) -> None:
         corner = np.tile((self._crop.x0, self._crop.y0), 2)
