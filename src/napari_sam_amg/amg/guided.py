@@ -23,9 +23,9 @@ from napari_sam_amg.sam.object_maps import ObjectMaps, SeenObjects
 MOST_CENTRES = 1024  # of a crop; the largest objects come first, and the grid is there for the others
 #: Of an object's thickness, how far from its centre it is asked again if no mask that the centre gave holds it.
 ASIDE = 0.25
-#: Of the objects in a crop, up to which share of such misses they are taken for accidents. On 21 training images of 7 data
-#: sets: up to .15 in most crops of nuclei and of axons in SEM, where asking again found objects; .2 to .5 in the others,
-#: where it found none, and took up to twice as many points.
+#: Of the objects in a crop, up to which share of such misses they are taken for accidents. On 21 training images of 7
+#: data sets: up to .15 in most crops of nuclei and of axons in SEM, where asking again found objects; .2 to .5 in the
+#: others, where it found none, and took up to twice as many points.
 ACCIDENTS = 1 / 6
 SAME = 0.5  # IoU of boxes, or the share of the smaller one, from which on two masks are of one object
 #: New objects a point of a part, at least one, that make a finer part worth asking. In 35 runs on training images of 17
