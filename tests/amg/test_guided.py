@@ -15,6 +15,7 @@ from napari_sam_amg.amg.guided import largest, new_objects
 from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.amg.prompts import layer_grids, search_levels
 from napari_sam_amg.amg.propose import count_batches
+from napari_sam_amg.params import merged
 from napari_sam_amg.run import as_rgb, segment_planes
 from napari_sam_amg.sam.object_maps import SeenObjects
 from tests.amg.frames import mask_steps
@@ -278,3 +279,43 @@ def test_the_embedded_model_finds_with_a_tenth_of_the_points_what_it_finds_with_
 def _iou(some, i, others, j):
     a, b = some.frame(i), others.frame(j)
     return (a & b).sum() / (a | b).sum()
+
+
+ROW = [(20 + 16 * i, 40) for i in range(7)]  # the centres of seven discs of 10 px
+
+
+def drawn(centres):
+    """A sure mask of 10 x 10 px around each."""
+    masks = candidates(*((x - 5, y - 5, x + 4, y + 4, SURE) for x, y in centres))
+    bits = [np.packbits(np.pad(np.ones((10, 10), bool), ((0, 0), ((x - 5) % 8, 0))), axis=1) for x, _ in centres]
+    return replace(masks, bits=bits)
+
+
+@pytest.mark.parametrize(("missing", "again"), [((), False), ((3,), True), ((1, 5), False)])
+def test_an_object_whose_centre_gives_no_mask_is_asked_again_beside_it_while_such_are_few(missing, again):
+    """One of seven is an accident; two are a kind that the model does not draw."""
+    count = len(ROW)
+    seen = SeenObjects(np.array(ROW, float), np.full(count, 80.0), np.full(count, 10.0), np.zeros((1, 1), bool))
+    (crop,) = crop_boxes((96, 144), PARAMS)
+    search = guided.Search(crop, [crop], GivenMaps(seen), [], PARAMS)
+    parts = search.parts()
+    first, _ = next(parts)
+    np.testing.assert_allclose(first * (144, 96), ROW)
+    search.learn(drawn([centre for index, centre in enumerate(ROW) if index not in missing]))
+    second, saved = next(parts)
+    x, y = ROW[3]
+    np.testing.assert_allclose(second * (144, 96), [(x, y - 2.5), (x - 2.5, y)] if again else np.empty((0, 2)))
+    assert saved == count_batches((96, 144), replace(PARAMS, points_per_side=1)) // 2 - bool(again)
+
+
+def test_points_beside_an_object_at_the_edge_are_in_the_image():
+    seen = SeenObjects(np.array([[1.0, 2.0]]), np.array([400.0]), np.array([20.0]), np.zeros((1, 1), bool))
+    assert guided.second_points(seen, np.array([0])).tolist() == [[1, 0], [0, 2]]
+
+
+def test_a_real_model_finds_the_nucleus_whose_centre_gives_its_surroundings():
+    """Of the demonstration's image: (604, 456) lies in it, and the crop is that of the second layer around it."""
+    image, model = as_rgb(sample("nuclei.tif"))[172:520, 260:696], load_model(device="cpu")
+    params = merged(model.info.amg_defaults, {"crop_layers": "all"})
+    masks = generate_masks(image, model, params)
+    assert any(masks.frame(row)[284, 344] and masks.areas[row] < 1500 for row in range(len(masks)))
