@@ -15,7 +15,6 @@ from napari_sam_amg.amg.guided import largest, new_objects
 from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.amg.prompts import layer_grids, search_levels
 from napari_sam_amg.amg.propose import count_batches
-from napari_sam_amg.params import merged
 from napari_sam_amg.run import as_rgb, segment_planes
 from napari_sam_amg.sam.object_maps import SeenObjects
 from tests.amg.frames import mask_steps
@@ -311,11 +310,3 @@ def test_an_object_whose_centre_gives_no_mask_is_asked_again_beside_it_while_suc
 def test_points_beside_an_object_at_the_edge_are_in_the_image():
     seen = SeenObjects(np.array([[1.0, 2.0]]), np.array([400.0]), np.array([20.0]), np.zeros((1, 1), bool))
     assert guided.second_points(seen, np.array([0])).tolist() == [[1, 0], [0, 2]]
-
-
-def test_a_real_model_finds_the_nucleus_whose_centre_gives_its_surroundings():
-    """Of the demonstration's image: (604, 456) lies in it, and the crop is that of the second layer around it."""
-    image, model = as_rgb(sample("nuclei.tif"))[172:520, 260:696], load_model(device="cpu")
-    params = merged(model.info.amg_defaults, {"crop_layers": "all"})
-    masks = generate_masks(image, model, params)
-    assert any(masks.frame(row)[284, 344] and masks.areas[row] < 1500 for row in range(len(masks)))
