@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
 from napari_sam_amg.amg.guided import settled
 from napari_sam_amg.amg.labels import paint
+from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_reader import PlaneReader
@@ -84,6 +85,8 @@ def segment_planes(
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     planes = _Planes(stack, surveyed, intensities)
     params = settled(params, model)
+    if params.point_search == "guided":
+        model = LastEmbedding(model)
     if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
         params = magnified(planes.fullest_image(), model, params)
     batches = count_batches(stack.plane_size, params)
@@ -242,6 +245,8 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     ones in a fraction of the time: ``refilter(stored, replace(stored.params, pred_iou_thresh=0.6))``.
     """
     params = settled(params or merged(model.info.amg_defaults), model)
+    if params.point_search == "guided":
+        model = LastEmbedding(model)
     rgb = as_rgb(image)
     if nothing_in(rgb, rgb):
         return StoredCandidates(magnified(None, model, params), rgb.shape[:2], model.mask_threshold, ())
