@@ -15,6 +15,7 @@ from napari_sam_amg.amg.ais import ais_steps, check_mode
 from napari_sam_amg.amg.assemble import Assembler, PlaneResult
 from napari_sam_amg.amg.generate import candidate_steps, refilter
 from napari_sam_amg.amg.guided import settled
+from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_images import PlaneImages
@@ -68,6 +69,8 @@ def segment_planes(
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
     params = settled(params, model)
+    if params.point_search == "guided" and params.mode == "amg":
+        model = LastEmbedding(model)
     if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
         params = magnified(images.fullest_image(), model, params)
     batches = count_steps(stack.plane_size, params)
@@ -126,6 +129,8 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     params = settled(params or merged(model.info.amg_defaults), model)
     if params.mode == "ais":
         raise ValueError("mode='ais' asks no points and has no candidates: use generate_masks or segment_planes")
+    if params.point_search == "guided":
+        model = LastEmbedding(model)
     rgb = as_rgb(image)
     if nothing_in(rgb, rgb):
         return StoredCandidates(magnified(None, model, params), rgb.shape[:2], ())

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from napari_sam_amg.amg.crops import layer_boxes
+from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import Choice, layer_by_maps, magnified
 from napari_sam_amg.amg.object_sizes import Sizes, first_thick_enough, seen_sizes
+from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.run import generate_masks, segment_planes
 from napari_sam_amg.sam.object_maps import SeenObjects
 from tests.amg.test_guided import GivenMaps
 from tests.amg.test_magnify import SizedModel, field_of_discs
@@ -143,3 +146,32 @@ def test_sizes_are_shares_of_the_longer_side_of_their_crop():
 def test_a_model_whose_embeddings_have_no_maps_shows_nothing():
     found = seen_sizes(field_of_discs(20, 64), SizedModel(), layer_boxes((256, 256), 0, 0.3))
     assert (len(found.areas), found.img_size) == (0, 256)
+
+
+@pytest.mark.parametrize(("diameter", "looks"), [(24, 1), (8, 1 + 4)])
+def test_the_look_that_tells_the_layer_is_not_done_again_by_the_run(diameter, looks):
+    image = field_of_discs(diameter, 2 * diameter)
+    for run in (generate_masks, lambda *given: list(segment_planes(PlaneStack(given[0], rgb=True), *given[1:]))):
+        model = SeeingModel()
+        run(image, model, replace(GUIDED, stability_score_thresh=0.5))
+        assert len(model.embedded) == looks
+
+
+def test_every_plane_and_every_crop_is_looked_at_for_itself():
+    planes = np.stack([field_of_discs(60, spacing)[..., 0] for spacing in (64, 80, 120)])
+    params = replace(GUIDED, stability_score_thresh=0.5)
+    found = [step.result for step in segment_planes(PlaneStack(planes), SeeingModel(), params)]
+    counts = [len(result.features) for result in found if result is not None]
+    assert counts == [4 * 4, 3 * 3, 2 * 2]
+
+
+def test_an_image_of_the_same_shape_elsewhere_is_another_one():
+    model = LastEmbedding(SeeingModel())
+    images = [field_of_discs(24, 48), field_of_discs(24, 64)]
+    first, other = (model.embed(image) for image in images)
+    assert model.embed(images[1]) is other
+    assert model.embed(images[0]) is not first  # only the last one is kept
+    assert len(first.maps.objects()) != len(other.maps.objects())
+    assert model.embed(images[1][:128]) is not other
+    assert model.sees_objects
+    assert not LastEmbedding(SizedModel()).sees_objects

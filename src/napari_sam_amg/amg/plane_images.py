@@ -20,6 +20,7 @@ class PlaneImages:
     def __init__(self, stack: PlaneStack, surveyed: Survey | None, intensities: IntensityRange | None) -> None:
         self._reader = PlaneReader(stack)
         self._pixels: dict[Index, NDArray[Any]] = {}
+        self._whole: dict[Index, NDArray[np.uint8]] = {}  # images of planes, kept with their pixels
         self.fullest: Index | None = stack.indices[0]
         if surveyed is not None:
             self.fullest = surveyed.fullest
@@ -31,10 +32,13 @@ class PlaneImages:
 
     def image(self, index: Index, window: Window = _WHOLE) -> tuple[NDArray[np.uint8], str]:
         """A part of a plane as (H, W, 3) RGB, and why there is nothing in it, if so."""
+        whole = self._whole.pop(index, None)
         plane = self._pixels.pop(index) if index in self._pixels else self._read(index)
         part = plane[window]
-        rgb = to_rgb(part, self._intensities)
-        return rgb, nothing_in(part, rgb)
+        # the very image that was given before, where that is what is wanted: its embedding may be known
+        if whole is None or whole.shape[:2] != part.shape[:2]:
+            whole = to_rgb(part, self._intensities)
+        return whole, nothing_in(part, whole)
 
     def fullest_image(self) -> NDArray[np.uint8] | None:
         """Of the plane that shows most; None if there is nothing in any."""
@@ -42,7 +46,7 @@ class PlaneImages:
             return None
         plane = self._pixels.get(self.fullest)
         self._pixels[self.fullest] = plane = self._read(self.fullest) if plane is None else plane
-        rgb = to_rgb(plane, self._intensities)
+        self._whole[self.fullest] = rgb = to_rgb(plane, self._intensities)
         return None if nothing_in(plane, rgb) else rgb
 
     def _read(self, index: Index) -> NDArray[Any]:
