@@ -38,7 +38,8 @@ def test_own_model_can_be_chosen_and_brings_its_thresholds(folder: Path, qtbot: 
     assert box.model.itemData(row, Qt.ItemDataRole.ToolTipRole) == "of our screen"
     with qtbot.waitSignal(box.suited) as suited:
         box.model.setCurrentIndex(row)
-    assert suited.args == [{"pred_iou_thresh": 0.42, "box_nms_thresh": 0.3, "overlap": "small"}]
+    thresholds = {"pred_iou_thresh": 0.42, "box_nms_thresh": 0.3, "overlap": "small"}
+    assert suited.args == [{"point_search": "guided", **thresholds}]
     assert box.problems() == []
     (folder / "a.pt").unlink()
     (problem,) = box.problems()
