@@ -52,6 +52,7 @@ docked = SegmentWidget(viewer)
 viewer.window.add_dock_widget(docked)
 widget = docked.panel
 widget.form.fields["points_per_side"].control.setValue(2)
+widget.form.fields["point_search"].control.setCurrentText("grid")
 spin(1)  # the canvas is drawn: Mesa is loaded
 turns = Turns(viewer)
 widget.run_button.click()
@@ -70,28 +71,32 @@ viewer.close()
 
 
 def test_a_stack_with_the_table_open(make_napari_viewer: Any, qtbot: Any) -> None:
-    viewer = make_napari_viewer(show=True)
+    attempts: list[Attempt] = []
+    while _go_on(attempts):
+        # in a viewer of its own: Mesa was seen to end a process in which layers were deleted and others added
+        attempts.append(_run_of_a_stack(make_napari_viewer(show=True), qtbot))
+    _judge(attempts)
+
+
+def _run_of_a_stack(viewer: Any, qtbot: Any) -> Attempt:
     for data, options, _ in sample_data.electron_microscopy_stack():
         viewer.add_image(data, **options)
     docked = SegmentWidget(viewer)
     viewer.window.add_dock_widget(docked)
     widget = docked.panel
     widget.image_box.planes.setCurrentText("All planes")
+    widget.form.fields["point_search"].control.setCurrentText("grid")
     for name, value in {"points_per_side": 3, "pred_iou_thresh": 0, "stability_score_thresh": 0}.items():
         widget.form.fields[name].control.setValue(value)
     widget.show_table()
     qtbot.wait(500)
-    attempts: list[Attempt] = []
-    while _go_on(attempts):
-        rest, adding = _turns(viewer, qtbot, widget.run_button.click, lambda: widget.runner is None)
-        layer = viewer.layers.selection.active
-        assert len(layer.features) > len(data)
-        empty = np.zeros(data.shape, np.int32)
-        add = partial(viewer.add_labels, empty, scale=layer.scale, units=layer.units)
-        _, bare = _turns(viewer, qtbot, add, lambda: True)
-        attempts.append((rest, adding, bare))
-        del viewer.layers[1:]
-    _judge(attempts)
+    rest, adding = _turns(viewer, qtbot, widget.run_button.click, lambda: widget.runner is None)
+    layer = viewer.layers.selection.active
+    assert len(layer.features) > len(data)
+    empty = np.zeros(data.shape, np.int32)
+    add = partial(viewer.add_labels, empty, scale=layer.scale, units=layer.units)
+    _, bare = _turns(viewer, qtbot, add, lambda: True)
+    return rest, adding, bare
 
 
 def test_the_first_run_of_a_process() -> None:
