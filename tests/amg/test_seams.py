@@ -117,11 +117,15 @@ def test_objects_larger_than_every_crop_are_counted(layers, which, expected):
 
 
 def test_the_widget_says_what_crops_cut_and_lost():
-    assert found(3, 0, 1, False, 0) == "3 masks found in 1 s."
-    assert found(3, 2, 1, False, 4).endswith(
+    exact, search = AmgParameters(), AmgParameters(point_search="hierarchical")
+    assert found(3, 0, 1, exact) == "3 masks found in 1 s."
+    assert found(3, 0, 1, exact, note="the grid was asked") == "3 masks found in 1 s; the grid was asked."
+    assert found(1, 0, 1, search) == "1 mask found in 1 s, approximate."
+    assert found(2, 0, 1, AmgParameters(mode="ais")) == "2 masks found in 1 s, by AIS."
+    assert found(3, 2, 1, exact, 4).endswith(
         " 2 may be cut by the edge of a crop. 4 too large for the crops may be missing."
     )
-    assert found(0, 0, 1, False, 4).endswith("Brightness. 4 too large for the crops may be missing.")
+    assert found(0, 0, 1, exact, 4).endswith("Brightness. 4 too large for the crops may be missing.")
 
 
 def test_parts_pass_the_thresholds_that_masks_pass():
