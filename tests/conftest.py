@@ -42,8 +42,8 @@ _died: set[str] = set()  # tests whose process did
 def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
     """A test that draws gets a second process if its first one died, and says so.
 
-    Mesa's software renderer was seen to end one with a segmentation fault in some thousand drawn windows, while
-    nothing else was computed; whether ours crash it is for tests in processes of their own, whose end they check.
+    Mesa's software renderer was seen to end one with a segmentation fault now and then, while the worker stood still;
+    whether ours crash it is for tests in processes of their own, whose end they check.
     """
     if crashitem.startswith("tests/plugin/") and crashitem not in _died:
         _died.add(crashitem)
