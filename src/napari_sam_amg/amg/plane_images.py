@@ -10,6 +10,9 @@ from napari_sam_amg.amg.planes import Index, PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, to_rgb
 from napari_sam_amg.errors import in_words, is_out_of_memory
 
+#: What storage and models raise at one plane or region. Other errors, as those that cancel a run, end the run.
+FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
 Window = tuple[slice, slice]  # rows and columns
 _WHOLE: Window = (slice(None), slice(None))
 
@@ -44,17 +47,16 @@ class PlaneImages:
         """Of the plane that shows most; None if there is nothing in any."""
         if self.fullest is None:
             return None
-        plane = self._pixels.get(self.fullest)
-        self._pixels[self.fullest] = plane = self._read(self.fullest) if plane is None else plane
+        if self.fullest not in self._pixels:
+            self._pixels[self.fullest] = self._read(self.fullest)
+        plane = self._pixels[self.fullest]
         self._whole[self.fullest] = rgb = to_rgb(plane, self._intensities)
         return None if nothing_in(plane, rgb) else rgb
 
     def _read(self, index: Index) -> NDArray[Any]:
         try:
             return self._reader.plane(index)
-        except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError):
-            raise
         except Exception as error:  # storage may raise anything
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or isinstance(error, FAILURES):
                 raise
             raise OSError(in_words(error)) from error

@@ -15,7 +15,7 @@ from napari_sam_amg.amg.ais import ais_crops, ais_steps, painting_rules
 from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
 from napari_sam_amg.amg.labels import paint
 from napari_sam_amg.amg.masks import Masks, no_masks
-from napari_sam_amg.amg.plane_images import PlaneImages
+from napari_sam_amg.amg.plane_images import FAILURES, PlaneImages
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.propose import Model, count_batches
 from napari_sam_amg.amg.seams import count_missing
@@ -23,9 +23,6 @@ from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import plane_table
 from napari_sam_amg.errors import LOGGER, is_out_of_memory
 from napari_sam_amg.params import AmgParameters
-
-#: What storage and models raise at one region. Other errors, as those that cancel a run, end the run.
-FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
