@@ -119,7 +119,7 @@ class AmgParameters:
         "objects inside such a mask (parts, touching neighbours) and the best of several outlines. 'guided': "
         "approximate, and much faster: the centres of the objects that the model's own maps show, then a coarse grid "
         "where no sure mask lies, and finer ones only while they find objects. Needs a model with such maps (the "
-        "embedded one); with any other the grid is asked, which is said.",
+        "embedded one, finetunes of micro-sam with their decoder); with any other the grid is asked, which is said.",
     )
     coarse_points_per_side: int = _parameter(
         8,
