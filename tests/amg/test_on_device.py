@@ -57,7 +57,7 @@ def test_a_run_whose_logits_stay_on_the_device_finds_the_same(monkeypatch, batch
     expected = propose_candidates(image, model, params)
     assert len(expected) > 5
     monkeypatch.setattr(model, "_micro_batch", at_once)
-    monkeypatch.setattr(model, "decode_batches", lambda *of: device_batches(model, *of))
+    monkeypatch.setattr(model, "decode_batches", model._decode_ahead)
     monkeypatch.setattr(propose, "on_host", lambda logits: False)
     steps = sum(1 for _ in propose.propose(image, model, params))
     assert steps == propose.count_batches((image.shape[0], image.shape[1]), params)
@@ -70,10 +70,6 @@ def test_a_run_whose_logits_stay_on_the_device_finds_the_same(monkeypatch, batch
                 assert sum(np.bitwise_count(a ^ b).sum() for a, b in zip(ours, theirs, strict=True)) <= 3
             else:
                 np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3, err_msg=column.name)
-
-
-def device_batches(model, embedding, batches, keep):
-    yield from model._decode_ahead(embedding, batches, keep)
 
 
 def test_what_does_not_fit_is_computed_in_halves_with_one_notice():

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import machine
 from benchmarks.__main__ import main, quiet_enough, run_all
@@ -73,3 +74,9 @@ def test_the_command_itself_loads_no_torch() -> None:
     """It stays small beside the processes that it measures."""
     code = "import sys, benchmarks.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, and it would be measured")
+def test_without_a_gpu_none_is_measured() -> None:
+    with pytest.raises(ValueError, match="--device cuda needs a GPU of CUDA"):
+        main(["--device", "cuda"])
