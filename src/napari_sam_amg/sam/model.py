@@ -36,9 +36,9 @@ STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
 #: Prompts decoded at once. On a CPU what is image-sized should stay near the cache (0.9 MB a prompt and array at
 #: SAM's size), while several prompts share the cost of starting an operation: 16 with SAM's 8 heads, 32 with the
 #: embedded model's 4. Measured on 2 cores: 32 of these take 6 % less than 16, with as many more tokens upscaled at
-#: once, and 64 as long as 32. On a GPU more is better, while its memory does: 172 of 8 heads at once take 2.2 GB.
+#: once, and 64 as long as 32. On a GPU more is better, while its memory does: 148 of 8 heads at once take 1.9 GB.
 CPU_HEADS_AT_ONCE = 128  # on 64 x 64 image tokens
-GPU_HEADS_AT_ONCE = {"exact": 1376, "fast": 2048}
+GPU_HEADS_AT_ONCE = {"exact": 1184, "fast": 2048}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
