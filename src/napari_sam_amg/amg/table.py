@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from skimage.measure import regionprops_table
+from scipy.ndimage import find_objects
 
 from napari_sam_amg.amg.labels import LabelPlane
 from napari_sam_amg.amg.masks import Masks
@@ -35,7 +35,9 @@ def plane_table(
     prompt).
     """
     rows = painted.rows
-    measured = regionprops_table(painted.labels, properties=("centroid", "bbox"))
+    places = np.nonzero(painted.labels)
+    ids = painted.labels[places]
+    boxes = find_objects(painted.labels, len(rows))
     # all at once: a column that is set by itself takes a data frame .6 ms
     columns: dict[str, Any] = {"index": np.arange(1, 1 + len(rows))}
     columns |= {name: np.full(len(rows), at) for name, at in zip(plane_columns(len(index)), index, strict=True)}
@@ -46,8 +48,11 @@ def plane_table(
     columns["visible_fraction"] = painted.visible / painted.areas
     columns["predicted_iou"] = masks.predicted_iou[rows]
     columns["stability_score"] = masks.stability_score[rows]
-    columns |= {f"centroid_{name}": measured[f"centroid-{axis}"] for axis, name in enumerate("yx")}
-    columns |= {f"bbox_{name}": measured[f"bbox-{place}"] for place, name in enumerate(("y0", "x0", "y1", "x1"))}
+    for name, at in zip("yx", places, strict=True):
+        columns[f"centroid_{name}"] = np.bincount(ids, at, len(rows) + 1)[1:] / painted.shown
+    corners = [(down.start, across.start, down.stop, across.stop) for down, across in boxes]
+    for name, ends in zip(("y0", "x0", "y1", "x1"), np.array(corners, np.int64).reshape(-1, 4).T, strict=True):
+        columns[f"bbox_{name}"] = ends
     columns["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
     columns |= {"point_y": masks.points[rows, 1], "point_x": masks.points[rows, 0]}
     return pd.DataFrame(columns)
