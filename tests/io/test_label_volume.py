@@ -79,8 +79,8 @@ def test_labels_of_an_image_are_valid_with_it(version: str, small_levels: None, 
              for part in ("", "labels", "labels/cells", "labels/nuclei")]  # fmt: skip
     assert kinds == ["Image", "Labels", "ImageLabel", "ImageLabel"]
     listed = ome_attributes(zarr.open_group(tmp_path / "a.zarr" / "labels", mode="r"))
-    with pytest.raises(ValueError, match="a.zarr is of Zarr"):
-        other = "0.5" if version == "0.4" else "0.4"
+    other = "0.5" if version == "0.4" else "0.4"
+    with pytest.raises(ValueError, match="is of Zarr"):
         LabelVolume.create(tmp_path / "a.zarr" / "labels" / "other", labels.shape, "ZYX", version=other)
     assert listed["labels"] == ["cells", "nuclei"]
     assert listed.get("version") == (None if version == "0.4" else "0.5")
