@@ -1,5 +1,6 @@
 """The features table: one row for every label id, the layout that napari's own table expects."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,15 @@ def plane_table(
     columns["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
     columns |= {"point_y": masks.points[rows, 1], "point_x": masks.points[rows, 0]}
     return pd.DataFrame(columns)
+
+
+def of_plane_axes(table: pd.DataFrame, axes: str) -> pd.DataFrame:
+    """With the two letters of a plane's axes, down and to the right, in the names of the columns: "centroid_z"."""
+    new = dict(zip("yx", axes.lower(), strict=True))
+    if axes == "YX":
+        return table
+    names = {name: re.sub(r"(?<=_)[yx](?=[01]?$)", lambda found: new[found[0]], name) for name in table.columns}
+    return table.rename(columns=names)
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
