@@ -325,7 +325,7 @@ def test_interruption_leaves_what_is_whole_and_nothing_else(
     before = signal.getsignal(signal.SIGTERM)
     assert terminal.segment(*inputs, "--format", "labels,coco-rle,masks") == 130
     assert terminal.written() == ["a_features.csv", "a_labels.tif", "a_masks", "a_masks.json", "a_run.json"]
-    assert terminal.lines()[1] == ["napari-sam-amg: interrupted; images that were finished are kept"]
+    assert terminal.lines()[1] == ["napari-sam-amg: interrupted; images and planes that were finished are kept"]
     assert signal.getsignal(signal.SIGTERM) is before
 
 

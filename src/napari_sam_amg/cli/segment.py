@@ -97,6 +97,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         pixel_size=arguments.pixel_size,
         overwrite=arguments.overwrite,
         skip_existing=arguments.skip_existing,
+        resume=not arguments.no_resume,
         quiet=arguments.quiet,
     )
 
