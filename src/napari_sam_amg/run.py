@@ -22,8 +22,9 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import Index, PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import count_steps, finish, propose_steps, whole_plane
+from napari_sam_amg.amg.region import count_steps, finish, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
 
@@ -52,6 +53,7 @@ def segment_planes(
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
     first: Index | None = None,
+    work: Work | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
@@ -63,29 +65,28 @@ def segment_planes(
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
-    of memory is raised at once.
+    of memory is raised at once. ``work`` stands in for the model where that is asked: work that is kept in files and
+    continued, see :mod:`napari_sam_amg.jobs`.
     """
     check_mode(model, params)
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
-    params = settled(params, model)
-    if params.point_search == "guided" and params.mode == "amg":
-        model = LastEmbedding(model)
-    if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
-        params = magnified(images.fullest_image(), model, params)
+    work = work or ModelWork(model)
+    params = work.decide(images, params)
     batches = count_steps(stack.plane_size, params)
     total = batches * len(stack.indices)
     assembler = Assembler(params)
-    for position, index in enumerate(sorted(stack.indices, key=lambda index: index != first)):
-        done, candidates = position * batches, None
-        for candidates in propose_steps(whole_plane(index, stack.plane_size), images, model, params):
-            if candidates is None:
-                done += 1
-                yield Step(done, total)
-        assert candidates is not None
+    order = sorted(stack.indices, key=lambda index: index != first)
+    position, done = 0, 0
+    for candidates in work.propose([whole_plane(index, stack.plane_size) for index in order], images, params):
+        if candidates is None:
+            done += 1
+            yield Step(done, total)
+            continue
         results = assembler.add(finish(candidates, params, pixel_size, area_column))
         # Not where the batches ended: a plane with nothing in it had none, and the bar must not stay behind.
-        done = (position + 1) * batches
+        position += 1
+        done = position * batches
         if not results:
             yield Step(done, total)
         yield from (Step(done, total, result) for result in results)

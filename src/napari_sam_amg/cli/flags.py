@@ -199,6 +199,11 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         help="skip images whose outputs are there already, from the same image and settings, and do again those whose "
         "outputs are incomplete; resumes a batch",
     )  # fmt: skip
+    group.add_argument(
+        "--no-resume", action="store_true",
+        help="begin stacks anew, and keep no work of them: else a stack that was interrupted goes on with the plane at "
+        "which it was, if the same command is given again",
+    )  # fmt: skip
     add_message_flags(group)
 
 

@@ -107,6 +107,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         ngff_version=arguments.ngff_version,
         overwrite=arguments.overwrite,
         skip_existing=arguments.skip_existing,
+        resume=not arguments.no_resume,
         quiet=arguments.quiet,
     )
 
