@@ -89,11 +89,8 @@ def segment_planes(
                     done += 1
                     yield Step(done, total)
             assert candidates is not None
-            if plane is None:
-                finished = [finish(candidates, params, pixel_size, area_column)]
-            else:
-                finished = plane.add(candidates)
-            results = [result for region_result in finished for result in assembler.add(region_result)]
+            found = plane.add(candidates) if plane else [finish(candidates, params, pixel_size, area_column)]
+            results = [result for region_result in found for result in assembler.add(region_result)]
             # Not where the batches ended: a region with nothing in it had none, and the bar must not stay behind.
             ended += count_steps(region.size, params)
             if not results:

@@ -18,7 +18,7 @@ def on_seams(radius: int, rng: np.random.Generator):
     centres = [(x, y) for x in lines for y in lines]
     centres += [(x, y) for x in lines for y in middles] + [(x, y) for x in middles for y in lines]
     room = max(0, 14 - radius)
-    moved = [(x + int(a), y + int(b)) for (x, y), (a, b) in zip(centres, rng.integers(-room, room + 1, (len(centres), 2)), strict=True)]  # fmt: skip
+    moved = (np.array(centres) + rng.integers(-room, room + 1, (len(centres), 2))).tolist()
     return masks_of(
         [disc(radius)] * len(moved), [(x - radius, y - radius) for x, y in moved], SIZE, rng.random(len(moved))
     )

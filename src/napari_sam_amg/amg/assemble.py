@@ -25,7 +25,9 @@ class PlaneResult:
     nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
     image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
     too_large: int = 0  # objects without a label that may be larger than the crops of ``crop_layers="last"``, or tiles
-    rows: tuple[int, int] | None = None  # which ``labels`` shows, of a plane in parts; ``features`` has each object once
+    rows: tuple[int, int] | None = (
+        None  # which ``labels`` shows, of a plane in parts; ``features`` has each object once
+    )
     is_last: bool = True  # part of its plane; it says what went wrong in all of it
 
 

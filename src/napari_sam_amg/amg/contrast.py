@@ -76,7 +76,7 @@ class Spread(Protocol):
 
 
 def contrast_of(sample: NDArray[Any], moments: Spread, margin: float) -> PlaneContrast:
-    """Of a plane: every n-th of its pixels, which are put in another order, what was gathered of all, and its margin."""
+    """Of a plane: ``sample``, every n-th of its pixels, is put in another order; ``moments`` are of all."""
     low, high = _percentiles(sample)
     bright = np.count_nonzero(sample > low / 2 + high / 2) / len(sample)
     return PlaneContrast(low, high, bright, moments.structure, moments.content, margin)

@@ -32,10 +32,12 @@ class Look:
 
 
 def look(rows: PlaneRows, colour: bool, dtype: np.dtype[Any]) -> Look:
-    """Walk down a plane once. Percentiles are those of :func:`contrast.measure`; its sums are added in another order."""
+    """Walk down a plane once. Percentiles are those of :func:`contrast.measure`, sums but for the order of adding."""
     height, width = rows.size
     step = sampling_step(rows.size)
-    sample = np.full((-(-height // step), -(-width // step), *([3] if colour else [])), np.nan, sample_type(dtype))
+    sample: NDArray[Any] = np.full(
+        (-(-height // step), -(-width // step), *([3] if colour else [])), np.nan, sample_type(dtype)
+    )
     sums, cells, suspects = Sums(), _Cells(width), _Suspects()
     for some in row_slices(height, width):
         top = max(some.start - 1, 0)
@@ -107,8 +109,13 @@ class _Suspects:
         rows, columns, smooth, around, values, medians, means = (np.concatenate(column) for column in noted)
         with np.errstate(over="ignore"):
             hot = smooth > around + margin
-        columns_of = (rows.astype(np.int64), columns.astype(np.int64), values, medians.astype(np.float64), means)
-        return HotPixels(*(column[hot] for column in columns_of))
+        return HotPixels(
+            rows[hot].astype(np.int64),
+            columns[hot].astype(np.int64),
+            values[hot],
+            medians[hot].astype(float),
+            means[hot],
+        )
 
 
 class Sums:

@@ -1,6 +1,7 @@
 """Some rows of a plane at a time, each chunk of storage read once while one goes down the plane."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,8 @@ class PlaneRows:
         bounds = [start, *(edges if len(edges) < MOST_PARTS else []), stop]
         lines = self._column_edges.tolist() if len(self._column_edges) <= MOST_PARTS else [0, self.size[1]]
         parts = np.full((stop - start, *self._empty().shape[1:]), np.nan)
-        for top, bottom in zip(bounds[:-1], bounds[1:], strict=True):
-            for left, right in zip(lines[:-1], lines[1:], strict=True):
+        for top, bottom in pairwise(bounds):
+            for left, right in pairwise(lines):
                 rows, columns = slice(top, bottom), slice(left, right)
                 try:
                     if len(bounds) == 2 == len(lines):

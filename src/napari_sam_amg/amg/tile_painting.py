@@ -1,7 +1,7 @@
 """Labels of a plane whose masks come tile by tile, painted as if all had been there at once.
 
 Which pixels a mask gets depends on the masks that it overlaps, on those that these overlap and so on, but never on all
-of a plane. So each tile is painted apart, with all masks around it that may decide about its own (:meth:`Painter._context`),
+of a plane. So each tile is painted apart, with all masks around it that may decide about its own,
 and only its own are taken: those whose box has its middle in the tile's core.
 """
 
@@ -142,15 +142,21 @@ class Painter:
         ids = self._last_id + np.arange(1, len(table) + 1)
         table["index"] = ids
         self._last_id += len(table)
-        return PaintedObjects(boxes + [x0, y0, x0, y0], cutouts, ids, table)
+        return PaintedObjects(boxes + np.array([x0, y0, x0, y0]), cutouts, ids, table)
 
 
 def _only(own: Bools, painted: LabelPlane) -> LabelPlane:
     """Without the labels of other masks, the ids of those behind moved up."""
     kept = own[painted.rows]
     new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    columns = (painted.rows, painted.shown, painted.visible, painted.areas, painted.cut)
-    return LabelPlane(new[painted.labels], *(column[kept] for column in columns))
+    return LabelPlane(
+        new[painted.labels],
+        painted.rows[kept],
+        painted.shown[kept],
+        painted.visible[kept],
+        painted.areas[kept],
+        painted.cut[kept],
+    )
 
 
 def _joined(parts: list[PaintedObjects]) -> PaintedObjects:

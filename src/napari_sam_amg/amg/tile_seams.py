@@ -134,7 +134,7 @@ def _agrees(masks: Masks, first: int, second: int) -> bool:
     x1, y1 = (np.minimum(masks.crop_boxes[first, 2:], masks.crop_boxes[second, 2:]) - 1).tolist()
     ours, theirs = (np.count_nonzero(_part(masks, row, x0, y0, x1, y1)) for row in (first, second))
     shared = _shared_pixels(masks, first, second)
-    return shared >= AGREE * (ours + theirs - shared)
+    return bool(shared >= AGREE * (ours + theirs - shared))
 
 
 def resolve(found: TileMasks, links: Links) -> tuple[TileMasks, int]:
@@ -251,4 +251,4 @@ def _share_taken(mask: Masks, others: Sequence[Masks]) -> float:
             part = _part(masks, row, x0, y0, x1, y1)
             left, top = (max(int(masks.boxes[row, axis]) - low, 0) for axis, low in ((0, x0), (1, y0)))
             taken[top : top + part.shape[0], left : left + part.shape[1]] |= part
-    return np.count_nonzero(taken & mask.cutouts[0]) / max(np.count_nonzero(mask.cutouts[0]), 1)
+    return float(np.count_nonzero(taken & mask.cutouts[0]) / np.count_nonzero(mask.cutouts[0]))

@@ -141,7 +141,7 @@ class TiledPlane:
         """Bands of the plane into which no more object will reach."""
         while self._bands < min(len(self._grid), len(self._tables) + self._bands):
             first = self._grid[self._bands][0]
-            top, bottom = first.rows
+            bottom = first.rows[1]
             if bottom > below:
                 return
             band = Region(first.index, first.rows, (0, self._size[1]), self._size)

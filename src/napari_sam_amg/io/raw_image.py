@@ -45,7 +45,12 @@ class OneSample:
     def dtype(self) -> Any:
         return self.data.dtype
 
-    def __getitem__(self, index: tuple[int, ...]) -> Any:
+    @property
+    def chunks(self) -> Any:
+        chunks = getattr(self.data, "chunks", None)
+        return None if chunks is None else chunks[:-1]
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> Any:
         return self.data[index][..., self.sample]
 
 
@@ -63,7 +68,11 @@ class FirstColours:
     def dtype(self) -> Any:
         return self.data.dtype
 
-    def __getitem__(self, index: tuple[int, ...]) -> Any:
+    @property
+    def chunks(self) -> Any:
+        return getattr(self.data, "chunks", None)
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> Any:
         return self.data[index][..., :3]
 
 
