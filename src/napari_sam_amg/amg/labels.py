@@ -73,6 +73,8 @@ def _without(
     dropped: set[int], labels: NDArray[np.int32], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Labels 1, 2, ... without some of them, those behind moved up; and the rows that are left."""
+    if not dropped:
+        return labels, rows
     kept = np.array([label not in dropped for label in range(1, len(rows) + 1)], bool)
     new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
     return new[labels], rows[kept]

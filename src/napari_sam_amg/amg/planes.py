@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ class PlaneStack:
 
     ``data``: NumPy, dask, zarr or anything else with shape, dtype and basic indexing; axes
     (..., Y, X), or (..., Y, X, 3 or 4) with ``rgb``. ``fixed`` maps other axes to the one position
-    that is used, such as a channel; the rest are the stack, walked in C order.
+    that is used, such as a channel; the rest are the stack, walked in C order. ``within`` maps axes of the stack to
+    the positions that are walked, by default all.
     Raises ``ValueError`` for data that cannot be segmented, naming shape or dtype.
     """
 
     data: Any
     rgb: bool = False
     fixed: Mapping[int, int] = field(default_factory=dict)
+    within: Mapping[int, range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
@@ -44,6 +47,10 @@ class PlaneStack:
         for axis, position in self.fixed.items():
             if not (0 <= axis < self.leading and 0 <= position < shape[axis]):
                 raise ValueError(f"position {position} of axis {axis} is outside an image of shape {shape}")
+        for axis, positions in self.within.items():
+            inside = len(positions) > 0 and min(positions) >= 0 and max(positions) < shape[axis]
+            if axis not in self.stack_axes or not inside:
+                raise ValueError(f"positions {positions} of axis {axis} are outside an image of shape {shape}")
 
     @property
     def leading(self) -> int:
@@ -73,13 +80,14 @@ class PlaneStack:
 
     @property
     def stack_shape(self) -> tuple[int, ...]:
-        """Their lengths; empty for a single plane."""
+        """Their lengths, all of them; empty for a single plane."""
         return tuple(int(self.data.shape[axis]) for axis in self.stack_axes)
 
     @property
     def indices(self) -> list[Index]:
-        """The index of every plane along the stack axes, in C order."""
-        return list(np.ndindex(self.stack_shape))
+        """The index of every plane that is walked, along the stack axes, in C order."""
+        shape = self.data.shape
+        return list(product(*(self.within.get(axis, range(int(shape[axis]))) for axis in self.stack_axes)))
 
     def plane(self, index: Index) -> NDArray[Any]:
         """Read one plane: (H, W), or (H, W, 3) in colour (alpha is dropped)."""

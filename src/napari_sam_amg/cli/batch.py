@@ -14,6 +14,7 @@ import tqdm
 from napari_sam_amg.amg.planes import plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.amg.table import of_plane_axes
 from napari_sam_amg.cli.outcome import Done, Outcome
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
@@ -22,11 +23,14 @@ from napari_sam_amg.io.discover import (
     MASKS_ENDING,
     OVERLAY_ENDING,
     RECORD_ENDING,
+    ZARR_ENDING,
     InputFile,
 )
 from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import image_kind, open_image
-from napari_sam_amg.io.raw_image import SourceImage
+from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
+from napari_sam_amg.io.labels_zarr import LabelsZarr
+from napari_sam_amg.io.raw_image import Geometry, SourceImage
 from napari_sam_amg.io.staging import naming, settle, staged
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.params import AmgParameters
@@ -45,8 +49,9 @@ class Options:
     overlay: bool = False
     channel: int | None = None
     series: int | None = None  # None: the main image of a file
+    geometry: Geometry = Geometry()  # what is not as the file says
     intensities: IntensityRange | None = None  # None: percentiles of each image
-    pixel_size: float | None = None  # micrometres; None: from the file
+    ngff_version: str = VERSIONS[0]
     overwrite: bool = False
     skip_existing: bool = False
     quiet: bool = False
@@ -56,7 +61,8 @@ class Options:
         """Of the files that are written for each input, the record last: it says that the others are there."""
         wanted = {
             LABELS_ENDING: "labels" in self.formats,
-            FEATURES_ENDING: "labels" in self.formats,
+            ZARR_ENDING: "zarr" in self.formats,
+            FEATURES_ENDING: bool(self.formats & {"labels", "zarr"}),
             COCO_ENDING: "coco-rle" in self.formats,
             MASKS_ENDING: "masks" in self.formats,
             OVERLAY_ENDING: self.overlay,
@@ -84,7 +90,10 @@ class Batch:
         if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options, before)
-        with open_image(file.path, self.options.channel, self.options.series) as source, staged(targets) as folder:
+        with (
+            open_image(file.path, self.options.channel, self.options.series, self.options.geometry) as source,
+            staged(targets) as folder,
+        ):
             sha256 = hash_file(file.path)
             state.check(file.path)  # so that the hash is that of the file which is open
             before = self._before(targets, settings, sha256)
@@ -95,7 +104,8 @@ class Batch:
                 state.check_in_place(file.path)  # half of a file that is no more must not replace a whole result
             record = self._record(file, source, surveyed, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
-            record["input"] |= {"bytes": state.size, "sha256": sha256}
+            size = sizes([file.path])[file.path.name] if file.path.is_dir() else state.size
+            record["input"] |= {"bytes": size, "sha256": sha256}
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
@@ -110,21 +120,20 @@ class Batch:
 
     def _settings(self) -> dict[str, Any]:
         """All that decides about the result, besides the input."""
-        intensities = self.options.intensities
-        return describe_run(self.model, self.params) | {
+        intensities, version = self.options.intensities, self.options.ngff_version
+        settings = {
             "channel": self.options.channel,
             "series": self.options.series,
             "intensities": None if intensities is None else [intensities.low, intensities.high],
-            "pixel_size": self.options.pixel_size,
-        }
-
-    def _pixel_size(self, source: SourceImage) -> tuple[float, float] | None:
-        given = self.options.pixel_size
-        return source.raw.pixel_size if given is None else (given, given)
+        } | self.options.geometry.record()
+        if "zarr" in self.options.formats:
+            settings["ngff_version"] = version
+        return describe_run(self.model, self.params) | settings
 
     def _exports(self, source: SourceImage, base: InputFile) -> list[Export]:
         makers: dict[str, Callable[[Path], Export]] = {
-            LABELS_ENDING: lambda path: LabelsTiff(path, source, self._pixel_size(source)),
+            LABELS_ENDING: lambda path: LabelsTiff(path, source, source.sizes(source.axes[-2:])),
+            ZARR_ENDING: lambda path: LabelsZarr(path, source, self.options.ngff_version),
             FEATURES_ENDING: FeaturesCsv,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
@@ -143,7 +152,7 @@ class Batch:
         steps = segment_planes(
             source.stack, self.model, self.params,
             intensities=self.options.intensities, surveyed=surveyed,
-            pixel_size=self._pixel_size(source), area_column=AREA_COLUMN,
+            pixel_size=source.sizes(source.plane_axes), area_column=AREA_COLUMN,
         )  # fmt: skip
         with self._bar(file) as bar:
             for step in steps:
@@ -152,9 +161,11 @@ class Batch:
                 if step.result is None:
                     continue
                 outcome.add(step.result)
+                features = of_plane_axes(step.result.features, source.plane_axes)
+                result = dataclasses.replace(step.result, features=features)
                 for export in exports:
                     with naming(export.path):
-                        export.add(step.result)
+                        export.add(result)
         for export in exports:
             with naming(export.path):
                 export.finish()
@@ -193,8 +204,9 @@ class Batch:
             "problems": [
                 {"plane": plane_number(index), "reason": reason} for index, reason in outcome.problems.items()
             ],
-            "pixel_size_um": self._pixel_size(source),
-            "z_spacing_um": source.raw.z_spacing,
+            "plane_axes": source.plane_axes,
+            "pixel_size_um": source.sizes(source.plane_axes),
+            "z_spacing_um": source.raw.micrometres("Z"),
             "device": str(getattr(self.model, "device", "unknown")),
             "parameters_used": dataclasses.asdict(outcome.params),
             "point_search_note": self.params.note_on(outcome.params),
@@ -220,9 +232,10 @@ def _check_free(targets: list[Path], options: Options, before: Standing) -> None
     """``ValueError`` if something lies where the outputs will be, which may not be replaced."""
     existing = [target for target in targets if os.path.lexists(target)]
     for target in existing:
-        if target.is_dir() != target.name.endswith(MASKS_ENDING):
+        is_foreign = target.name.endswith(ZARR_ENDING) and not is_label_volume(target)
+        if target.is_dir() != target.name.endswith((MASKS_ENDING, ZARR_ENDING)) or is_foreign:
             raise ValueError(f"{target} is in the way: it is not an output of this command, move it away")
-        if target.is_dir() and (name := foreign_in(target)):
+        if target.name.endswith(MASKS_ENDING) and (name := foreign_in(target)):
             raise ValueError(f"{target} is in the way: it holds {name}, which is not of this command, move it away")
     if not existing or options.overwrite or before.may_be_redone:
         return

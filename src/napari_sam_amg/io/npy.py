@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from napari_sam_amg.io.raw_image import RawImage
+from napari_sam_amg.io.raw_image import RawImage, check_series
 from napari_sam_amg.io.watched import FileState, check_regular
 
 _AT_ONCE = 2**24  # bytes of an array in Fortran's order, of which a plane lies all over the file
@@ -64,12 +64,13 @@ class NpyPlanes:
 
 
 @contextmanager
-def open_npy(path: Path) -> Iterator[RawImage]:
+def open_npy(path: Path, series: int | None = None) -> Iterator[RawImage]:
     """An array (..., Y, X), of which no more is read than is asked for, open as long as the context is.
 
     Raises ``ValueError`` for Python objects, which to load is to run code, for damaged files, and for fewer than two
     axes.
     """
+    check_series(series, 1)
     check_regular(path)
     with path.open("rb") as file:
         shape, fortran, dtype = _read_header(file)
