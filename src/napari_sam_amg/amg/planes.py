@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
+#: px; a plane with a longer side is large: it is looked at some rows at a time, and may be taken tile by tile. Up to
+#: that size the crop layers magnify enough for the smallest objects, with a model whose input has 512 px.
+LARGE_SIDE = 2048
 
 Index = tuple[int, ...]  # of a plane, along the stack's axes
 
@@ -66,6 +69,11 @@ class PlaneStack:
         return tuple(int(length) for length in self.data.shape[self.leading :])
 
     @property
+    def is_large(self) -> bool:
+        """Whether planes are read some rows at a time where that is possible."""
+        return max(self.plane_size) > LARGE_SIDE
+
+    @property
     def stack_axes(self) -> tuple[int, ...]:
         """The axes that are walked plane by plane."""
         return tuple(axis for axis in range(self.leading) if axis not in self.fixed)
@@ -89,9 +97,14 @@ class PlaneStack:
         """Read several planes at once: (..., H, W), or (..., H, W, 3), for a slice along each stack axis."""
         return self._read(where)
 
-    def _read(self, where: tuple[int | slice, ...]) -> NDArray[Any]:
+    def part(self, index: Index, rows: slice, columns: slice = slice(None)) -> NDArray[Any]:
+        """Read a part of one plane: (h, w), or (h, w, 3)."""
+        whole = columns.start is None  # readers of files take rows, and some no columns
+        return self._read(index, (rows,) if whole else (rows, columns))
+
+    def _read(self, where: tuple[int | slice, ...], inside: tuple[slice, ...] = ()) -> NDArray[Any]:
         position = {**self.fixed, **dict(zip(self.stack_axes, where, strict=True))}
-        pixels = np.asarray(self.data[tuple(position[axis] for axis in range(self.leading))])
+        pixels = np.asarray(self.data[(*(position[axis] for axis in range(self.leading)), *inside)])
         return pixels[..., :3] if self.rgb else pixels
 
 
