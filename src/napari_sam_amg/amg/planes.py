@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Of any two axes the first is down in a plane and the second to the right, however they are stored.
+CANONICAL = "TZYX"
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
 
 Index = tuple[int, ...]  # of a plane, along the stack's axes
