@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from npe2 import PluginManager
 from napari_sam_amg.io.label_files import label_levels, read_label_volume, rows_by_label
 from napari_sam_amg.io.label_volume import LabelVolume
 from napari_sam_amg.io.ngff import Spacing
-from napari_sam_amg.plugin.label_reader import get_reader, labels_layer
+from napari_sam_amg.plugin.label_reader import get_reader, labels_layer, shown_levels
 from napari_sam_amg.plugin.results import go_to, is_result
 from tests.counting_store import CountingStore
 
@@ -78,13 +79,26 @@ def test_opening_reads_two_chunks_at_most(
     labels = label_levels(zarr.open_group(store, mode="r"), path)
     data, arguments, _ = labels_layer(labels, "cells")
     viewer = make_napari_viewer(show=show)
-    # in an empty window napari first draws with another camera and at another place of the sliders
+    # in an empty window napari draws once before it has set the camera
     viewer.add_image(np.broadcast_to(np.uint8(0), shape), scale=arguments["scale"], units=arguments["units"])
     assert sum(store.read.values()) == 0
     layer = viewer.add_layer(Labels(data, **arguments))
     qtbot.wait(300 if show else 0)
     assert 1 <= len(store.read) <= 2, store.read
     assert layer.features["index"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_levels_coarser_than_a_window_are_for_deep_stacks_in_3d() -> None:
+    def lengths(*shape: int) -> list[int]:
+        levels = [da.zeros((*shape[:-2], shape[-2] // 2**n, shape[-1] // 2**n), dtype=np.uint32) for n in range(6)]
+        return [level.shape[-1] for level in shown_levels(levels)]
+
+    assert lengths(2048, 2048) == [2048]
+    assert lengths(4096, 4096) == [4096, 2048]
+    assert lengths(32, 2048, 2048) == [2048]
+    assert lengths(33, 2048, 2048) == [2048, 1024]
+    assert lengths(90, 33, 2048, 2048) == [2048, 1024]  # 3D shows one point in time
+    assert lengths(200000, 2048, 2048) == [2048, 1024, 512, 256, 128, 64]
 
 
 def test_napari_finds_the_reader_by_the_folder_s_name(tmp_path: Path) -> None:

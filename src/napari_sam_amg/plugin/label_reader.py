@@ -1,6 +1,7 @@
 """Opens label volumes that the command line wrote: lazily, on their image, with their table."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import numpy as np
 
 from napari_sam_amg.io.discover import ZARR_ENDING
 from napari_sam_amg.io.label_files import WrittenLabels, read_label_volume
-from napari_sam_amg.io.label_volume import is_label_volume
+from napari_sam_amg.io.label_volume import SIDE, is_label_volume
 from napari_sam_amg.plugin.results import METADATA_KEY
+
+WINDOW = 2 * SIDE  # px; a plane of a level up to this is one chunk
+VOLUME_BYTES = 512 * 2**20  # of what is shown in 3D
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -25,8 +29,8 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
 
 def labels_layer(labels: WrittenLabels, name: str) -> LayerData:
     """As napari adds it, of an image with the same sizes on top of that image."""
-    known = labels.known
-    is_pyramid = len(labels.levels) > 1
+    known, levels = labels.known, shown_levels(labels.levels)
+    is_pyramid = len(levels) > 1
     arguments: dict[str, Any] = {
         "name": name,
         "scale": np.array(known.scales[0]),
@@ -38,7 +42,19 @@ def labels_layer(labels: WrittenLabels, name: str) -> LayerData:
     }
     if labels.table is not None:
         arguments["features"] = labels.table
-    return labels.levels if is_pyramid else labels.levels[0], arguments, "labels"
+    return levels if is_pyramid else levels[0], arguments, "labels"
+
+
+def shown_levels(levels: list[Any]) -> list[Any]:
+    """Without those that are coarser than a window.
+
+    napari reads the coarsest level first, at two places of the sliders, and then the one that it draws: where that is
+    the same, it reads two chunks in all. In 3D it shows the coarsest level whole, which must not be too large.
+    """
+    for count, level in enumerate(levels, 1):
+        if max(level.shape[-2:]) <= WINDOW and prod(level.shape[-3:]) * level.dtype.itemsize <= VOLUME_BYTES:
+            return levels[:count]
+    return levels
 
 
 def _source(labels: WrittenLabels) -> dict[str, Any]:
