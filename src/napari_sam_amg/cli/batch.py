@@ -232,6 +232,7 @@ class Batch:
             "problems": [
                 {"plane": plane_number(index), "reason": reason} for index, reason in outcome.problems.items()
             ],
+            "stack_axes": source.stack_axes,
             "plane_axes": source.plane_axes,
             "pixel_size_um": source.sizes(source.plane_axes),
             "z_spacing_um": source.raw.micrometres("Z"),

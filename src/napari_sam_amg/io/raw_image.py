@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
 from napari_sam_amg.amg.views import in_order, pages_of
 from napari_sam_amg.io.ngff import MICROMETRE, SECONDS, Spacing
 from napari_sam_amg.io.pixel_size import micrometres
-
-CANONICAL = "TZYX"  # of any two, the first is down in a plane and the second to the right, however they are stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
