@@ -104,6 +104,7 @@ def _add_segment(commands: Any) -> None:
     _add_model(parser)
     _add_reading(parser)
     _add_writing(parser)
+    _add_processes(parser)
     _add_parameters(parser)
 
 
@@ -178,6 +179,22 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "which it was, if the same command is given again",
     )  # fmt: skip
     add_message_flags(group)
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "several processes", "With the extra \"cluster\": pip install 'napari-sam-amg[cluster]'."
+    ).add_mutually_exclusive_group()
+    group.add_argument(
+        "--workers", type=int, metavar="N",
+        help="so many processes on this machine, which share its cores; each has the model, and a GPU of its own if "
+        "there are as many",
+    )  # fmt: skip
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="the workers of this scheduler of dask (tcp://HOST:8786), on any number of machines; images, results and "
+        "model must be on disks that all of them share",
+    )  # fmt: skip
 
 
 def _formats(text: str) -> tuple[str, ...]:
