@@ -91,7 +91,9 @@ class Batch:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options, before)
         with (
-            open_image(file.path, self.options.channel, self.options.series, self.options.geometry) as source,
+            open_image(
+                file.path, self.options.channel, self.options.series, self.options.geometry, self.params
+            ) as source,
             staged(targets) as folder,
         ):
             sha256 = hash_file(file.path)
