@@ -74,7 +74,8 @@ def segment_planes(
     if params.point_search == "guided" and params.mode == "amg":
         model = LastEmbedding(model)
     if may_tile(stack.plane_size, params):
-        params = with_tiles(images.looks(), stack.plane_size, model, params)
+        looks = images.looks() if params.crop_layers == "auto" else []
+        params = with_tiles(looks, stack.plane_size, model, params)
     if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
         params = magnified(images.fullest_image(), model, params)
     grids = [_regions(index, stack.plane_size, params) for index in sorted(stack.indices, key=lambda at: at != first)]

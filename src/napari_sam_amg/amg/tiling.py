@@ -27,7 +27,7 @@ Image = NDArray[np.uint8]
 
 
 def with_tiles(looks: Sequence[Image], size: tuple[int, int], model: Model, params: AmgParameters) -> AmgParameters:
-    """The parameters with the tiles that suit, if :func:`planes.may_tile`; with ``tile_size=0`` if the plane is one after all.
+    """The parameters with the tiles that suit, if ``planes.may_tile``; as they are if the plane is one after all.
 
     ``looks``: (h, w, 3) RGB, parts of the planes that show most; none if there is nothing in any.
     """

@@ -187,8 +187,9 @@ class MaskFolder:
         for row in range(len(result.masks)):
             Image.fromarray(result.masks.frame(row).astype(np.uint8) * 255).save(folder / f"{first + row}.png")
         lines = [*([_METADATA_COLUMNS] if is_new else []), *_metadata(result.masks, first)]
+        text = "\n".join(",".join(map(str, line)) for line in lines)
         with (folder / "metadata.csv").open("a", encoding="utf-8", newline="") as file:
-            file.write("".join(f"{','.join(map(str, line))}\n" for line in lines))
+            file.write(text if is_new or not lines else f"\n{text}")  # no line ends after the last, as the reference's
 
     def finish(self) -> None:
         pass
