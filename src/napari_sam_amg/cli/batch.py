@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 import tqdm
 
-from napari_sam_amg.amg.planes import plane_number
+from napari_sam_amg.amg.planes import may_tile, plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.table import of_plane_axes
-from napari_sam_amg.amg.tiling import may_tile
 from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.cli.outcome import Done, Outcome
 from napari_sam_amg.cli.resume import kept_run, run_identity
@@ -102,7 +101,9 @@ class Batch:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options, before)
         with (
-            open_image(file.path, self.options.channel, self.options.series, self.options.geometry) as source,
+            open_image(
+                file.path, self.options.channel, self.options.series, self.options.geometry, self.params
+            ) as source,
             staged(targets) as folder,
         ):
             sha256 = hash_file(file.path)
