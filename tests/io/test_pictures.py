@@ -132,7 +132,6 @@ def test_size_is_limited_by_memory_and_not_by_pillow(monkeypatch: pytest.MonkeyP
     [
         ("a.eps", saved(RGB, "EPS"), "EPS"),
         ("a.ico", saved(RGB, "ICO", sizes=[(16, 16)]), "ICO"),
-        ("a.npy", b"\x93NUMPY\1\0", "NPY"),
         ("a.fits", b"SIMPLE  =                    T".ljust(80) + b"BITPIX  =                    8".ljust(80), None),
     ],
 )
