@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.params import AmgParameters
+
 #: Of any two axes the first is down in a plane and the second to the right, however they are stored.
 CANONICAL = "TZYX"
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
+#: px; a plane with a longer side is large: it is looked at some rows at a time, and may be taken tile by tile. Up to
+#: that size the crop layers magnify enough for the smallest objects, with a model whose input has 512 px.
+LARGE_SIDE = 2048
 
 Index = tuple[int, ...]  # of a plane, along the stack's axes
 
@@ -68,6 +73,11 @@ class PlaneStack:
         return tuple(int(length) for length in self.data.shape[self.leading :])
 
     @property
+    def is_large(self) -> bool:
+        """Whether planes are read some rows at a time where that is possible."""
+        return max(self.plane_size) > LARGE_SIDE
+
+    @property
     def stack_axes(self) -> tuple[int, ...]:
         """The axes that are walked plane by plane."""
         return tuple(axis for axis in range(self.leading) if axis not in self.fixed)
@@ -91,10 +101,25 @@ class PlaneStack:
         """Read several planes at once: (..., H, W), or (..., H, W, 3), for a slice along each stack axis."""
         return self._read(where)
 
-    def _read(self, where: tuple[int | slice, ...]) -> NDArray[Any]:
+    def part(self, index: Index, rows: slice, columns: slice = slice(None)) -> NDArray[Any]:
+        """Read a part of one plane: (h, w), or (h, w, 3)."""
+        whole = columns.start is None  # readers of files take rows, and some no columns
+        return self._read(index, (rows,) if whole else (rows, columns))
+
+    def _read(self, where: tuple[int | slice, ...], inside: tuple[slice, ...] = ()) -> NDArray[Any]:
         position = {**self.fixed, **dict(zip(self.stack_axes, where, strict=True))}
-        pixels = np.asarray(self.data[tuple(position[axis] for axis in range(self.leading))])
+        pixels = np.asarray(self.data[(*(position[axis] for axis in range(self.leading)), *inside)])
         return pixels[..., :3] if self.rgb else pixels
+
+
+def may_tile(size: tuple[int, int], params: AmgParameters) -> bool:
+    """Whether a plane of (height, width) ``size`` may be taken tile by tile.
+
+    Where nobody asked for tiles, SAM's own crop layers are what was promised, and a plane of ``LARGE_SIDE`` is small.
+    """
+    if params.tile_size:
+        return max(size) > params.tile_size
+    return params.crop_layers == "auto" and max(size) > LARGE_SIDE
 
 
 def plane_number(index: Index) -> int | list[int]:

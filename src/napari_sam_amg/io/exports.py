@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +12,10 @@ import tifffile
 from PIL import Image
 
 from napari_sam_amg.amg.coco import as_json
-from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.planes import plane_number
+from napari_sam_amg.amg.table import joined
+from napari_sam_amg.amg.tiled_plane import WHOLE_PIXELS, overview_step
 from napari_sam_amg.io.overlay import draw_overlay
 from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.io.raw_image import SourceImage
@@ -20,6 +23,7 @@ from napari_sam_amg.run import PlaneResult
 
 _CENTIMETRE = 10_000.0  # micrometres
 _BIGTIFF_ABOVE = 2**31  # bytes before compression
+_TILE = 256  # px of the tiles in which large planes are written
 _SMALLEST_DENSITY = 1e-8  # pixels per unit, and its inverse the largest: TIFF has fractions of two 32-bit numbers
 _TZC = "TZC"  # the axes that ImageJ and OME know besides Y and X, in ImageJ's order
 _MASK_FILES = re.compile(r"\d+\.png|metadata\.csv|plane(_\d+)+")
@@ -43,7 +47,8 @@ class Export(Protocol):
 class LabelsTiff:
     """A label image of the stack's shape: uint16, or uint32 above 65535 labels, zlib-compressed.
 
-    Planes come in any order; one that never comes has no labels. Pixel size and z spacing are written as
+    Planes come in any order; one that never comes has no labels. Large ones are written in tiles.
+    Pixel size and z spacing are written as
     ImageJ has them, which Bio-Formats reads too; as OME-XML where ImageJ's files cannot hold the image.
     """
 
@@ -55,17 +60,21 @@ class LabelsTiff:
         lengths = (*source.stack.stack_shape, *source.stack.plane_size)
         self.planes = PlaneFile(path.with_suffix(".planes"), lengths, source.own_order)
         self.shape = self.planes.shape
+        self.is_tiled = math.prod(source.stack.plane_size) > WHOLE_PIXELS and self.axes[-2:] == source.plane_axes
         self.highest = 0
 
     def add(self, result: PlaneResult) -> None:
-        self.planes.add(result.index, result.labels)
+        self.planes.add(result.index, result.labels, result.rows)
         self.highest = max(self.highest, int(result.labels.max()))
 
     def finish(self) -> None:
         dtype = np.dtype(np.uint16 if self.highest <= np.iinfo(np.uint16).max else np.uint32)
         is_big = math.prod(self.shape) * dtype.itemsize > _BIGTIFF_ABOVE
-        container, image = self._format(dtype, is_big)
-        planes = (page.astype(dtype) for page in self.planes.pages())
+        container, image = self._format(dtype, is_big or self.is_tiled)
+        pages = self.planes.tiles(_TILE) if self.is_tiled else self.planes.pages()
+        planes = (page.astype(dtype) for page in pages)
+        if self.is_tiled:  # some rows at a time, each packed before the next is made
+            image |= {"tile": (_TILE, _TILE), "maxworkers": 1}
         options: dict[str, Any] = {
             "bigtiff": is_big,
             "byteorder": "<",
@@ -166,39 +175,57 @@ class MaskFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._counts: dict[tuple[int, ...], int] = {}  # of masks of each plane so far: a large one comes in parts
         path.mkdir()
 
     def add(self, result: PlaneResult) -> None:
         folder = self.path / "_".join(["plane", *(f"{position:04d}" for position in result.index)])
         folder = folder if result.index else self.path
         folder.mkdir(exist_ok=True)
+        first, is_new = self._counts.get(result.index, 0), result.index not in self._counts
+        self._counts[result.index] = first + len(result.masks)
         for row in range(len(result.masks)):
-            Image.fromarray(result.masks.frame(row).astype(np.uint8) * 255).save(folder / f"{row}.png")
-        (folder / "metadata.csv").write_text(_metadata(result.masks), "utf-8")
+            Image.fromarray(result.masks.frame(row).astype(np.uint8) * 255).save(folder / f"{first + row}.png")
+        lines = [*([_METADATA_COLUMNS] if is_new else []), *_metadata(result.masks, first)]
+        text = "\n".join(",".join(map(str, line)) for line in lines)
+        with (folder / "metadata.csv").open("a", encoding="utf-8", newline="") as file:
+            file.write(text if is_new or not lines else f"\n{text}")  # no line ends after the last, as the reference's
 
     def finish(self) -> None:
         pass
 
 
-def _metadata(masks: Masks) -> str:
-    rows = [
+def _metadata(masks: Masks, first: int) -> list[list[Any]]:
+    return [
         [
-            row, record["area"], *record["bbox"], *record["point_coords"][0], record["predicted_iou"],
+            first + row, record["area"], *record["bbox"], *record["point_coords"][0], record["predicted_iou"],
             record["stability_score"], *record["crop_box"],
         ]
         for row, record in enumerate(masks.to_coco("coco_rle"))
     ]  # fmt: skip
-    return "\n".join(",".join(str(value) for value in row) for row in [_METADATA_COLUMNS, *rows])
 
 
 class OverlayPng:
-    """A picture of the labels over the image; of a stack, the first of the planes with most labels."""
+    """A picture of the labels over the image; of a stack, the first of the planes with most labels.
+
+    Of a plane in parts every n-th pixel, as its image has them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.shown: PlaneResult | None = None
+        self._parts: list[PlaneResult] = []  # of one plane, their labels made smaller
 
     def add(self, result: PlaneResult) -> None:
+        if result.rows is not None:
+            step = overview_step(result.masks.size)
+            some = result.labels[-result.rows[0] % step :: step, ::step].copy()
+            self._parts.append(replace(result, labels=some, masks=no_masks(result.masks.size)))
+            if not result.is_last:
+                return
+            labels = np.concatenate([part.labels for part in self._parts])
+            features = joined([part.features for part in self._parts])
+            result, self._parts = replace(result, labels=labels, features=features), []
         if result.image is not None and (self.shown is None or _shows(result) > _shows(self.shown)):
             self.shown = result
 

@@ -29,14 +29,24 @@ class NpyPlanes:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        """One plane: ``index`` has a position for every axis before Y."""
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is read together, along each axis: rows, or planes where these lie all over the file."""
+        return (*(1 for _ in self.shape[:-2]), self.shape[-2] if self.fortran else 1, self.shape[-1])
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        """One plane: ``index`` has a position for every axis before Y, and perhaps a slice of its rows."""
         self.state.check(self.file.fileno())
         leading, plane = self.shape[:-2], self.shape[-2:]
         planes, size = prod(leading), prod(plane)
+        index, inside = index[: len(leading)], index[len(leading) :]
+        if self.fortran and inside:
+            return self[index][inside]
         if not self.fortran:
             number = int(np.ravel_multi_index(index, leading)) if leading else 0
-            return self._read(number * size, size).reshape(plane)
+            rows = range(*inside[0].indices(plane[0])) if inside else range(plane[0])
+            first = number * size + rows.start * plane[1]
+            return self._read(first, len(rows) * plane[1]).reshape(len(rows), plane[1])
         number = int(np.ravel_multi_index(index, leading, order="F")) if leading else 0
         step = max(1, _AT_ONCE // (planes * self.dtype.itemsize))
         parts = [

@@ -92,6 +92,12 @@ class Geometry:
         said = {"axes": self.axes, "plane": self.plane, "ranges": ranges, "z_spacing": self.z_spacing}
         return {"pixel_size": self.pixel_size} | {name: value for name, value in said.items() if value}
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Geometry":
+        """The other way round."""
+        ranges = tuple((letter, range(*span)) for letter, span in record.get("ranges", {}).items())
+        return cls(**{**record, "ranges": ranges})
+
     def applied_to(self, raw: RawImage) -> RawImage:
         """The image with these names and sizes. ``ValueError`` if they do not fit."""
         raw = named(raw, self.axes) if self.axes else raw
