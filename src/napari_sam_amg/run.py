@@ -22,10 +22,11 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import Index, PlaneStack, may_tile
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import Region, count_steps, finish, propose_steps, whole_plane
+from napari_sam_amg.amg.region import Region, count_steps, finish, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.tiled_plane import TiledPlane
-from napari_sam_amg.amg.tiling import tiles, with_tiles
+from napari_sam_amg.amg.tiling import tiles
+from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
 
@@ -54,6 +55,7 @@ def segment_planes(
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
     first: Index | None = None,
+    work: Work | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
@@ -65,30 +67,27 @@ def segment_planes(
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
-    of memory is raised at once.
+    of memory is raised at once. ``work`` stands in for the model where that is asked: work that is kept in files and
+    continued, see :mod:`napari_sam_amg.jobs`.
     """
     check_mode(model, params)
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
-    params = settled(params, model)
-    if params.point_search == "guided" and params.mode == "amg":
-        model = LastEmbedding(model)
-    if may_tile(stack.plane_size, params):
-        looks = images.looks() if params.crop_layers == "auto" else []
-        params = with_tiles(looks, stack.plane_size, model, params)
-    if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
-        params = magnified(images.fullest_image(), model, params)
+    work = work or ModelWork(model)
+    params = work.decide(images, params)
     grids = [_regions(index, stack.plane_size, params) for index in sorted(stack.indices, key=lambda at: at != first)]
-    total = sum(count_steps(region.size, params) for grid in grids for row in grid for region in row)
-    assembler, ended = Assembler(params), 0
+    regions = [region for grid in grids for row in grid for region in row]
+    total = sum(count_steps(region.size, params) for region in regions)
+    assembler, proposed, ended = Assembler(params), work.propose(regions, images, params), 0
     for grid in grids:
         plane = TiledPlane(grid, params, pixel_size, area_column) if len(grid) * len(grid[0]) > 1 else None
         for region in (region for row in grid for region in row):
             done, candidates = ended, None
-            for candidates in propose_steps(region, images, model, params):
-                if candidates is None:
-                    done += 1
-                    yield Step(done, total)
+            for candidates in proposed:
+                if candidates is not None:
+                    break
+                done += 1
+                yield Step(done, total)
             assert candidates is not None
             found = plane.add(candidates) if plane else [finish(candidates, params, pixel_size, area_column)]
             results = [result for region_result in found for result in assembler.add(region_result)]

@@ -25,7 +25,7 @@ class PlaneImages:
     """Images of planes, and of parts of planes. A plane that was read ahead of its turn is not read again."""
 
     def __init__(self, stack: PlaneStack, surveyed: Survey | None, intensities: IntensityRange | None) -> None:
-        self._stack, self._reader = stack, PlaneReader(stack)
+        self.stack, self._reader = stack, PlaneReader(stack)
         self._rows: tuple[Index, PlaneRows] | None = None  # of the plane that is read in parts
         self._parts: tuple[NDArray[Any], ...] = ()
         self._margins: dict[Index, float] = {}
@@ -47,9 +47,9 @@ class PlaneImages:
         A part looks as it does in the whole. Parts of one plane are best asked for from top to bottom.
         """
         rows, columns = (
-            slice(*side.indices(length)) for side, length in zip(window, self._stack.plane_size, strict=True)
+            slice(*side.indices(length)) for side, length in zip(window, self.stack.plane_size, strict=True)
         )
-        if (rows.stop - rows.start, columns.stop - columns.start) != self._stack.plane_size:
+        if (rows.stop - rows.start, columns.stop - columns.start) != self.stack.plane_size:
             return self._part(index, rows, columns)
         whole = self._whole.pop(index, None)
         plane = self._pixels.pop(index) if index in self._pixels else self._read(index)
@@ -60,7 +60,7 @@ class PlaneImages:
 
     def _part(self, index: Index, rows: slice, columns: slice) -> tuple[NDArray[np.uint8], str]:
         lines = self._rows_of(index)
-        height, width = self._stack.plane_size
+        height, width = self.stack.plane_size
         top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)  # whether a pixel is hot its neighbours tell
         with _storage_errors():
             seen = lines.get(top, min(rows.stop + 1, height))
@@ -74,14 +74,14 @@ class PlaneImages:
     def _rows_of(self, index: Index) -> PlaneRows:
         if self._rows is None or self._rows[0] != index:
             self._rows = None  # two planes need not be held at once
-            self._rows = index, PlaneRows(self._stack, index, self._reader, self._pixels.pop(index, None))
+            self._rows = index, PlaneRows(self.stack, index, self._reader, self._pixels.pop(index, None))
         return self._rows[1]
 
     def _margin(self, index: Index) -> float:
         """By how much a pixel of the plane is hot, wherever it lies."""
         if index not in self._margins:  # it was not looked at
-            lines = PlaneRows(self._stack, index, self._reader)
-            colour, dtype = self._stack.rgb, np.dtype(self._stack.data.dtype)
+            lines = PlaneRows(self.stack, index, self._reader)
+            colour, dtype = self.stack.rgb, np.dtype(self.stack.data.dtype)
             contrast = look(lines, colour, dtype).contrast
             self._margins[index] = np.inf if contrast is None else contrast.hot_margin
         return self._margins[index]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.params import AmgParameters
 
+#: Of any two axes the first is down in a plane and the second to the right, however they are stored.
+CANONICAL = "TZYX"
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
 #: px; a plane with a longer side is large: it is looked at some rows at a time, and may be taken tile by tile. Up to
 #: that size the crop layers magnify enough for the smallest objects, with a model whose input has 512 px.

@@ -8,8 +8,11 @@ import numpy as np
 
 from napari_sam_amg.amg.plane_reader import chunk_edges
 from napari_sam_amg.amg.planes import LARGE_SIDE, PlaneStack, may_tile
+from napari_sam_amg.io.czi_images import open_czi
 from napari_sam_amg.io.discover import is_zarr
+from napari_sam_amg.io.lif_images import open_lif
 from napari_sam_amg.io.memory import check_plane
+from napari_sam_amg.io.nd2_images import open_nd2
 from napari_sam_amg.io.npy import open_npy
 from napari_sam_amg.io.raster import FORMATS, find_format, open_raster
 from napari_sam_amg.io.raw_image import AS_STORED, Geometry, RawImage, SourceImage, choose_channel
@@ -18,8 +21,11 @@ from napari_sam_amg.io.watched import check_regular
 from napari_sam_amg.io.zarr_images import open_zarr
 from napari_sam_amg.params import AmgParameters
 
-KINDS = ("TIFF", *FORMATS, "TGA", "NPY", "ZARR")
-_NAMED = ("TIFF", "OME-Zarr", "PNG", "JPEG", "BMP", "GIF", "WebP", "JPEG 2000", "AVIF", "PNM", "TGA and a few more")
+KINDS = ("TIFF", *FORMATS, "TGA", "NPY", "ZARR", "ND2", "LIF", "CZI")
+_NAMED = (
+    "TIFF", "OME-Zarr", "ND2", "LIF", "CZI", "PNG", "JPEG", "BMP", "GIF", "WebP", "JPEG 2000", "AVIF", "PNM",
+    "TGA and a few more",
+)  # fmt: skip
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -29,6 +35,9 @@ _SIGNATURES = {
     b"II+\0": "TIFF",  # BigTIFF
     b"MM\0+": "TIFF",
     b"\x93NUMPY": "NPY",
+    b"\xda\xce\xbe\n": "ND2",
+    b"ZISRAWFILE": "CZI",
+    b"p\0\0\0": "LIF",
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
     b"\xff\x4f\xff\x51": "JPEG2000",  # its code stream alone
 }
@@ -40,6 +49,9 @@ _READERS: dict[str, Callable[[Path, int | None], AbstractContextManager[RawImage
     "TIFF": open_tiff,
     "NPY": open_npy,
     "ZARR": open_zarr,
+    "ND2": open_nd2,
+    "LIF": open_lif,
+    "CZI": open_czi,
 }
 
 
@@ -93,6 +105,8 @@ def image_kind(path: Path, allowed: tuple[str, ...] = KINDS) -> str:
     kinds = [kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)]
     kinds += [kind for text, (place, kind) in _LATER_SIGNATURES.items() if start.startswith(text, place)]
     kind = kinds[0] if kinds else find_format(path)
+    if kind == "JPEG2000" and path.suffix.lower() == ".nd2":  # as Nikon's first ones were
+        kind = "ND2"
     if kind is None or kind not in allowed:
         what = f"a file of type {kind}" if kind else "not an image that can be read"
         names = _NAMED if allowed == KINDS else (*allowed[:-2], f"{allowed[-2]} and {allowed[-1]}")

@@ -92,12 +92,15 @@ class LiveLabels:
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
-        self._tables.append(result.features)
+        from napari_sam_amg.amg.table import of_plane_axes  # needs torch, which the worker has by now
+
+        self._tables.append(of_plane_axes(result.features, self._source.plane_axes))
         self.params = result.params
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
         # the layer shows this very array: written at once, drawn when it is refreshed
-        self._labels[place][slice(*result.rows or (None,))] = result.labels
+        rows = slice(*result.rows or (None,))
+        self._source.upright(self._labels[place])[rows] = result.labels
         if not is_open(self._viewer):
             self._reins.let_go()
         elif self.layer is None and self.has_results:
