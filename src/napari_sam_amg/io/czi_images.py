@@ -78,7 +78,11 @@ def _raw(file: Any, series: int | None) -> RawImage:
     stated, channels = _described(file.metadata())
     letters = "".join(axis if axis in _KNOWN else "Q" for axis in leading)
     return RawImage(
-        Frames(read, shape, dtype), letters + "YX" + "S" * (samples > 1), stated=stated, channels=channels, note=note
+        Frames(read, shape, dtype, in_colour=samples > 1),
+        letters + "YX" + "S" * (samples > 1),
+        stated=stated,
+        channels=channels,
+        note=note,
     )
 
 
