@@ -4,9 +4,9 @@ The command line loops over :func:`segment_planes` with a progress bar, the widg
 generator to napari's thread worker; ``yield`` is progress, and closing the generator cancels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,11 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import Index, PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import count_steps, finish, propose_steps, whole_plane
+from napari_sam_amg.amg.region import RegionCandidates, count_steps, finish, propose_steps, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.objects.linker import Linker, in_order, linked_axis
+from napari_sam_amg.objects.support import eased
+from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
 
@@ -51,6 +54,8 @@ def segment_planes(
     surveyed: Survey | None = None,
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
+    spacing: float | None = None,
+    axes: Sequence[str] | None = None,
     first: Index | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
@@ -60,36 +65,72 @@ def segment_planes(
     that name to the features. ``crop_layers="auto"`` chooses by the plane that shows most, for the whole stack.
     The plane ``first`` is segmented before the others, which come in their order; ids count in the order of work.
 
+    With ``params.link`` ids are those of objects through z, or through time. Results then come a few planes later, each
+    with the rows of the objects that are complete (``PlaneResult.objects``), and in the order of the planes along that
+    axis, without ``first``. ``axes`` names the stack's axes: it takes the one that is called "z" or "t"; a single axis
+    needs no name. ``spacing``: from plane to plane along it, in the unit of ``pixel_size``.
+
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
     of memory is raised at once.
     """
     check_mode(model, params)
+    axis = None if params.link == "none" else linked_axis(params, axes, len(stack.stack_shape))
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
-    params = settled(params, model)
+    params = eased(settled(params, model))
     if params.point_search == "guided" and params.mode == "amg":
         model = LastEmbedding(model)
     if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
         params = magnified(images.fullest_image(), model, params)
     batches = count_steps(stack.plane_size, params)
     total = batches * len(stack.indices)
-    assembler = Assembler(params)
-    for position, index in enumerate(sorted(stack.indices, key=lambda index: index != first)):
+    units = Units(pixel_size, spacing, area_column)
+    planes: _Planes = _Single(params, units) if axis is None else Linker(params, axis, units)
+    for position, index in enumerate(_order(stack, axis, first)):
         done, candidates = position * batches, None
         for candidates in propose_steps(whole_plane(index, stack.plane_size), images, model, params):
             if candidates is None:
                 done += 1
                 yield Step(done, total)
         assert candidates is not None
-        results = assembler.add(finish(candidates, params, pixel_size, area_column))
+        results = planes.add(candidates)
         # Not where the batches ended: a plane with nothing in it had none, and the bar must not stay behind.
         done = (position + 1) * batches
         if not results:
             yield Step(done, total)
         yield from (Step(done, total, result) for result in results)
-    assembler.check()
+    yield from (Step(total, total, result) for result in planes.end())
+
+
+class _Planes(Protocol):
+    """Candidates of planes to results, at once or later."""
+
+    def add(self, candidates: RegionCandidates) -> list[PlaneResult]: ...
+
+    def end(self) -> list[PlaneResult]:
+        """What is left. Raises the first failure if no plane succeeded."""
+
+
+class _Single:
+    """Every plane by itself."""
+
+    def __init__(self, params: AmgParameters, units: Units) -> None:
+        self._params, self._units, self._assembler = params, units, Assembler(params)
+
+    def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
+        units = self._units
+        return self._assembler.add(finish(candidates, self._params, units.pixel_size, units.area_column))
+
+    def end(self) -> list[PlaneResult]:
+        self._assembler.check()
+        return []
+
+
+def _order(stack: PlaneStack, axis: int | None, first: Index | None) -> list[Index]:
+    """Of work; ``axis`` is the one that is linked."""
+    return sorted(stack.indices, key=lambda index: index != first) if axis is None else in_order(stack.indices, axis)
 
 
 def survey_if_needed(stack: PlaneStack, params: AmgParameters, intensities: IntensityRange | None) -> Survey | None:

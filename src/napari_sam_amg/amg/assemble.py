@@ -25,22 +25,19 @@ class PlaneResult:
     nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
     image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
     too_large: int = 0  # objects without a label that may be larger than the crops of ``crop_layers="last"``
+    #: With ``params.link``: the rows of the objects that are complete by now, see ``objects.table``; else None.
+    objects: pd.DataFrame | None = None
 
 
-class Assembler:
-    """Ids count on from region to region, in the order in which they come.
+class HeldBack:
+    """Results wait until one has succeeded. If all fail, that is the failure of the run, and no result."""
 
-    If all fail, that is the failure of the run, and no result.
-    """
-
-    def __init__(self, params: AmgParameters) -> None:
-        self._params, self._last_id = params, 0
+    def __init__(self) -> None:
         self._waiting: list[PlaneResult] | None = []  # None once one has succeeded
         self._failure: Exception | None = None  # the first
 
-    def add(self, result: RegionResult) -> list[PlaneResult]:
-        """The results that may be given away, now that this one, of a whole plane, is there too."""
-        plane, failure = self._with_ids(result), result.candidates.failure
+    def add(self, plane: PlaneResult, failure: Exception | None) -> list[PlaneResult]:
+        """The results that may be given away, now that this one is there too."""
         if self._waiting is None:
             return [plane]
         if failure is None:
@@ -49,6 +46,22 @@ class Assembler:
         self._waiting.append(plane)
         self._failure = self._failure or failure
         return []
+
+    def check(self) -> None:
+        """At the end: raise the first failure if no plane succeeded."""
+        if self._waiting is not None and self._failure is not None:
+            raise self._failure
+
+
+class Assembler:
+    """Ids count on from region to region, in the order in which they come."""
+
+    def __init__(self, params: AmgParameters) -> None:
+        self._params, self._last_id, self._held = params, 0, HeldBack()
+
+    def add(self, result: RegionResult) -> list[PlaneResult]:
+        """The results that may be given away, now that this one, of a whole plane, is there too."""
+        return self._held.add(self._with_ids(result), result.candidates.failure)
 
     def _with_ids(self, result: RegionResult) -> PlaneResult:
         """``result`` is used up."""
@@ -65,5 +78,4 @@ class Assembler:
 
     def check(self) -> None:
         """At the end: raise the first failure if no plane succeeded."""
-        if self._waiting is not None and self._failure is not None:
-            raise self._failure
+        self._held.check()

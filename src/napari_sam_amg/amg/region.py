@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import ais_crops, ais_steps, painting_rules
 from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
-from napari_sam_amg.amg.labels import paint
+from napari_sam_amg.amg.labels import LabelPlane, paint
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_images import FAILURES, PlaneImages
 from napari_sam_amg.amg.planes import Index
@@ -99,6 +99,16 @@ def propose_steps(
         yield RegionCandidates(region, None, image, failure=error)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PaintedRegion:
+    """Labels 1, 2, ... of a region, before they are measured."""
+
+    candidates: RegionCandidates
+    masks: Masks  # before overlaps were resolved
+    painted: LabelPlane
+    too_large: int = 0  # as that of RegionResult
+
+
 def finish(
     candidates: RegionCandidates,
     params: AmgParameters,
@@ -110,6 +120,14 @@ def finish(
     ``params`` as :func:`~napari_sam_amg.amg.generate.refilter` takes them. ``pixel_size`` (y, x) in physical units adds
     ``area_column``.
     """
+    region = paint_region(candidates, params)
+    index = candidates.region.index
+    features = plane_table(region.masks, region.painted, index, pixel_size, area_column)
+    return RegionResult(region.candidates, region.masks, region.painted.labels, features, region.too_large)
+
+
+def paint_region(candidates: RegionCandidates, params: AmgParameters) -> PaintedRegion:
+    """Remove duplicates and paint what is left."""
     masks = parts = no_masks(candidates.region.size)
     try:
         if isinstance(candidates.found, StoredCandidates):
@@ -121,5 +139,4 @@ def finish(
             raise
         candidates = replace(candidates, failure=error)
     painted = paint(masks, painting_rules(params))
-    features = plane_table(masks, painted, candidates.region.index, pixel_size, area_column)
-    return RegionResult(candidates, masks, painted.labels, features, count_missing(parts, painted.labels))
+    return PaintedRegion(candidates, masks, painted, count_missing(parts, painted.labels))
