@@ -19,13 +19,16 @@ from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_images import PlaneImages
-from napari_sam_amg.amg.planes import Index, PlaneStack
+from napari_sam_amg.amg.planes import Index, PlaneStack, may_tile
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import RegionCandidates, count_steps, finish, propose_steps, whole_plane
+from napari_sam_amg.amg.region import Region, RegionCandidates, count_steps, finish, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.tiled_plane import TiledCandidates, TiledPlane
+from napari_sam_amg.amg.tiling import tiles
+from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.objects.linker import Linker, in_order, linked_axis
-from napari_sam_amg.objects.support import eased
+from napari_sam_amg.objects.support import eased, loosened
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
@@ -57,6 +60,7 @@ def segment_planes(
     spacing: float | None = None,
     axes: Sequence[str] | None = None,
     first: Index | None = None,
+    work: Work | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
@@ -73,39 +77,45 @@ def segment_planes(
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
-    of memory is raised at once.
+    of memory is raised at once. ``work`` stands in for the model where that is asked: work that is kept in files and
+    continued, see :mod:`napari_sam_amg.jobs`.
     """
     check_mode(model, params)
     axis = None if params.link == "none" else linked_axis(params, axes, len(stack.stack_shape))
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
-    params = eased(settled(params, model))
-    if params.point_search == "guided" and params.mode == "amg":
-        model = LastEmbedding(model)
-    if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
-        params = magnified(images.fullest_image(), model, params)
-    batches = count_steps(stack.plane_size, params)
-    total = batches * len(stack.indices)
+    work = work or ModelWork(model)
+    params = work.decide(images, eased(params))
+    grids = [_regions(index, stack.plane_size, params) for index in _order(stack, axis, first)]
+    regions = [region for grid in grids for row in grid for region in row]
+    total = sum(count_steps(region.size, params) for region in regions)
     units = Units(pixel_size, spacing, area_column)
-    planes: _Planes = _Single(params, units) if axis is None else Linker(params, axis, units)
-    for position, index in enumerate(_order(stack, axis, first)):
-        done, candidates = position * batches, None
-        for candidates in propose_steps(whole_plane(index, stack.plane_size), images, model, params):
-            if candidates is None:
+    planes: _Planes = _Single(params, units) if axis is None else _Linked(params, axis, units)
+    proposed, ended = work.propose(regions, images, params), 0
+    for grid in grids:
+        planes.begin(grid)
+        for region in (region for row in grid for region in row):
+            done, candidates = ended, None
+            for candidates in proposed:
+                if candidates is not None:
+                    break
                 done += 1
                 yield Step(done, total)
-        assert candidates is not None
-        results = planes.add(candidates)
-        # Not where the batches ended: a plane with nothing in it had none, and the bar must not stay behind.
-        done = (position + 1) * batches
-        if not results:
-            yield Step(done, total)
-        yield from (Step(done, total, result) for result in results)
+            assert candidates is not None
+            results = planes.add(candidates)
+            # Not where the batches ended: a region with nothing in it had none, and the bar must not stay behind.
+            ended += count_steps(region.size, params)
+            if not results:
+                yield Step(ended, total)
+            yield from (Step(ended, total, result) for result in results)
     yield from (Step(total, total, result) for result in planes.end())
 
 
 class _Planes(Protocol):
-    """Candidates of planes to results, at once or later."""
+    """Candidates of regions to results, at once or later."""
+
+    def begin(self, grid: list[list[Region]]) -> None:
+        """The regions of the plane that comes next."""
 
     def add(self, candidates: RegionCandidates) -> list[PlaneResult]: ...
 
@@ -117,15 +127,41 @@ class _Single:
     """Every plane by itself."""
 
     def __init__(self, params: AmgParameters, units: Units) -> None:
-        self._params, self._units, self._assembler = params, units, Assembler(params)
+        self._params, self._size, self._assembler = params, (units.pixel_size, units.area_column), Assembler(params)
+        self._tiled: TiledPlane | None = None
+
+    def begin(self, grid: list[list[Region]]) -> None:
+        self._tiled = TiledPlane(grid, self._params, *self._size) if _is_tiled(grid) else None
 
     def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
-        units = self._units
-        return self._assembler.add(finish(candidates, self._params, units.pixel_size, units.area_column))
+        found = self._tiled.add(candidates) if self._tiled else [finish(candidates, self._params, *self._size)]
+        return [result for region_result in found for result in self._assembler.add(region_result)]
 
     def end(self) -> list[PlaneResult]:
         self._assembler.check()
         return []
+
+
+class _Linked:
+    """Objects through planes, each of which is needed as a whole."""
+
+    def __init__(self, params: AmgParameters, axis: int, units: Units) -> None:
+        self._params, self._linker = params, Linker(params, axis, units)
+        self._tiled: TiledCandidates | None = None
+
+    def begin(self, grid: list[list[Region]]) -> None:
+        self._tiled = TiledCandidates(grid, loosened(self._params)) if _is_tiled(grid) else None
+
+    def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
+        whole = self._tiled.add(candidates) if self._tiled else candidates
+        return [] if whole is None else self._linker.add(whole)
+
+    def end(self) -> list[PlaneResult]:
+        return self._linker.end()
+
+
+def _is_tiled(grid: list[list[Region]]) -> bool:
+    return len(grid) * len(grid[0]) > 1
 
 
 def _order(stack: PlaneStack, axis: int | None, first: Index | None) -> list[Index]:
@@ -133,10 +169,19 @@ def _order(stack: PlaneStack, axis: int | None, first: Index | None) -> list[Ind
     return sorted(stack.indices, key=lambda index: index != first) if axis is None else in_order(stack.indices, axis)
 
 
+def _regions(index: Index, size: tuple[int, int], params: AmgParameters) -> list[list[Region]]:
+    """What of a plane is looked at together: all of it, or its tiles, row by row."""
+    return tiles(index, size, params) if params.tile_size else [[whole_plane(index, size)]]
+
+
 def survey_if_needed(stack: PlaneStack, params: AmgParameters, intensities: IntensityRange | None) -> Survey | None:
-    """A look at all planes, where something depends on it: the intensities, or which plane the crop layer suits."""
+    """A look at all planes, where something depends on it: the intensities, or which plane the crop layer suits.
+
+    Of planes that are taken tile by tile it also tells which pixels are hot, and where most is to be seen.
+    """
     chooses_plane = params.crop_layers == "auto" and len(stack.indices) > 1
-    return survey(stack) if intensities is None or chooses_plane else None
+    is_needed = intensities is None or chooses_plane or may_tile(stack.plane_size, params)
+    return survey(stack) if is_needed else None
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

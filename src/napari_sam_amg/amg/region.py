@@ -62,6 +62,8 @@ class RegionCandidates:
     image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if it could not be read
     nothing: str = ""  # why there was nothing to look for; empty if there was
     failure: Exception | None = None
+    problem: str = ""  # why nothing is known of some of it, if that is not all of it
+    too_large: int = 0  # objects of which there is no candidate, since they are larger than the tiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +75,8 @@ class RegionResult:
     labels: NDArray[np.int32]  # (H, W)
     features: pd.DataFrame  # one row per label, see table.plane_table
     too_large: int = 0  # objects without a label that may be larger than the crops
+    is_last: bool = True  # of its plane; ids of a plane that comes in parts count on from part to part
+    problem: str = ""  # why some of it has no labels, if that is not all of it
 
 
 def count_steps(size: tuple[int, int], params: AmgParameters) -> int:
@@ -139,4 +143,5 @@ def paint_region(candidates: RegionCandidates, params: AmgParameters) -> Painted
             raise
         candidates = replace(candidates, failure=error)
     painted = paint(masks, painting_rules(params))
-    return PaintedRegion(candidates, masks, painted, count_missing(parts, painted.labels))
+    too_large = candidates.too_large + count_missing(parts, painted.labels)
+    return PaintedRegion(candidates, masks, painted, too_large)

@@ -47,12 +47,15 @@ def in_order(indices: Iterable[Index], axis: int) -> list[Index]:
 def linked_axis(params: AmgParameters, names: Sequence[str] | None, count: int) -> int:
     """Which of the ``count`` axes of a stack is the one that is linked; ``names`` of each, if they are known.
 
-    An axis that is alone may have no name, or an unknown one. ``ValueError`` if there is no such axis.
+    An axis that is alone may have no name, or an unknown one; of planes of x and z "z" is through y. ``ValueError`` if
+    there is no such axis.
     """
     if not count:
         raise ValueError(f"link={params.link!r} needs a stack, and this is a single plane: choose link='none'")
     letters = [name.strip().lower() for name in names or [""] * count]
     places = [place for place, letter in enumerate(letters) if letter == params.link]
+    if params.link == "z" and not places:
+        places = [place for place, letter in enumerate(letters) if letter and letter in "yx"]
     if len(places) == 1:
         return places[0]
     if count == 1 and letters[0] not in _KNOWN:
@@ -137,8 +140,8 @@ class Linker:
         self._tally.add(labels, table, np.array([chain.parent_id for chain in chains], np.int64))
         ended = ids[np.array([chain.last == section.position for chain in chains], bool)]
         objects = self._tally.take(ended, index)
-        problem = "" if candidates.failure is None else in_words(candidates.failure)
+        problem = candidates.problem if candidates.failure is None else in_words(candidates.failure)
         return PlaneResult(
             index, labels, table, region.masks, self._params, problem, candidates.nothing, candidates.image,
-            region.too_large, objects,
+            region.too_large, objects=objects,
         )  # fmt: skip

@@ -38,6 +38,14 @@ def eased(params: AmgParameters) -> AmgParameters:
     return replace(params, pred_iou_thresh=max(0.0, params.pred_iou_thresh - EASED_BY))
 
 
+def loosened(params: AmgParameters) -> AmgParameters:
+    """With which duplicates are removed within a plane, or within a tile of one."""
+    if params.link != "z":
+        return params
+    box, crop = (max(threshold, LOOSE_NMS) for threshold in (params.box_nms_thresh, params.crop_nms_thresh))
+    return replace(params, box_nms_thresh=box, crop_nms_thresh=crop)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposals:
     """What may be an object in a plane, several outlines of one thing among it."""
@@ -78,10 +86,9 @@ class Support:
 
 def _proposals(candidates: RegionCandidates, params: AmgParameters) -> Proposals:
     masks = parts = no_masks(candidates.region.size)
-    loose = {name: max(getattr(params, name), LOOSE_NMS) for name in ("box_nms_thresh", "crop_nms_thresh")}
     try:
         if isinstance(candidates.found, StoredCandidates):
-            masks, parts = refilter(candidates.found, replace(params, **loose)), cut_off(candidates.found, params)
+            masks, parts = refilter(candidates.found, loosened(params)), cut_off(candidates.found, params)
         elif candidates.found is not None:
             masks = candidates.found
     except FAILURES as error:
@@ -97,4 +104,5 @@ def _painted(of: Proposals, score: NDArray[np.float64], params: AmgParameters) -
     """The better supported of two masks takes the pixels that both claim, and one that is hidden by it is left out."""
     ranked = replace(of.masks, predicted_iou=score.astype(np.float32))
     painted = paint(ranked, painting_rules(params))
-    return PaintedRegion(of.candidates, of.masks, painted, count_missing(of.parts, painted.labels))
+    too_large = of.candidates.too_large + count_missing(of.parts, painted.labels)
+    return PaintedRegion(of.candidates, of.masks, painted, too_large)
