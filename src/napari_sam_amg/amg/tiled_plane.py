@@ -19,7 +19,7 @@ from napari_sam_amg.amg.region import Region, RegionCandidates, RegionResult, wh
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import joined as joined_tables
 from napari_sam_amg.amg.tile_painting import PaintedObjects, Painter, paint_window
-from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, joined, placed, resolve
+from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, joined, merge_tiles, placed, resolve
 from napari_sam_amg.errors import in_words, is_out_of_memory
 from napari_sam_amg.params import AmgParameters
 
@@ -209,3 +209,27 @@ class TiledPlane:
         ]
         more = [f"and {len(self._failed) - SAID} more"] if len(self._failed) > SAID else []
         return f"{len(self._failed)} of {count} tiles failed: {', '.join([*some, *more])}"
+
+
+class TiledCandidates:
+    """As :class:`TiledPlane`, for those who need all masks of a plane at once: nothing is painted.
+
+    ``params``: those with which duplicates are removed in each tile.
+    """
+
+    def __init__(self, grid: list[list[Region]], params: AmgParameters) -> None:
+        self._tiled, self._found = TiledPlane(grid, params), list[TileMasks]()
+        self._region = whole_plane(grid[0][0].index, grid[0][0].plane_size)
+        self._count = len(grid) * len(grid[0])
+
+    def add(self, candidates: RegionCandidates) -> RegionCandidates | None:
+        """The candidates of the plane, its masks, once the last tile is there."""
+        self._found.append(self._tiled._masks_of(candidates))
+        self._tiled._came += 1
+        if len(self._found) < self._count:
+            return None
+        merged, missing = merge_tiles(joined(self._found, self._region.plane_size))
+        empty = np.zeros((0, 0), np.int32)
+        whole = RegionResult(RegionCandidates(self._region, None), merged.masks, empty, pd.DataFrame())
+        closed = self._tiled._closed(whole)
+        return replace(closed.candidates, found=merged.masks, problem=closed.problem, too_large=missing)
