@@ -27,6 +27,7 @@ from napari_sam_amg.io.discover import (
 from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import image_kind, open_image
 from napari_sam_amg.io.raw_image import SourceImage
+from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import naming, settle, staged
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.params import AmgParameters
@@ -59,6 +60,7 @@ class Options:
             FEATURES_ENDING: "labels" in self.formats,
             COCO_ENDING: "coco-rle" in self.formats,
             MASKS_ENDING: "masks" in self.formats,
+            ROIS_ENDING: "rois" in self.formats,
             OVERLAY_ENDING: self.overlay,
             RECORD_ENDING: True,
         }
@@ -128,6 +130,7 @@ class Batch:
             FEATURES_ENDING: FeaturesCsv,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
+            ROIS_ENDING: lambda path: RoisZip.of_image(path, source),
             OVERLAY_ENDING: OverlayPng,
         }
         exports = []
