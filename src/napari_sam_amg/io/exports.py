@@ -4,7 +4,7 @@ import math
 import re
 import zlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sam_amg.amg.coco import as_json
-from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.planes import plane_number
-from napari_sam_amg.amg.table import joined
 from napari_sam_amg.io.overlay import draw_overlay
 from napari_sam_amg.io.raw_image import SourceImage
-from napari_sam_amg.run import PlaneResult
+
+if TYPE_CHECKING:  # what writes labels into files needs no torch
+    from napari_sam_amg.amg.masks import Masks
+    from napari_sam_amg.run import PlaneResult
 
 _CENTIMETRE = 10_000.0  # micrometres
 _BIGTIFF_ABOVE = 2**31  # bytes before compression
@@ -37,7 +38,7 @@ class Export(Protocol):
 
     path: Path
 
-    def add(self, result: PlaneResult) -> None: ...
+    def add(self, result: "PlaneResult") -> None: ...
 
     def finish(self) -> None: ...
 
@@ -59,13 +60,17 @@ class LabelsTiff:
         self.places: dict[tuple[int, ...], tuple[int, int]] = {}  # of each plane in it: offset and bytes
         self.highest = 0
 
-    def add(self, result: PlaneResult) -> None:
+    def add(self, result: "PlaneResult") -> None:
+        self.add_plane(result.index, result.labels)
+
+    def add_plane(self, index: tuple[int, ...], labels: NDArray[Any]) -> None:
+        """``labels``: (H, W), from 0 to what 32 bits with a sign hold."""
         with self.scratch.open("ab") as file:
             # The fastest level: what is packed here is unpacked once, and repeated background shrinks at any.
-            packed = zlib.compress(result.labels.astype(np.int32).tobytes(), 1)
-            self.places[result.index] = file.tell(), len(packed)
+            packed = zlib.compress(labels.astype(np.int32).tobytes(), 1)
+            self.places[index] = file.tell(), len(packed)
             file.write(packed)
-        self.highest = max(self.highest, int(result.labels.max()))
+        self.highest = max(self.highest, int(labels.max()))
 
     def finish(self) -> None:
         dtype = np.dtype(np.uint16 if self.highest <= np.iinfo(np.uint16).max else np.uint32)
@@ -125,10 +130,12 @@ class FeaturesCsv:
         self.path = path
         self.tables: list[pd.DataFrame] = []
 
-    def add(self, result: PlaneResult) -> None:
+    def add(self, result: "PlaneResult") -> None:
         self.tables.append(result.features)
 
     def finish(self) -> None:
+        from napari_sam_amg.amg.table import joined
+
         joined(self.tables).to_csv(self.path, index=False)
 
 
@@ -140,7 +147,7 @@ class CocoJson:
         self.count = 0
         path.write_text("[", "utf-8")
 
-    def add(self, result: PlaneResult) -> None:
+    def add(self, result: "PlaneResult") -> None:
         with self.path.open("a", encoding="utf-8") as file:
             for record in result.masks.to_coco("coco_rle"):
                 file.write((", " if self.count else "") + as_json(record | _plane_key(result.index)))
@@ -169,7 +176,7 @@ class MaskFolder:
         self.path = path
         path.mkdir()
 
-    def add(self, result: PlaneResult) -> None:
+    def add(self, result: "PlaneResult") -> None:
         folder = self.path / "_".join(["plane", *(f"{position:04d}" for position in result.index)])
         folder = folder if result.index else self.path
         folder.mkdir(exist_ok=True)
@@ -181,7 +188,7 @@ class MaskFolder:
         pass
 
 
-def _metadata(masks: Masks) -> str:
+def _metadata(masks: "Masks") -> str:
     rows = [
         [
             row, record["area"], *record["bbox"], *record["point_coords"][0], record["predicted_iou"],
@@ -199,7 +206,7 @@ class OverlayPng:
         self.path = path
         self.shown: PlaneResult | None = None
 
-    def add(self, result: PlaneResult) -> None:
+    def add(self, result: "PlaneResult") -> None:
         if result.image is not None and (self.shown is None or _shows(result) > _shows(self.shown)):
             self.shown = result
 
@@ -208,6 +215,6 @@ class OverlayPng:
             Image.fromarray(draw_overlay(self.shown.image, self.shown.labels)).save(self.path)
 
 
-def _shows(result: PlaneResult) -> tuple[int, bool]:
+def _shows(result: "PlaneResult") -> tuple[int, bool]:
     """How much there is to see: labels, or else an image that is not of one colour."""
     return len(result.features), not result.nothing
