@@ -17,6 +17,7 @@ Mode = Literal["amg", "ais"]
 PointSearch = Literal["grid", "hierarchical", "guided"]
 OverlapPolicy = Literal["score", "small", "large"]
 LabelPieces = Literal["largest", "all"]
+SMALLEST_TILE = 32  # px
 Grids = tuple[tuple[tuple[float, float], ...], ...]
 
 
@@ -155,6 +156,19 @@ class AmgParameters:
         Range(0.0, 100.0, 0.5),
     )
 
+    tile_size: int = _parameter(
+        0,
+        "Take planes larger than this tile by tile: pixels along each side of a tile, without its halo. 0: by itself, "
+        "with crop_layers='auto' and planes of more than 2048 pixels a side, in tiles that suit the objects.",
+        Range(0, 1_000_000, 64),
+    )
+    tile_halo: int = _parameter(
+        0,
+        "How many pixels around it a tile sees, for objects at its edges; at most half of tile_size. 0: by itself, a "
+        "sixth of tile_size.",
+        Range(0, 1_000_000, 8),
+    )
+
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):  # frozen for everybody else
             object.__setattr__(self, spec.name, check_value(spec.name, getattr(self, spec.name)))
@@ -163,6 +177,17 @@ class AmgParameters:
                 "exactly one of points_per_side and point_grids must be given, got "
                 f"points_per_side={self.points_per_side!r} and point_grids="
                 f"{'None' if self.point_grids is None else 'a list'}"
+            )
+
+        if self.tile_size and self.tile_size < SMALLEST_TILE:
+            raise ValueError(
+                f"tile_size={self.tile_size} is not allowed: choose 0, so that tiles suit the objects, or at least "
+                f"{SMALLEST_TILE} pixels"
+            )
+        if self.tile_halo > self.tile_size / 2:
+            allowed = f"0 to {self.tile_size // 2}, half of it" if self.tile_size else "0, unless tile_size is given"
+            raise ValueError(
+                f"tile_halo={self.tile_halo} is not allowed with tile_size={self.tile_size}: allowed is {allowed}"
             )
 
     @property

@@ -22,8 +22,11 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import Index, PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import count_steps, finish, propose_steps, whole_plane
+from napari_sam_amg.amg.region import Region, count_steps, finish, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.tiled_plane import TiledPlane
+from napari_sam_amg.amg.tiling import may_tile, tiles
+from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
 
@@ -52,6 +55,7 @@ def segment_planes(
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
     first: Index | None = None,
+    work: Work | None = None,
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
@@ -63,39 +67,51 @@ def segment_planes(
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
-    of memory is raised at once.
+    of memory is raised at once. ``work`` stands in for the model where that is asked: work that is kept in files and
+    continued, see :mod:`napari_sam_amg.jobs`.
     """
     check_mode(model, params)
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
-    params = settled(params, model)
-    if params.point_search == "guided" and params.mode == "amg":
-        model = LastEmbedding(model)
-    if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
-        params = magnified(images.fullest_image(), model, params)
-    batches = count_steps(stack.plane_size, params)
-    total = batches * len(stack.indices)
-    assembler = Assembler(params)
-    for position, index in enumerate(sorted(stack.indices, key=lambda index: index != first)):
-        done, candidates = position * batches, None
-        for candidates in propose_steps(whole_plane(index, stack.plane_size), images, model, params):
-            if candidates is None:
+    work = work or ModelWork(model)
+    params = work.decide(images, params)
+    grids = [_regions(index, stack.plane_size, params) for index in sorted(stack.indices, key=lambda at: at != first)]
+    regions = [region for grid in grids for row in grid for region in row]
+    total = sum(count_steps(region.size, params) for region in regions)
+    assembler, proposed, ended = Assembler(params), work.propose(regions, images, params), 0
+    for grid in grids:
+        plane = TiledPlane(grid, params, pixel_size, area_column) if len(grid) * len(grid[0]) > 1 else None
+        for region in (region for row in grid for region in row):
+            done, candidates = ended, None
+            for candidates in proposed:
+                if candidates is not None:
+                    break
                 done += 1
                 yield Step(done, total)
-        assert candidates is not None
-        results = assembler.add(finish(candidates, params, pixel_size, area_column))
-        # Not where the batches ended: a plane with nothing in it had none, and the bar must not stay behind.
-        done = (position + 1) * batches
-        if not results:
-            yield Step(done, total)
-        yield from (Step(done, total, result) for result in results)
+            assert candidates is not None
+            found = plane.add(candidates) if plane else [finish(candidates, params, pixel_size, area_column)]
+            results = [result for region_result in found for result in assembler.add(region_result)]
+            # Not where the batches ended: a region with nothing in it had none, and the bar must not stay behind.
+            ended += count_steps(region.size, params)
+            if not results:
+                yield Step(ended, total)
+            yield from (Step(ended, total, result) for result in results)
     assembler.check()
 
 
+def _regions(index: Index, size: tuple[int, int], params: AmgParameters) -> list[list[Region]]:
+    """What of a plane is looked at together: all of it, or its tiles, row by row."""
+    return tiles(index, size, params) if params.tile_size else [[whole_plane(index, size)]]
+
+
 def survey_if_needed(stack: PlaneStack, params: AmgParameters, intensities: IntensityRange | None) -> Survey | None:
-    """A look at all planes, where something depends on it: the intensities, or which plane the crop layer suits."""
+    """A look at all planes, where something depends on it: the intensities, or which plane the crop layer suits.
+
+    Of planes that are taken tile by tile it also tells which pixels are hot, and where most is to be seen.
+    """
     chooses_plane = params.crop_layers == "auto" and len(stack.indices) > 1
-    return survey(stack) if intensities is None or chooses_plane else None
+    is_needed = intensities is None or chooses_plane or may_tile(stack.plane_size, params)
+    return survey(stack) if is_needed else None
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

@@ -310,7 +310,7 @@ def ctrl_c_is_heard() -> Iterator[None]:
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interruption_leaves_what_is_whole_and_nothing_else(
+def test_interruption_leaves_what_is_whole_and_the_work_of_a_stack(
     number: signal.Signals, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = [terminal.png(), terminal.stack()]
@@ -324,8 +324,10 @@ def test_interruption_leaves_what_is_whole_and_nothing_else(
     monkeypatch.setattr(terminal.model, "decode", decode_and_stop)
     before = signal.getsignal(signal.SIGTERM)
     assert terminal.segment(*inputs, "--format", "labels,coco-rle,masks") == 130
-    assert terminal.written() == ["a_features.csv", "a_labels.tif", "a_masks", "a_masks.json", "a_run.json"]
-    assert terminal.lines()[1] == ["napari-sam-amg: interrupted; images that were finished are kept"]
+    kept, *whole = terminal.written()
+    assert whole == ["a_features.csv", "a_labels.tif", "a_masks", "a_masks.json", "a_run.json"]
+    assert [path.name for path in (terminal.out / kept).iterdir()] == ["work"]
+    assert terminal.lines()[1] == ["napari-sam-amg: interrupted; images and planes that were finished are kept"]
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -8,6 +8,7 @@ import pytest
 from roifile import ROI_TYPE
 
 from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.io.raw_image import RawImage, choose_channel
 from napari_sam_amg.io.rois import FARTHEST, RoisZip, roi_of
 from tests.io.roi_pixels import painted, pixels, read
@@ -19,8 +20,12 @@ SOLID[4, 3] = 0
 SOLID[8:11, 1:14] = 70_000
 
 
+def planes_of(path: Path, shape: tuple[int, ...]) -> PlaneFile:
+    return PlaneFile(path.with_suffix(".planes"), shape, tuple(range(len(shape))))
+
+
 def write(path: Path, labels: Any, axes: str = "", in_hyperstack: bool = False) -> list[Any]:
-    zipped = RoisZip(path, axes, labels.shape[:-2], in_hyperstack)
+    zipped = RoisZip(path, axes + "YX", planes_of(path, labels.shape), in_hyperstack)
     for index in reversed(list(np.ndindex(labels.shape[:-2]))):
         zipped.add_plane(index, labels[index])
     zipped.finish()
@@ -57,8 +62,8 @@ def test_names_in_the_zip_file_differ_where_an_object_goes_through_planes(tmp_pa
     labels = np.zeros((3, 9, 9), np.int32)
     labels[0, 2:4, 2:4], labels[1:, 5:7, 5:7] = 1, 2
     rois = write(tmp_path / "a.zip", labels, "Z")
-    assert ZipFile(tmp_path / "a.zip").namelist() == ["2.roi", "2-2.roi", "1.roi"]
-    assert [roi.name for roi in rois] == ["2", "2", "1"]
+    assert ZipFile(tmp_path / "a.zip").namelist() == ["1.roi", "2.roi", "2-3.roi"]
+    assert [roi.name for roi in rois] == ["1", "2", "2"]
 
 
 def test_a_hyperstack_has_a_position_on_every_slider(tmp_path: Path) -> None:
@@ -106,7 +111,7 @@ def test_regions_far_from_the_corner(left: int) -> None:
 
 
 def test_no_labels_are_an_empty_zip_file(tmp_path: Path) -> None:
-    zipped = RoisZip(tmp_path / "a.zip", "", (), False)
+    zipped = RoisZip(tmp_path / "a.zip", "YX", planes_of(tmp_path / "a", (9, 9)), False)
     zipped.finish()
     assert read(tmp_path / "a.zip") == []
 
@@ -115,3 +120,14 @@ def test_the_same_labels_give_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path / "a.zip", NOISE, "Z")
     write(tmp_path / "b.zip", NOISE, "Z")
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_regions_lie_on_the_pages_of_the_label_image_whatever_planes_were_segmented(tmp_path: Path) -> None:
+    deep = np.concatenate([NOISE, NOISE + 5, NOISE % 2])
+    source = choose_channel(RawImage(np.zeros(deep.shape, np.uint8), "ZYX"), None, "XZ")
+    zipped = RoisZip.of_image(tmp_path / "a.zip", source)
+    for (y,) in np.ndindex(deep.shape[1:2]):
+        plane = deep[:, y] if source.plane_axes == "ZX" else deep[:, y].T
+        zipped.add_plane((y,), plane)
+    zipped.finish()
+    np.testing.assert_array_equal(painted(read(tmp_path / "a.zip"), deep.shape), deep)

@@ -79,3 +79,16 @@ def test_results_saved_again_are_the_same_again(terminal: Terminal, viewer: Any)
     np.testing.assert_array_equal(again.data, layer.data)
     pd.testing.assert_frame_equal(again.features, layer.features)
     assert again.metadata == layer.metadata
+
+
+def test_planes_of_other_axes(terminal: Terminal, viewer: Any) -> None:
+    """Whose table has columns that no row leads by."""
+    tall = np.repeat(STACK[:1], 12, axis=0)
+    tifffile.imwrite(terminal.folder / "x.tif", tall, photometric="minisblack", **SIZES)
+    assert terminal.segment(terminal.folder / "x.tif", "--plane", "XZ") == 0
+    (layer,) = viewer.open(terminal.out / "x_run.json", plugin=None)
+    assert layer.data.shape == tall.shape
+    assert layer.scale[[0, 2]].tolist() == [3, 0.25]
+    before = viewer.dims.point
+    go_to(viewer, layer, 1)
+    assert viewer.dims.point == before

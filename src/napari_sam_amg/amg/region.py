@@ -73,6 +73,8 @@ class RegionResult:
     labels: NDArray[np.int32]  # (H, W)
     features: pd.DataFrame  # one row per label, see table.plane_table
     too_large: int = 0  # objects without a label that may be larger than the crops
+    is_last: bool = True  # of its plane; ids of a plane that comes in parts count on from part to part
+    problem: str = ""  # why some of it has no labels, if that is not all of it
 
 
 def count_steps(size: tuple[int, int], params: AmgParameters) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,10 @@ import tqdm
 from napari_sam_amg.amg.planes import plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.amg.table import of_plane_axes
+from napari_sam_amg.amg.work import ModelWork
 from napari_sam_amg.cli.outcome import Done, Outcome
+from napari_sam_amg.cli.resume import kept_run, run_identity
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
     FEATURES_ENDING,
@@ -22,14 +26,18 @@ from napari_sam_amg.io.discover import (
     MASKS_ENDING,
     OVERLAY_ENDING,
     RECORD_ENDING,
+    ZARR_ENDING,
     InputFile,
 )
 from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import image_kind, open_image
-from napari_sam_amg.io.raw_image import SourceImage
+from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
+from napari_sam_amg.io.labels_zarr import LabelsZarr
+from napari_sam_amg.io.raw_image import Geometry, SourceImage
 from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
-from napari_sam_amg.io.staging import naming, settle, staged
+from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
 from napari_sam_amg.io.watched import FileState
+from napari_sam_amg.jobs.kept import KeptRun, drop_work
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import Standing, describe_run, sizes, standing, versions, write_record
 from napari_sam_amg.run import segment_planes, survey_if_needed
@@ -46,10 +54,12 @@ class Options:
     overlay: bool = False
     channel: int | None = None
     series: int | None = None  # None: the main image of a file
+    geometry: Geometry = Geometry()  # what is not as the file says
     intensities: IntensityRange | None = None  # None: percentiles of each image
-    pixel_size: float | None = None  # micrometres; None: from the file
+    ngff_version: str = VERSIONS[0]
     overwrite: bool = False
     skip_existing: bool = False
+    resume: bool = True  # keep the work of a stack until its outputs are there, and go on with it
     quiet: bool = False
 
     @property
@@ -57,7 +67,8 @@ class Options:
         """Of the files that are written for each input, the record last: it says that the others are there."""
         wanted = {
             LABELS_ENDING: "labels" in self.formats,
-            FEATURES_ENDING: "labels" in self.formats,
+            ZARR_ENDING: "zarr" in self.formats,
+            FEATURES_ENDING: bool(self.formats & {"labels", "zarr"}),
             COCO_ENDING: "coco-rle" in self.formats,
             MASKS_ENDING: "masks" in self.formats,
             ROIS_ENDING: "rois" in self.formats,
@@ -78,55 +89,62 @@ class Batch:
     def segment(self, file: InputFile) -> Done:
         """Write the outputs of one file. Raises for anything that fails, but for some planes of a stack."""
         targets = [file.output(ending) for ending in self.options.endings]
-        settle(targets)  # what a run that was killed left half-way
+        was_done = settle(targets)  # what a run that was killed left half-way, or all but finished
         settings = self._settings()
         image_kind(file.path)  # before the file is read as a whole: it may be a pipe, or no image
         state = FileState.of(file.path)
-        before = self._before(targets, settings, file.path)
+        before = self._before(targets, settings, file.path, was_done)
         if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options, before)
-        with open_image(file.path, self.options.channel, self.options.series) as source, staged(targets) as folder:
+        with (
+            open_image(file.path, self.options.channel, self.options.series, self.options.geometry) as source,
+            staged(targets) as folder,
+        ):
             sha256 = hash_file(file.path)
             state.check(file.path)  # so that the hash is that of the file which is open
             before = self._before(targets, settings, sha256)
             _check_free(targets, self.options, before)  # once more: nobody else can write them from here on
-            surveyed = survey_if_needed(source.stack, self.params, self.options.intensities)
-            outcome = self._run(source, surveyed, file, folder)
+            with self._kept(source, settings, sha256, folder) as kept:
+                surveyed, outcome = self._run(source, kept, file, folder)
             if outcome.problems:
                 state.check_in_place(file.path)  # half of a file that is no more must not replace a whole result
+            elif kept is not None:
+                end_work(folder)
             record = self._record(file, source, surveyed, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
-            record["input"] |= {"bytes": state.size, "sha256": sha256}
+            size = sizes([file.path])[file.path.name] if file.path.is_dir() else state.size
+            record["input"] |= {"bytes": size, "sha256": sha256}
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
         return Done(outcome.summary(file, source, targets), outcome.failed)
 
-    def _before(self, targets: list[Path], settings: dict[str, Any], image: Path | str) -> Standing:
+    def _before(
+        self, targets: list[Path], settings: dict[str, Any], image: Path | str, was_done: bool = False
+    ) -> Standing:
         """What an earlier run has left, if it is to be resumed. ``image``: the input, or its hash."""
-        if not (self.options.skip_existing and targets[-1].exists()):
+        if not ((self.options.skip_existing or was_done) and targets[-1].exists()):
             return Standing()
         sha256 = image if isinstance(image, str) else hash_file(image)
         return standing(targets[-1], settings, sha256, targets[:-1])
 
     def _settings(self) -> dict[str, Any]:
         """All that decides about the result, besides the input."""
-        intensities = self.options.intensities
-        return describe_run(self.model, self.params) | {
+        intensities, version = self.options.intensities, self.options.ngff_version
+        settings = {
             "channel": self.options.channel,
             "series": self.options.series,
             "intensities": None if intensities is None else [intensities.low, intensities.high],
-            "pixel_size": self.options.pixel_size,
-        }
-
-    def _pixel_size(self, source: SourceImage) -> tuple[float, float] | None:
-        given = self.options.pixel_size
-        return source.raw.pixel_size if given is None else (given, given)
+        } | self.options.geometry.record()
+        if "zarr" in self.options.formats:
+            settings["ngff_version"] = version
+        return describe_run(self.model, self.params) | settings
 
     def _exports(self, source: SourceImage, base: InputFile) -> list[Export]:
         makers: dict[str, Callable[[Path], Export]] = {
-            LABELS_ENDING: lambda path: LabelsTiff(path, source, self._pixel_size(source)),
+            LABELS_ENDING: lambda path: LabelsTiff(path, source, source.sizes(source.axes[-2:])),
+            ZARR_ENDING: lambda path: LabelsZarr(path, source, self.options.ngff_version),
             FEATURES_ENDING: FeaturesCsv,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
@@ -140,13 +158,32 @@ class Batch:
                 exports.append(makers[ending](path))
         return exports
 
-    def _run(self, source: SourceImage, surveyed: Survey | None, file: InputFile, folder: Path) -> Outcome:
-        outcome = Outcome(len(source.stack.indices), self.params)
+    def _kept(
+        self, source: SourceImage, settings: dict[str, Any], sha256: str, folder: Path
+    ) -> AbstractContextManager[KeptRun | None]:
+        """The work of a stack, of which parts can be kept; None for a single plane."""
+        if len(source.stack.indices) == 1:
+            return nullcontext()
+        if not self.options.resume:
+            drop_work(work_folder(folder))
+            return nullcontext()
+        identity = run_identity(settings, self.params, source, sha256)
+        return kept_run(folder, identity, self.options.overwrite, self.options.overlay)
+
+    def _run(
+        self, source: SourceImage, kept: KeptRun | None, file: InputFile, folder: Path
+    ) -> tuple[Survey | None, Outcome]:
+        def look() -> Survey | None:
+            return survey_if_needed(source.stack, self.params, self.options.intensities)
+
+        surveyed = look() if kept is None else kept.surveyed(look)
+        outcome = Outcome(len(source.stack.indices), self.params, continued=0 if kept is None else kept.continued)
         exports = self._exports(source, dataclasses.replace(file, folder=folder))
         steps = segment_planes(
             source.stack, self.model, self.params,
             intensities=self.options.intensities, surveyed=surveyed,
-            pixel_size=self._pixel_size(source), area_column=AREA_COLUMN,
+            pixel_size=source.sizes(source.plane_axes), area_column=AREA_COLUMN,
+            work=None if kept is None else kept.over(ModelWork(self.model)),
         )  # fmt: skip
         with self._bar(file) as bar:
             for step in steps:
@@ -155,14 +192,16 @@ class Batch:
                 if step.result is None:
                     continue
                 outcome.add(step.result)
+                features = of_plane_axes(step.result.features, source.plane_axes)
+                result = dataclasses.replace(step.result, features=features)
                 for export in exports:
                     with naming(export.path):
-                        export.add(step.result)
+                        export.add(result)
         for export in exports:
             with naming(export.path):
                 export.finish()
         outcome.end()
-        return outcome
+        return surveyed, outcome
 
     def _chosen_on(self, surveyed: Survey | None) -> int | list[int] | None:
         """The plane of a stack by which ``crop_layers="auto"`` chose."""
@@ -196,11 +235,13 @@ class Batch:
             "problems": [
                 {"plane": plane_number(index), "reason": reason} for index, reason in outcome.problems.items()
             ],
-            "pixel_size_um": self._pixel_size(source),
-            "z_spacing_um": source.raw.z_spacing,
+            "plane_axes": source.plane_axes,
+            "pixel_size_um": source.sizes(source.plane_axes),
+            "z_spacing_um": source.raw.micrometres("Z"),
             "device": str(getattr(self.model, "device", "unknown")),
             "parameters_used": dataclasses.asdict(outcome.params),
             "point_search_note": self.params.note_on(outcome.params),
+            "planes_done_before": outcome.continued,
             "masks": outcome.masks,
             "labels": outcome.labels,
             "labels_cut_by_crops": outcome.cut,
@@ -223,9 +264,10 @@ def _check_free(targets: list[Path], options: Options, before: Standing) -> None
     """``ValueError`` if something lies where the outputs will be, which may not be replaced."""
     existing = [target for target in targets if os.path.lexists(target)]
     for target in existing:
-        if target.is_dir() != target.name.endswith(MASKS_ENDING):
+        is_foreign = target.name.endswith(ZARR_ENDING) and not is_label_volume(target)
+        if target.is_dir() != target.name.endswith((MASKS_ENDING, ZARR_ENDING)) or is_foreign:
             raise ValueError(f"{target} is in the way: it is not an output of this command, move it away")
-        if target.is_dir() and (name := foreign_in(target)):
+        if target.name.endswith(MASKS_ENDING) and (name := foreign_in(target)):
             raise ValueError(f"{target} is in the way: it holds {name}, which is not of this command, move it away")
     if not existing or options.overwrite or before.may_be_redone:
         return

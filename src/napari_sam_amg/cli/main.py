@@ -51,7 +51,7 @@ def _run(argv: Sequence[str]) -> int:
             _expand(arguments)
             return command.run(arguments)
         except KeyboardInterrupt:
-            kept = "; images that were finished are kept" if arguments.command == "segment" else ""
+            kept = "; images and planes that were finished are kept" if arguments.command == "segment" else ""
             print(f"napari-sam-amg: interrupted{kept}", file=sys.stderr)
             return INTERRUPTED
         except Exception as error:

@@ -28,6 +28,7 @@ class Outcome:
 
     planes: int  # all of them
     asked: AmgParameters
+    continued: int = 0  # planes that an earlier run had done
     used: AmgParameters | None = None  # see PlaneResult; None until there is a plane
     masks: int = 0  # before overlaps were resolved
     labels: int = 0
@@ -81,8 +82,10 @@ class Outcome:
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
         cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
         missing = f"{_count(self.too_large, 'object')} too large for the crops may be missing" * bool(self.too_large)
+        continued = f"{self.continued} of them done before" * bool(self.continued)
         search = "approximate" if used.approximate else self.asked.note_on(used)
-        return layer, "AIS" if used.mode == "ais" else search, cut, missing, self._emptiness(), self.failed
+        search = "AIS" if used.mode == "ais" else search
+        return continued, layer, search, cut, missing, self._emptiness(), self.failed
 
     def _emptiness(self) -> str:
         """Why there is no mask at all."""

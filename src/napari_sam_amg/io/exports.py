@@ -2,7 +2,6 @@
 
 import math
 import re
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +14,7 @@ from PIL import Image
 from napari_sam_amg.amg.coco import as_json
 from napari_sam_amg.amg.planes import plane_number
 from napari_sam_amg.io.overlay import draw_overlay
+from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.io.raw_image import SourceImage
 
 if TYPE_CHECKING:  # what writes labels into files needs no torch
@@ -51,13 +51,13 @@ class LabelsTiff:
     """
 
     def __init__(self, path: Path, source: SourceImage, pixel_size: tuple[float, float] | None) -> None:
-        self.path, self.axes, self.pixel_size = path, source.stack_axes + "YX", pixel_size
-        self.z_spacing = source.raw.z_spacing if "Z" in self.axes else None
-        self.shape = (*source.stack.stack_shape, *source.stack.plane_size)
-        # The highest label, and so the type, is known at the end only: until then planes wait in a file. It is
-        # written and read, not mapped into memory, where a full disk would end the process without a word.
-        self.scratch = path.with_suffix(".planes")
-        self.places: dict[tuple[int, ...], tuple[int, int]] = {}  # of each plane in it: offset and bytes
+        self.path, self.axes, self.pixel_size = path, source.axes, pixel_size
+        self.z_spacing = source.raw.micrometres("Z") if "Z" in self.axes else None
+        self.interval = source.raw.seconds if "T" in self.axes else None
+        # The highest label, and so the type, is known at the end only: until then planes wait in a file.
+        lengths = (*source.stack.stack_shape, *source.stack.plane_size)
+        self.planes = PlaneFile(path.with_suffix(".planes"), lengths, source.own_order)
+        self.shape = self.planes.shape
         self.highest = 0
 
     def add(self, result: "PlaneResult") -> None:
@@ -65,18 +65,14 @@ class LabelsTiff:
 
     def add_plane(self, index: tuple[int, ...], labels: NDArray[Any]) -> None:
         """``labels``: (H, W), from 0 to what 32 bits with a sign hold."""
-        with self.scratch.open("ab") as file:
-            # The fastest level: what is packed here is unpacked once, and repeated background shrinks at any.
-            packed = zlib.compress(labels.astype(np.int32).tobytes(), 1)
-            self.places[index] = file.tell(), len(packed)
-            file.write(packed)
+        self.planes.add(index, labels)
         self.highest = max(self.highest, int(labels.max()))
 
     def finish(self) -> None:
         dtype = np.dtype(np.uint16 if self.highest <= np.iinfo(np.uint16).max else np.uint32)
         is_big = math.prod(self.shape) * dtype.itemsize > _BIGTIFF_ABOVE
         container, image = self._format(dtype, is_big)
-        planes = (self._plane(index).astype(dtype) for index in np.ndindex(self.shape[:-2]))
+        planes = (page.astype(dtype) for page in self.planes.pages())
         options: dict[str, Any] = {
             "bigtiff": is_big,
             "byteorder": "<",
@@ -87,33 +83,29 @@ class LabelsTiff:
             writer.write(
                 planes, shape=self.shape, dtype=dtype, compression="zlib", photometric="minisblack", **image
             )  # fmt: skip
-        self.scratch.unlink(missing_ok=True)
-
-    def _plane(self, index: tuple[int, ...]) -> NDArray[np.int32]:
-        if index not in self.places:
-            return np.zeros(self.shape[-2:], np.int32)
-        with self.scratch.open("rb") as file:
-            offset, size = self.places[index]
-            file.seek(offset)
-            return np.frombuffer(zlib.decompress(file.read(size)), np.int32).reshape(self.shape[-2:])
+        self.planes.delete()
 
     def _format(self, dtype: np.dtype[Any], is_big: bool) -> tuple[str, dict[str, Any]]:
         """Whose metadata the file has ("imagej", "ome" or tifffile's own, ""), and it as arguments for tifffile."""
         stack_axes, in_centimetres = self.axes[:-2], self._density(_CENTIMETRE, "CENTIMETER")
-        # Axes that neither format knows, or that readers would leave out since they are of length 1
-        if set(stack_axes) - set(_TZC) or len(set(stack_axes)) < len(stack_axes) or 1 in self.shape[:-2]:
-            return "", {"metadata": {"axes": self.axes}} | in_centimetres
+        spacing = {} if self.z_spacing is None else {"spacing": self.z_spacing}
+        interval = {} if self.interval is None else {"finterval": self.interval}
+        # Axes that neither format knows or that lie otherwise, or that readers would leave out, being of length 1
+        is_known = set(stack_axes) <= set(_TZC) and len(set(stack_axes)) == len(stack_axes) and self.axes[-2:] == "YX"
+        if not is_known or 1 in self.shape[:-2]:
+            unit = {"unit": "um"} if spacing else {}
+            return "", {"metadata": {"axes": self.axes} | unit | spacing | interval} | in_centimetres
         per_micrometre = self._density(1.0, "NONE")
         is_ordered = stack_axes == "".join(sorted(stack_axes, key=_TZC.index))
         says_all = per_micrometre or (self.pixel_size is None and self.z_spacing is None)  # one unit holds for x, y, z
         if dtype == np.uint16 and is_ordered and says_all and not is_big:
             unit = {"unit": "um"} if per_micrometre else {}
-            spacing = {} if self.z_spacing is None else {"spacing": self.z_spacing}
-            return "imagej", {"metadata": {"axes": self.axes} | unit | spacing} | per_micrometre
+            return "imagej", {"metadata": {"axes": self.axes} | unit | spacing | interval} | per_micrometre
         sizes = dict(zip("YX", self.pixel_size or (), strict=False)) | {"Z": self.z_spacing}
         known = {f"PhysicalSize{axis}": size for axis, size in sizes.items() if size is not None}
         units = {f"{name}Unit": "µm" for name in known}
-        return "ome", {"metadata": {"axes": self.axes} | known | units} | in_centimetres
+        time = {} if self.interval is None else {"TimeIncrement": self.interval, "TimeIncrementUnit": "s"}
+        return "ome", {"metadata": {"axes": self.axes} | known | units | time} | in_centimetres
 
     def _density(self, unit: float, name: str) -> dict[str, Any]:
         """Pixels per ``unit`` micrometres along x and y, if it is known and the tags can hold it."""
@@ -124,19 +116,26 @@ class LabelsTiff:
 
 
 class FeaturesCsv:
-    """The table of all labels, one row each."""
+    """The table of all labels, one row each, written as planes come."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.tables: list[pd.DataFrame] = []
+        self._empty: pd.DataFrame | None = None  # a table without rows: it gives the columns if there is no other
+        self._has_rows = False
 
     def add(self, result: "PlaneResult") -> None:
-        self.tables.append(result.features)
+        if len(result.features):
+            self._append(result.features, header=not self._has_rows)
+            self._has_rows = True
+        elif self._empty is None:
+            self._empty = result.features
 
     def finish(self) -> None:
-        from napari_sam_amg.amg.table import joined
+        if not self._has_rows and self._empty is not None:
+            self._append(self._empty, header=True)
 
-        joined(self.tables).to_csv(self.path, index=False)
+    def _append(self, table: pd.DataFrame, header: bool) -> None:
+        table.to_csv(self.path, index=False, mode="a", header=header)
 
 
 class CocoJson:

@@ -1,19 +1,22 @@
 """Image files of any supported kind, told apart by their first bytes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from napari_sam_amg.io.discover import is_zarr
 from napari_sam_amg.io.memory import check_plane
+from napari_sam_amg.io.npy import open_npy
 from napari_sam_amg.io.raster import FORMATS, find_format, open_raster
-from napari_sam_amg.io.raw_image import SourceImage, choose_channel
+from napari_sam_amg.io.raw_image import AS_STORED, Geometry, RawImage, SourceImage, choose_channel
 from napari_sam_amg.io.tiff import open_tiff
 from napari_sam_amg.io.watched import check_regular
+from napari_sam_amg.io.zarr_images import open_zarr
 
-KINDS = ("TIFF", *FORMATS, "TGA")
-_NAMED = ("TIFF", "PNG", "JPEG", "BMP", "GIF", "WebP", "JPEG 2000", "AVIF", "PNM", "TGA and a few more")
+KINDS = ("TIFF", *FORMATS, "TGA", "NPY", "ZARR")
+_NAMED = ("TIFF", "OME-Zarr", "PNG", "JPEG", "BMP", "GIF", "WebP", "JPEG 2000", "AVIF", "PNM", "TGA and a few more")
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -30,17 +33,25 @@ _SIGNATURES = {
 _LATER_SIGNATURES = {b"WEBP": (8, "WEBP"), b"ftypavif": (4, "AVIF"), b"ftypavis": (4, "AVIF")}
 
 
+_READERS: dict[str, Callable[[Path, int | None], AbstractContextManager[RawImage]]] = {
+    "TIFF": open_tiff,
+    "NPY": open_npy,
+    "ZARR": open_zarr,
+}
+
+
 @contextmanager
-def open_image(path: Path, channel: int | None = None, series: int | None = None) -> Iterator[SourceImage]:
-    """Open a TIFF file or a picture; planes can be read as long as the context lasts.
+def open_image(
+    path: Path, channel: int | None = None, series: int | None = None, geometry: Geometry = AS_STORED
+) -> Iterator[SourceImage]:
+    """Open a TIFF file, an OME-Zarr or a picture; planes can be read as long as the context lasts.
 
     ``channel``, counted from 0: the one to read of several, or one colour of an image in colour. ``series``, counted
     from 0: the image to read of a TIFF file with several.
     Raises ``ValueError`` or ``OSError`` for a file that cannot be segmented, and for a plane that cannot be read.
     """
-    opened = open_tiff if image_kind(path) == "TIFF" else open_raster
-    with opened(path, series) as raw:
-        source = choose_channel(raw, channel)
+    with _READERS.get(image_kind(path), open_raster)(path, series) as raw:
+        source = choose_channel(geometry.applied_to(raw), channel, geometry.plane, dict(geometry.ranges))
         stored = np.dtype(raw.data.dtype).itemsize * (3 if source.stack.rgb else 1)
         check_plane(*source.stack.plane_size, stored, raw.read_at_once)
         yield source
@@ -49,8 +60,11 @@ def open_image(path: Path, channel: int | None = None, series: int | None = None
 def image_kind(path: Path, allowed: tuple[str, ...] = KINDS) -> str:
     """Of a file, whatever it is called: "TIFF", "NPY", or Pillow's name of its format, such as "PNG" or "JPEG".
 
-    ``ValueError`` unless it is allowed, or if it is no file at all, but a pipe or a device.
+    A folder that holds a Zarr is "ZARR". ``ValueError`` unless it is allowed, or if it is no file at all, but another
+    folder, a pipe or a device.
     """
+    if "ZARR" in allowed and path.is_dir() and is_zarr(path):
+        return "ZARR"
     check_regular(path)
     with path.open("rb") as file:
         start = file.read(16)

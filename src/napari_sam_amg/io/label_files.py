@@ -19,6 +19,7 @@ from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.io.discover import FEATURES_ENDING, LABELS_ENDING, RECORD_ENDING, file_stem
 from napari_sam_amg.io.exports import LabelsTiff
 from napari_sam_amg.io.feature_table import read_table, write_table
+from napari_sam_amg.io.pixel_size import tiff_pixel_size, tiff_z_spacing
 from napari_sam_amg.io.raw_image import RawImage, SourceImage
 from napari_sam_amg.io.staging import settle, staged
 from napari_sam_amg.provenance import sizes, write_record
@@ -136,11 +137,12 @@ def read_label_files(image: Path) -> SavedLabels:
         raise ValueError(f"{image} has no record of napari-sam-amg beside it: {label_files(image)[-1]}")
     with tifffile.TiffFile(image) as tiff:
         labels, axes = tiff.series[0].asarray(), tiff.series[0].axes
+        pixel_size, z_spacing = tiff_pixel_size(tiff), tiff_z_spacing(tiff)
     if labels.dtype.kind not in "ui":
         raise ValueError(f"{image} is no label image: its pixels are of type {labels.dtype}")
     table = label_files(image)[1]
     features = read_table(table, record.get("table")) if table.is_file() else pd.DataFrame()
-    return SavedLabels(labels, axes, features, record)
+    return SavedLabels(labels, axes, features, record, pixel_size, z_spacing)
 
 
 def changed_since(image: Path, record: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -12,6 +11,7 @@ from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
 from skimage.measure import regionprops
 
 from napari_sam_amg.io.outlines import Ring, rings
+from napari_sam_amg.io.plane_file import PlaneFile
 
 if TYPE_CHECKING:
     from napari_sam_amg.io.raw_image import SourceImage
@@ -23,61 +23,57 @@ FARTHEST = 60_535  # px from the image's corner, of a polygon: ImageJ takes larg
 _MOVE, _LINE, _CLOSE = 0, 1, 4  # of java.awt.geom.PathIterator
 _SLIDERS = "CZT"  # axes for which ImageJ has some
 _DAY = (1980, 1, 1, 0, 0, 0)  # the same labels give the same file
-_SIZES = Struct("<II")
 
 
 class RoisZip:
-    """One region for each label and plane, named after the label; planes may come in any order.
+    """One region for each label and page of the label image, named after the label.
 
     A polygon along the edges of its pixels, or, with holes or pieces that touch at corners or nowhere, a composite of
-    such: either holds the label's pixels and no others. ``axes``: a letter for each axis of the stack, of lengths
-    ``shape``. ``in_hyperstack``: whether ImageJ shows the image with a slider for each axis, or as a mere stack.
+    such: either holds the label's pixels and no others. Planes may come in any order. ``axes``: a letter for each axis
+    of the label image. ``in_hyperstack``: whether ImageJ shows the image with a slider for each axis but the last two,
+    or as a mere stack.
     """
 
-    def __init__(self, path: Path, axes: str, shape: Sequence[int], in_hyperstack: bool) -> None:
+    def __init__(self, path: Path, axes: str, planes: PlaneFile, in_hyperstack: bool) -> None:
         self.path = path
-        self._axes, self._shape, self._in_hyperstack = axes, tuple(shape), in_hyperstack
-        self._labels: set[int] = set()
-        # A zip file that is open between planes could not be given up in silence when the disk is full.
-        self._scratch = path.with_suffix(".regions")
-        self._scratch.touch()
+        self._axes, self._planes, self._in_hyperstack = axes[:-2], planes, in_hyperstack
 
     @classmethod
     def of_image(cls, path: Path, source: "SourceImage") -> "RoisZip":
         """Of the labels of an image file, to be shown on that image."""
-        raw = source.raw
+        raw, axes = source.raw, source.axes
         sliders = [axis for axis, length in zip(raw.axes, raw.data.shape, strict=True) if has_slider(axis, length)]
-        axes = source.stack_axes
-        return cls(path, axes, source.stack.stack_shape, len(sliders) > 1 and set(axes) <= set(_SLIDERS))
+        lengths = (*source.stack.stack_shape, *source.stack.plane_size)
+        planes = PlaneFile(path.with_suffix(".regions"), lengths, source.own_order)
+        return cls(path, axes, planes, len(sliders) > 1 and set(axes[:-2]) <= set(_SLIDERS))
 
     def add(self, result: "PlaneResult") -> None:
         self.add_plane(result.index, result.labels)
 
     def add_plane(self, index: tuple[int, ...], labels: NDArray[Any]) -> None:
-        """``labels``: (H, W) of any integer type, 0 for background."""
-        with self._scratch.open("ab") as file:
-            for label, roi in plane_rois(labels):
-                self._place(roi, index)
-                roi.name = str(label)
-                # An object in several planes: names in a zip file differ, and ImageJ's list shows them.
-                plane = "".join(f"-{position + 1}" for position in index) if label in self._labels else ""
-                self._labels.add(label)
-                name, content = f"{label}{plane}.roi".encode(), roi.tobytes()
-                file.write(_SIZES.pack(len(name), len(content)) + name + content)
+        """``labels``: (H, W), from 0 to what 32 bits with a sign hold."""
+        self._planes.add(index, labels)
 
     def finish(self) -> None:
-        with self._scratch.open("rb") as file, ZipFile(self.path, "w") as archive:
-            while sizes := file.read(_SIZES.size):
-                name, content = map(file.read, _SIZES.unpack(sizes))
-                entry = ZipInfo(name.decode(), _DAY)
-                entry.compress_type = ZIP_DEFLATED
-                archive.writestr(entry, content)
-        self._scratch.unlink()
+        lengths, seen = self._planes.shape[:-2], set[int]()
+        # written at once: a zip file that is open between planes could not be given up when the disk is full
+        with ZipFile(self.path, "w") as archive:
+            for index, page in zip(np.ndindex(lengths), self._planes.pages(), strict=True):
+                for label, roi in plane_rois(page):
+                    self._place(roi, index, lengths)
+                    roi.name = str(label)
+                    # An object in several planes: names in a zip file differ, and ImageJ's list shows them.
+                    plane = "".join(f"-{position + 1}" for position in index) if label in seen else ""
+                    seen.add(label)
+                    entry = ZipInfo(f"{label}{plane}.roi", _DAY)
+                    entry.compress_type = ZIP_DEFLATED
+                    archive.writestr(entry, roi.tobytes())
+        self._planes.delete()
 
-    def _place(self, roi: ImagejRoi, index: tuple[int, ...]) -> None:
-        """On its plane, counted from 1; 0, as it is, means every one."""
+    def _place(self, roi: ImagejRoi, index: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+        """On its page, counted from 1; 0, as it is, means every one."""
         if index and not self._in_hyperstack:
-            roi.position = 1 + int(np.ravel_multi_index(index, self._shape))
+            roi.position = 1 + int(np.ravel_multi_index(index, lengths))
         elif index:
             for axis, position in zip(self._axes, index, strict=True):
                 setattr(roi, f"{axis.lower()}_position", position + 1)

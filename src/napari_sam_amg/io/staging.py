@@ -9,6 +9,9 @@ lock in it. A process that is killed leaves it, and the next run that writes the
 
 Between the two the last output is not there. It is the record that vouches for the others: it goes
 before the first of them is replaced, and comes when all of them are in place and on the disk.
+
+A run may keep its work in the hidden folder (:func:`work_folder`), to be continued by the next one. It outlives
+everything but the publication of outputs for which it has served (:func:`end_work`).
 """
 
 import errno
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _NEW, _OLD, _COMMIT, _LOCK = "new", "old", "commit", "lock"
+_WORK, _ENDED = "work", "ended"
 _SYNCED_AT_ONCE = 16
 _LONGEST_NAME = 240  # bytes; file systems take 255
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,14 +63,30 @@ def staged(targets: Sequence[Path]) -> Iterator[Path]:
         remove_empty(made)
 
 
-def settle(targets: Sequence[Path]) -> None:
-    """Finish or undo what a killed process began to write; does nothing if there is nothing of it.
+def settle(targets: Sequence[Path]) -> bool:
+    """Finish or undo what a killed process began to write; returns whether it had all but finished.
 
-    ``ValueError`` if the process still runs, or if the outputs were changed since it was killed.
+    Does nothing if there is nothing of it. ``ValueError`` if the process still runs, or if the outputs were changed
+    since it was killed.
     """
-    if _part(targets[-1]).exists():
-        with _claimed(targets):
-            pass
+    part = _part(targets[-1])
+    if not part.exists():
+        return False
+    had_all = (part / _COMMIT).exists()
+    with _claimed(targets):
+        return had_all
+
+
+def work_folder(stage: Path) -> Path:
+    """Where a run that writes into ``stage``, the folder of :func:`staged`, may keep its work; it need not be there."""
+    work = stage.parent / _WORK
+    (work / _ENDED).unlink(missing_ok=True)  # of a run that was killed when it had all but published its outputs
+    return work
+
+
+def end_work(stage: Path) -> None:
+    """The work that is kept goes when the outputs are in their places, not before."""
+    (stage.parent / _WORK / _ENDED).touch()
 
 
 @contextmanager
@@ -203,6 +223,9 @@ def _publish(part: Path, targets: Sequence[Path]) -> None:
         _sync(record.parent)
         (part / _COMMIT).unlink()
         raise
+    if (part / _WORK / _ENDED).exists():
+        with suppress(OSError):  # work that stays is only in the way of other work
+            (part / _WORK).replace(part / _OLD / _WORK)
     (part / _COMMIT).unlink()
 
 

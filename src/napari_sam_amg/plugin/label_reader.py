@@ -1,6 +1,6 @@
 """Labels that were saved by this plugin or written by its command line, opened again as a layer with all it had."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,12 @@ def _layer(saved: SavedLabels) -> tuple[Any, dict[str, Any]]:
 def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
     """Labels of the command line: in micrometres as far as the record says."""
     record, axes = saved.record, saved.axes
-    pixel_size = record.get("pixel_size_um") or (None, None)
-    sizes = dict(zip("YX", pixel_size, strict=True)) | {"Z": record.get("z_spacing_um")}
-    known = [sizes.get(axis) for axis in axes]
+    known = _sizes(saved)
     run = {**record["settings"], **{key: value for key, value in record.items() if key != "settings"}}
-    run |= {"state": "finished", "started": record.get("finished", ""), "source": {"axes": _axes(record, axes)}}
+    run |= {"state": "finished", "started": record.get("finished", "")}
+    if record.get("plane_axes", "YX") == axes[-2:] == "YX":  # else the columns of the table have other names
+        where = {"stack": list(range(len(axes) - 2)), "plane": [len(axes) - 2, len(axes) - 1], "channel": None}
+        run["source"] = {"axes": where}
     return saved.labels, {
         "name": image.stem,
         "scale": [size or 1.0 for size in known],
@@ -62,6 +63,12 @@ def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def _axes(record: Mapping[str, Any], axes: str) -> dict[str, Any]:
-    """As in the record of a run in napari: where the columns of the table lie."""
-    return {"stack": list(range(len(axes) - 2)), "plane": [len(axes) - 2, len(axes) - 1], "channel": None}
+def _sizes(saved: SavedLabels) -> list[float | None]:
+    """Of a pixel along each axis in micrometres, from the record, where all digits are, or else from the image."""
+    record = saved.record
+    sizes: dict[str, float | None] = {"Z": saved.z_spacing}
+    sizes |= dict(zip("YX", saved.pixel_size or (), strict=False))
+    said = dict(zip(record.get("plane_axes", "YX"), record.get("pixel_size_um") or (), strict=False))
+    said |= {"Z": record.get("z_spacing_um") or said.get("Z")}
+    sizes |= {axis: size for axis, size in said.items() if size is not None}
+    return [sizes.get(axis) for axis in saved.axes]

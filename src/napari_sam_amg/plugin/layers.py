@@ -7,7 +7,6 @@ where the image is. The planes that are segmented are those that the viewer show
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from napari.components import Dims
 from napari.layers import Image, Labels
@@ -15,6 +14,7 @@ from napari.layers.base import Layer
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.views import in_order
 from napari_sam_amg.plugin.placing import is_pixel, shown_order, unit_conversion
 
 CHANNEL_WORDS = ("c", "ch", "channel", "channels")
@@ -178,40 +178,6 @@ def stack_of(layer: Image, axes: Axes, channel: int = 0) -> PlaneStack:
     order = (*axes.others, *axes.plane, *([layer.ndim] if layer.rgb else []))
     fixed = {} if axes.channel is None else {axes.others.index(axes.channel): channel}
     return PlaneStack(in_order(full_resolution(layer), order), bool(layer.rgb), fixed)
-
-
-def in_order(data: Any, order: tuple[int, ...]) -> Any:
-    """The data with its axes in another order; nothing is read or copied."""
-    if order == tuple(range(len(order))):
-        return data
-    if isinstance(data, np.ndarray | da.Array):
-        return data.transpose(order)
-    return Reordered(data, order)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reordered:
-    """An array that cannot be transposed, such as zarr's, read as if its axes were in another order.
-
-    The axes that an index leaves out must be in rising order, as those of planes and colour are.
-    """
-
-    data: Any
-    order: tuple[int, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(int(self.data.shape[axis]) for axis in self.order)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.data.dtype)
-
-    def __getitem__(self, index: tuple[int, ...]) -> Any:
-        whole: list[Any] = [slice(None)] * len(self.order)
-        for axis, position in zip(self.order, index, strict=False):
-            whole[axis] = position
-        return self.data[tuple(whole)]
 
 
 def fixed_at(stack: PlaneStack, index: tuple[int, ...]) -> PlaneStack:

@@ -1,0 +1,48 @@
+"""Who decides about a run and proposes candidates: the model in this process, or whoever stands in for it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from napari_sam_amg.amg.guided import settled
+from napari_sam_amg.amg.last_embedding import LastEmbedding
+from napari_sam_amg.amg.magnify import magnified
+from napari_sam_amg.amg.plane_images import PlaneImages
+from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.amg.region import Region, RegionCandidates, propose_steps
+from napari_sam_amg.amg.tiling import may_tile, with_tiles
+from napari_sam_amg.params import AmgParameters
+
+
+class Work(Protocol):
+    """The part of a run that needs the model."""
+
+    def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
+        """The parameters that hold for the whole run, with the search and the crop layer that suit model and images."""
+
+    def propose(
+        self, regions: Sequence[Region], images: PlaneImages, params: AmgParameters
+    ) -> Iterator[RegionCandidates | None]:
+        """The candidates of each region in this order, see :func:`region.propose_steps`; None after each step."""
+
+
+class ModelWork:
+    """A model does it here, one region after another."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
+        params = settled(params, self._model)
+        if params.point_search == "guided" and params.mode == "amg":
+            self._model = LastEmbedding(self._model)
+        if may_tile(images.stack.plane_size, params):
+            params = with_tiles(images.looks(), images.stack.plane_size, self._model, params)
+        if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
+            params = magnified(images.fullest_image(), self._model, params)
+        return params
+
+    def propose(
+        self, regions: Sequence[Region], images: PlaneImages, params: AmgParameters
+    ) -> Iterator[RegionCandidates | None]:
+        for region in regions:
+            yield from propose_steps(region, images, self._model, params)

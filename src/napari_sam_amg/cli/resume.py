@@ -1,0 +1,43 @@
+"""The work of one file's run, kept beside its outputs until these are there: the same command goes on with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari_sam_amg.io.raw_image import SourceImage
+from napari_sam_amg.io.staging import work_folder
+from napari_sam_amg.jobs.kept import KeptRun, OtherRun, drop_work, identity_of
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.provenance import versions
+
+
+def run_identity(settings: dict[str, Any], params: AmgParameters, source: SourceImage, sha256: str) -> dict[str, Any]:
+    """All that decides about what the model finds in a file."""
+    image = {"sha256": sha256, "shape": list(source.raw.data.shape), "axes": source.raw.axes}
+    names = ("channel", "series", "intensities", "precision", "axes", "plane", "ranges")
+    reading = {name: settings.get(name) for name in names}
+    model = {name: settings["model"].get(name) for name in ("name", "sha256", "decoder_sha256")}
+    made_by = {name: number for name, number in versions().items() if name != "platform"}
+    return identity_of(params, input=image, settings=reading, model=model, versions=made_by)
+
+
+@contextmanager
+def kept_run(stage: Path, identity: dict[str, Any], anew: bool, wants_images: bool) -> Iterator[KeptRun]:
+    """The work that is kept, begun or continued. ``stage``: the folder in which the outputs are written.
+
+    Work on another state of the image is dropped, since that is gone; work with other settings if ``anew``, else it is
+    a ``ValueError`` that names them.
+    """
+    folder = work_folder(stage)
+    try:
+        kept = KeptRun(folder, identity, wants_images)
+    except OtherRun as error:
+        if not (anew or error.parts == {"input"}):
+            raise ValueError(
+                f"{folder}: {error}; give the same settings to go on with it, or --overwrite to begin anew"
+            ) from error
+        drop_work(folder)
+        kept = KeptRun(folder, identity, wants_images)
+    with kept:
+        yield kept

@@ -1,0 +1,217 @@
+"""A run whose work is kept in a folder, so that it can be continued: what was decided, and the units that are done.
+
+``segment_planes(..., work=kept.over(work))`` goes through all regions in their order, whoever has proposed their
+candidates, and whenever: so a run that is continued gives what an uninterrupted one gives, ids and all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from napari_sam_amg.amg.plane_images import FAILURES, PlaneImages
+from napari_sam_amg.amg.preprocess import IntensityRange, Survey
+from napari_sam_amg.amg.region import Region, RegionCandidates
+from napari_sam_amg.amg.stored import FREE
+from napari_sam_amg.amg.work import Work
+from napari_sam_amg.errors import LOGGER
+from napari_sam_amg.jobs.journal import Entry, Journal, entries
+from napari_sam_amg.jobs.masks_file import DamagedUnit
+from napari_sam_amg.jobs.units import read_unit, unit_name, write_unit
+from napari_sam_amg.params import AmgParameters
+
+FORMAT = "napari-sam-amg work 1"
+JOURNAL, UNITS = "journal.jsonl", "units"
+Identity = Mapping[str, Any]
+
+
+class OtherRun(ValueError):
+    """The folder holds the work of another run."""
+
+    def __init__(self, message: str, parts: frozenset[str]) -> None:
+        super().__init__(message)
+        self.parts = parts  # of the identity that differ
+
+
+def identity_of(params: AmgParameters, **parts: Any) -> dict[str, Any]:
+    """What a run is known by: all that decides about its candidates, as JSON has it.
+
+    Parameters that act on candidates alone are no part of it: they may change when a run is continued.
+    """
+    free = FREE if params.mode == "amg" else ()
+    decisive = {name: value for name, value in dataclasses.asdict(params).items() if name not in free}
+    identity: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, "parameters": decisive} | parts))
+    return identity
+
+
+class KeptRun:
+    """The work of one run; its folder is this process's own as long as this is open.
+
+    ``wants_images``: give results of units that were done before the image, too, which is read again.
+    """
+
+    def __init__(self, folder: Path, identity: Identity, wants_images: bool = False) -> None:
+        """Begin, or continue the same run. ``OtherRun`` if the folder holds the work of another one."""
+        self.folder, self.wants_images = folder, wants_images
+        self.units = folder / UNITS
+        self.run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        before = next(iter(entries(folder / JOURNAL)), None)
+        if before is None:
+            drop_work(folder)  # without its first line nothing in it can be told to be of this run
+        elif before.get("identity") != identity:
+            raise _other_run(before, identity, count_units(folder))
+        self.units.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(folder / JOURNAL)
+        if before is None:
+            self.journal.add({"run": self.run, "identity": dict(identity)})
+        self.done: dict[str, Entry] = {entry["unit"]: entry for entry in self.journal.entries if "unit" in entry}
+        self.continued = len(self.done)  # units that were there when the run was continued
+
+    def surveyed(self, look: Callable[[], Survey | None]) -> Survey | None:
+        """What a look at all planes says, as it was when the run began."""
+        if (record := self._said("survey", None)) is not None:
+            return _survey(record) if record else None
+        survey = look()
+        self.journal.add({"survey": {} if survey is None else _survey_record(survey)})
+        return survey
+
+    def decided(self, params: AmgParameters, decide: Callable[[], AmgParameters]) -> AmgParameters:
+        """What was decided when the run began, with those of ``params`` that may change meanwhile."""
+        if (record := self._said("decided", None)) is not None:
+            free = FREE if params.mode == "amg" else ()
+            return AmgParameters(**record | {name: getattr(params, name) for name in free})
+        decided = decide()
+        self.journal.add({"decided": dataclasses.asdict(decided)})
+        return decided
+
+    def _said(self, what: str, otherwise: Any) -> Any:
+        return next((entry[what] for entry in self.journal.entries if what in entry), otherwise)
+
+    def over(self, work: Work) -> "KeptWork":
+        """The same work, done once."""
+        return KeptWork(self, work)
+
+    def read(self, region: Region) -> RegionCandidates | None:
+        """The candidates of a unit that is done; None if it is not, or if its file was lost or damaged since."""
+        entry = self.done.get(unit_name(region))
+        if entry is None:
+            return None
+        try:
+            return read_unit(self.units, region, self.run, entry)
+        except DamagedUnit as error:
+            LOGGER.warning("%s; it is done again", error)
+            return None
+
+    def keep(self, candidates: RegionCandidates) -> None:
+        """The unit is done, unless it failed: that is tried again when the run is continued."""
+        if candidates.failure is None:
+            self.note(write_unit(self.units, candidates, self.run))
+
+    def note(self, entry: Entry) -> None:
+        """Its file is there."""
+        self.journal.add(entry)
+        self.done[entry["unit"]] = entry
+
+    def with_image(self, candidates: RegionCandidates, images: PlaneImages) -> RegionCandidates:
+        if not self.wants_images:
+            return candidates
+        with suppress(*FAILURES):  # then there is no image to be shown, and nothing else is missing
+            image, _ = images.image(candidates.region.index, candidates.region.window)
+            return dataclasses.replace(candidates, image=image)
+        return candidates
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """What is done stays; if nothing is, nothing stays."""
+        self.journal.close()
+        if not self.done:
+            drop_work(self.folder)
+
+
+class KeptWork:
+    """Work of which each part is done once, and kept."""
+
+    def __init__(self, kept: KeptRun, work: Work) -> None:
+        self._kept, self._work = kept, work
+
+    def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
+        return self._kept.decided(params, lambda: self._work.decide(images, params))
+
+    def propose(
+        self, regions: Sequence[Region], images: PlaneImages, params: AmgParameters
+    ) -> Iterator[RegionCandidates | None]:
+        for region in regions:
+            if (before := self._kept.read(region)) is not None:
+                yield self._kept.with_image(before, images)
+                continue
+            for candidates in self._work.propose([region], images, params):
+                if candidates is not None:
+                    self._kept.keep(candidates)
+                yield candidates
+
+
+def drop_work(folder: Path) -> None:
+    """Delete what is kept in a folder, its journal last: half of it is still known as what it is."""
+    if folder.exists():
+        shutil.rmtree(folder / UNITS, ignore_errors=True)
+        shutil.rmtree(folder)
+
+
+def count_units(folder: Path) -> int:
+    """How many units of a run are done."""
+    return len({entry["unit"] for entry in entries(folder / JOURNAL) if "unit" in entry})
+
+
+def _other_run(before: Entry, identity: Identity, done: int) -> OtherRun:
+    old = before.get("identity")
+    old = old if isinstance(old, dict) else {}
+    parts = frozenset(name for name in {*old, *identity} if old.get(name) != identity.get(name))
+    units = f"{done} unit" + "s" * (done != 1)
+    said = "; ".join(_differences(name, old.get(name), identity.get(name)) for name in sorted(parts))
+    return OtherRun(f"the work of another run, {units} of it, is kept here: {said}", parts)
+
+
+def _differences(name: str, old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        return ", ".join(_differences(key, old.get(key), new.get(key)) for key in differing)
+    return f"{name} was {_short(old)}, now it is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _survey_record(survey: Survey) -> dict[str, Any]:
+    """As JSON has it, without pixels."""
+    low, high = survey.intensities.low, survey.intensities.high
+    return {
+        "intensities": [low, high],
+        "shown": survey.shown,
+        "planes": survey.planes,
+        "step": survey.step,
+        "fullest": survey.fullest,
+        "problems": list(survey.problems.items()),
+        "margins": list(survey.margins.items()),
+    }
+
+
+def _survey(record: Mapping[str, Any]) -> Survey:
+    return Survey(
+        IntensityRange(*record["intensities"]),
+        tuple(tuple(index) for index in record["shown"]),
+        record["planes"],
+        record["step"],
+        None if record["fullest"] is None else tuple(record["fullest"]),
+        None,
+        {tuple(index): reason for index, reason in record["problems"]},
+        margins={tuple(index): margin for index, margin in record["margins"]},
+    )
