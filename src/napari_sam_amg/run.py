@@ -19,13 +19,13 @@ from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_images import PlaneImages
-from napari_sam_amg.amg.planes import Index, PlaneStack
+from napari_sam_amg.amg.planes import Index, PlaneStack, may_tile
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.region import Region, count_steps, finish, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.tiled_plane import TiledPlane
-from napari_sam_amg.amg.tiling import may_tile, tiles
+from napari_sam_amg.amg.tiling import tiles
 from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch

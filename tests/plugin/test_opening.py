@@ -12,6 +12,7 @@ from npe2 import plugin_manager
 
 from napari_sam_amg.models import checkpoint
 from napari_sam_amg.plugin.results import METADATA_KEY, go_to, is_result
+from napari_sam_amg.plugin.saved_reader import read_labels
 from tests.cli.terminal import STACK, Terminal
 
 PLUGIN = "napari-sam-amg"
@@ -61,7 +62,7 @@ def test_the_record_is_the_layers(terminal: Terminal, viewer: Any) -> None:
     assert record["parameters"]["pred_iou_thresh"] == 0.91
     assert record["model"]["name"] == "blobs"
     assert record["input"]["path"].endswith("a.png")
-    assert record["source"]["axes"] == {"stack": [], "plane": [0, 1], "channel": None}
+    assert record["source"]["axes"] == {"stack": [], "plane": [0, 1], "channel": None, "names": "yx"}
 
 
 def test_pixels_of_unknown_size_are_pixels(terminal: Terminal, viewer: Any) -> None:
@@ -82,13 +83,22 @@ def test_results_saved_again_are_the_same_again(terminal: Terminal, viewer: Any)
 
 
 def test_planes_of_other_axes(terminal: Terminal, viewer: Any) -> None:
-    """Whose table has columns that no row leads by."""
-    tall = np.repeat(STACK[:1], 12, axis=0)
+    tall = np.pad(np.repeat(STACK[:1], 24, axis=0), ((9, 9), (0, 0), (0, 0)))
     tifffile.imwrite(terminal.folder / "x.tif", tall, photometric="minisblack", **SIZES)
     assert terminal.segment(terminal.folder / "x.tif", "--plane", "XZ") == 0
     (layer,) = viewer.open(terminal.out / "x_run.json", plugin=None)
     assert layer.data.shape == tall.shape
     assert layer.scale[[0, 2]].tolist() == [3, 0.25]
-    before = viewer.dims.point
-    go_to(viewer, layer, 1)
-    assert viewer.dims.point == before
+    for label in layer.features["index"][1:4]:
+        go_to(viewer, layer, label)
+        row = layer.features.loc[label]
+        place = [3 * row["centroid_z"], viewer.dims.point[1], row["centroid_x"] / 4]
+        assert viewer.dims.current_step[1] == row["plane"]
+        assert layer.get_value(place, world=True) == label
+
+
+def test_a_table_that_is_none_is_named(terminal: Terminal) -> None:
+    terminal.segment(terminal.png())
+    (terminal.out / "a_features.csv").write_text("area\n3\n")
+    with pytest.raises(ValueError, match=r"a_features\.csv is no table of labels: 'index'"):
+        read_labels(str(terminal.out / "a_labels.tif"))

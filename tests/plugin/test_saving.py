@@ -18,7 +18,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.notifications import notification_manager
 from npe2 import plugin_manager
 
-from napari_sam_amg.io.label_files import label_files
+from napari_sam_amg.io.saved_labels import label_files
 from napari_sam_amg.plugin.results import go_to, is_result
 from tests.disc_model import disc_image
 
@@ -248,7 +248,7 @@ def test_labels_of_another_shape_than_recorded_are_refused(viewer: Any, tmp_path
 WITHOUT_TORCH = """
 import sys, numpy as np
 from napari.layers import Labels
-from napari_sam_amg.plugin.label_reader import read_labels
+from napari_sam_amg.plugin.saved_reader import read_labels
 from napari_sam_amg.plugin.label_writer import write_labels
 write_labels(sys.argv[1], *Labels(np.ones((2, 9, 9), int)).as_layer_data_tuple()[:2])
 read_labels(sys.argv[1])

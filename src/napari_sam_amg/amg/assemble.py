@@ -23,7 +23,9 @@ class PlaneResult:
     params: AmgParameters  # those of the run, with crop_layers="auto" and a search that cannot be replaced
     problem: str = ""  # why the plane could not be segmented and has no labels; empty if it was
     nothing: str = ""  # why there was nothing to look for, so that the model was not asked; empty if there was
-    image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if the plane could not be read
+    #: (H, W, 3) what the model sees; None if the plane could not be read. Of a plane in parts the last has that of all
+    #: of it, but every n-th pixel only, see ``tiled_plane.overview_step``.
+    image: NDArray[np.uint8] | None = None
     too_large: int = 0  # objects without a label that may be larger than the crops of ``crop_layers="last"``, or tiles
     rows: tuple[int, int] | None = (
         None  # which ``labels`` shows, of a plane in parts; ``features`` has each object once

@@ -17,7 +17,7 @@ from napari_sam_amg.amg.plane_rows import PlaneRows
 
 CELL = 1024  # px; parts of a plane so large are compared, and those that show most are kept
 LOOKS = 3  # of them
-SMALLEST_CELL = 256  # px; a rest of a plane that is smaller is none
+SMALLEST_CELL = 256  # px; what is left of a larger plane at its end is none if it is smaller
 UNSURE = 0.999  # of the margin by which a pixel is hot: 32-bit floats round
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ def look(rows: PlaneRows, colour: bool, dtype: np.dtype[Any]) -> Look:
     sample: NDArray[Any] = np.full(
         (-(-height // step), -(-width // step), *([3] if colour else [])), np.nan, sample_type(dtype)
     )
-    sums, cells, suspects = Sums(), _Cells(width), _Suspects()
+    sums, cells, suspects = Sums(), _Cells(rows.size), _Suspects()
     for some in row_slices(height, width):
         top = max(some.start - 1, 0)
         seen = rows.get(top, min(some.stop + 1, height))
@@ -54,8 +54,9 @@ def look(rows: PlaneRows, colour: bool, dtype: np.dtype[Any]) -> Look:
     margin = suspects.margin
     hot = suspects.hot(margin)
     sums.replace(hot)
-    in_sample = (hot.rows % step == 0) & (hot.columns % step == 0)
-    sample[hot.rows[in_sample] // step, hot.columns[in_sample] // step] = hot.medians[in_sample]
+    if len(hot.rows):
+        in_sample = (hot.rows % step == 0) & (hot.columns % step == 0)
+        sample[hot.rows[in_sample] // step, hot.columns[in_sample] // step] = hot.medians[in_sample]
     finite = sample[np.isfinite(sample)]
     return Look(contrast_of(finite, sums, margin) if len(finite) else None, cells.fullest())
 
@@ -179,8 +180,9 @@ def _variance(powers: Floats) -> float:
 class _Cells:
     """Keeps those parts of a plane whose squares differ most."""
 
-    def __init__(self, width: int) -> None:
-        self._lefts = range(0, width, CELL)
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._smallest = min(SMALLEST_CELL, *size)
+        self._lefts = range(0, size[1], CELL)
         self._pixels: list[NDArray[Any]] = []  # of the row of cells that goes by
         self._means: list[Floats] = []
         self._kept: list[tuple[float, NDArray[Any]]] = []
@@ -195,12 +197,12 @@ class _Cells:
     def _close(self) -> None:
         rows = sum(map(len, self._pixels))
         means = np.concatenate(self._means)
-        for left in self._lefts if rows >= SMALLEST_CELL else ():
+        for left in self._lefts if rows >= self._smallest else ():
             some = means[:, left // SQUARE : (left + CELL) // SQUARE]
             some = some[np.isfinite(some)]
             shows = float(some.std()) if len(some) else 0.0
             parts = [pixels[:, left : left + CELL] for pixels in self._pixels]
-            if shows > 0 and parts[0].shape[1] >= SMALLEST_CELL and shows > self._least():
+            if shows > 0 and parts[0].shape[1] >= self._smallest and shows > self._least():
                 self._kept.append((shows, np.concatenate(parts)))
                 self._kept = sorted(self._kept, key=lambda kept: -kept[0])[:LOOKS]
         self._pixels, self._means = [], []

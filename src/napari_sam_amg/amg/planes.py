@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.params import AmgParameters
+
+#: Of any two axes the first is down in a plane and the second to the right, however they are stored.
+CANONICAL = "TZYX"
+#: Pixels of a plane up to which its bands are joined, and its image kept, so that its result is that of one region.
+WHOLE_PIXELS = 4096 * 4096
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
 #: px; a plane with a longer side is large: it is looked at some rows at a time, and may be taken tile by tile. Up to
 #: that size the crop layers magnify enough for the smallest objects, with a model whose input has 512 px.
@@ -106,6 +112,16 @@ class PlaneStack:
         position = {**self.fixed, **dict(zip(self.stack_axes, where, strict=True))}
         pixels = np.asarray(self.data[(*(position[axis] for axis in range(self.leading)), *inside)])
         return pixels[..., :3] if self.rgb else pixels
+
+
+def may_tile(size: tuple[int, int], params: AmgParameters) -> bool:
+    """Whether a plane of (height, width) ``size`` may be taken tile by tile.
+
+    Where nobody asked for tiles, SAM's own crop layers are what was promised, and a plane of ``LARGE_SIDE`` is small.
+    """
+    if params.tile_size:
+        return max(size) > params.tile_size
+    return params.crop_layers == "auto" and max(size) > LARGE_SIDE
 
 
 def plane_number(index: Index) -> int | list[int]:

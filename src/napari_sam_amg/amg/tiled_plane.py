@@ -3,6 +3,7 @@
 Memory holds what is undecided, and no more: masks at the seam to the next row of tiles, and those around them.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.masks import Masks, joined_masks, no_masks
 from napari_sam_amg.amg.plane_images import FAILURES
+from napari_sam_amg.amg.planes import WHOLE_PIXELS
 from napari_sam_amg.amg.region import Region, RegionCandidates, RegionResult, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import joined as joined_tables
@@ -21,9 +23,12 @@ from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, i
 from napari_sam_amg.errors import in_words, is_out_of_memory
 from napari_sam_amg.params import AmgParameters
 
-#: Pixels of a plane up to which its bands are joined, and its image kept, so that its result is that of one region.
-WHOLE_PIXELS = 4096 * 4096
 SAID = 3  # tiles that failed and are named
+
+
+def overview_step(size: tuple[int, int]) -> int:
+    """Every how manieth pixel, along both sides, is in the image of a plane that comes in parts."""
+    return max(1, math.ceil(math.sqrt(math.prod(size) / WHOLE_PIXELS)))
 
 
 def tile_masks(candidates: RegionCandidates, params: AmgParameters) -> Masks:
@@ -131,11 +136,16 @@ class TiledPlane:
         return TileMasks(placed, np.full(len(masks), self._came), ranks)
 
     def _keep_image(self, candidates: RegionCandidates) -> None:
-        if not self.is_whole or candidates.image is None:
+        """All of it, or of a plane that is not held as a whole every n-th pixel."""
+        if candidates.image is None:
             return
+        step = overview_step(self._size)
         if self._image is None:
-            self._image = np.zeros((*self._size, 3), np.uint8)
-        self._image[candidates.region.window] = candidates.image
+            self._image = np.zeros((-(-self._size[0] // step), -(-self._size[1] // step), 3), np.uint8)
+        offsets = [-side.start % step for side in candidates.region.window]
+        some = candidates.image[offsets[0] :: step, offsets[1] :: step]
+        top, left = (-(-side.start // step) for side in candidates.region.window)
+        self._image[top : top + some.shape[0], left : left + some.shape[1]] = some
 
     def _finished_bands(self, below: float) -> Iterator[RegionResult]:
         """Bands of the plane into which no more object will reach."""
@@ -168,7 +178,7 @@ class TiledPlane:
         """The whole plane, or what there is to say of one that failed."""
         labels = bands[0].labels if len(bands) == 1 else np.concatenate([band.labels for band in bands])
         whole = RegionResult(
-            RegionCandidates(whole_plane(bands[0].candidates.region.index, self._size), None, self._image),
+            RegionCandidates(whole_plane(bands[0].candidates.region.index, self._size), None),
             joined_masks([band.masks for band in bands]),
             labels,
             joined_tables([band.features for band in bands]),
@@ -182,7 +192,7 @@ class TiledPlane:
         if len(self._nothing) > 1 and nothing:
             nothing = "each tile is of one value"
         failure = self._failed[0][1] if len(self._failed) == count else None
-        candidates = replace(last.candidates, nothing=nothing, failure=failure)
+        candidates = replace(last.candidates, nothing=nothing, failure=failure, image=self._image)
         problem = "" if failure is not None else self._problem(count)
         return replace(last, candidates=candidates, too_large=self._merger.missing, is_last=True, problem=problem)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.magnify import Choice, best_layer, magnified
 from napari_sam_amg.amg.object_sizes import LARGE, SCALED_DOWN, Sizes, seen_sizes
-from napari_sam_amg.amg.planes import LARGE_SIDE, Index
+from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.region import Region
 from napari_sam_amg.params import AmgParameters
@@ -26,18 +26,8 @@ BLOCK = 8  # px
 Image = NDArray[np.uint8]
 
 
-def may_tile(size: tuple[int, int], params: AmgParameters) -> bool:
-    """Whether a plane of (height, width) ``size`` may be taken tile by tile.
-
-    Where nobody asked for tiles, SAM's own crop layers are what was promised, and a plane of ``LARGE_SIDE`` is small.
-    """
-    if params.tile_size:
-        return max(size) > params.tile_size
-    return params.crop_layers == "auto" and max(size) > LARGE_SIDE
-
-
 def with_tiles(looks: Sequence[Image], size: tuple[int, int], model: Model, params: AmgParameters) -> AmgParameters:
-    """The parameters with the tiles that suit, if :func:`may_tile`; with ``tile_size=0`` if the plane is one after all.
+    """The parameters with the tiles that suit, if ``planes.may_tile``; as they are if the plane is one after all.
 
     ``looks``: (h, w, 3) RGB, parts of the planes that show most; none if there is nothing in any.
     """

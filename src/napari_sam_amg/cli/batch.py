@@ -8,15 +8,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 import tqdm
 
-from napari_sam_amg.amg.planes import plane_number
+from napari_sam_amg.amg.planes import may_tile, plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.table import of_plane_axes
-from napari_sam_amg.amg.work import ModelWork
+from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.cli.outcome import Done, Outcome
 from napari_sam_amg.cli.resume import kept_run, run_identity
 from napari_sam_amg.hashes import hash_file
@@ -29,9 +30,10 @@ from napari_sam_amg.io.discover import (
     ZARR_ENDING,
     InputFile,
 )
-from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
+from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import image_kind, open_image
 from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
+from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.labels_zarr import LabelsZarr
 from napari_sam_amg.io.raw_image import Geometry, SourceImage
 from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
@@ -41,6 +43,9 @@ from napari_sam_amg.jobs.kept import KeptRun, drop_work
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import Standing, describe_run, sizes, standing, versions, write_record
 from napari_sam_amg.run import segment_planes, survey_if_needed
+
+if TYPE_CHECKING:
+    from napari_sam_amg.jobs.dask_engine import Workers
 
 COCO_ENDING = "_masks.json"
 AREA_COLUMN = "area_um2"
@@ -85,6 +90,7 @@ class Batch:
     model: Model
     params: AmgParameters
     options: Options
+    workers: "Workers | None" = None  # who have the model, which then is only described by ``model``
 
     def segment(self, file: InputFile) -> Done:
         """Write the outputs of one file. Raises for anything that fails, but for some planes of a stack."""
@@ -98,7 +104,9 @@ class Batch:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options, before)
         with (
-            open_image(file.path, self.options.channel, self.options.series, self.options.geometry) as source,
+            open_image(
+                file.path, self.options.channel, self.options.series, self.options.geometry, self.params
+            ) as source,
             staged(targets) as folder,
         ):
             sha256 = hash_file(file.path)
@@ -106,7 +114,10 @@ class Batch:
             before = self._before(targets, settings, sha256)
             _check_free(targets, self.options, before)  # once more: nobody else can write them from here on
             with self._kept(source, settings, sha256, folder) as kept:
-                surveyed, outcome = self._run(source, kept, file, folder)
+                surveyed = self._survey(source, kept)
+                work = self._work(kept, surveyed, file.path, state, sha256)
+                outcome = self._run(source, surveyed, work, file, folder)
+                outcome.continued = 0 if kept is None else kept.continued
             if outcome.problems:
                 state.check_in_place(file.path)  # half of a file that is no more must not replace a whole result
             elif kept is not None:
@@ -161,29 +172,57 @@ class Batch:
     def _kept(
         self, source: SourceImage, settings: dict[str, Any], sha256: str, folder: Path
     ) -> AbstractContextManager[KeptRun | None]:
-        """The work of a stack, of which parts can be kept; None for a single plane."""
-        if len(source.stack.indices) == 1:
+        """What is kept of the work: of what can be done in parts, and of all that others do."""
+        has_parts = len(source.stack.indices) > 1 or may_tile(source.stack.plane_size, self.params)
+        if not has_parts and self.workers is None:
             return nullcontext()
         if not self.options.resume:
             drop_work(work_folder(folder))
-            return nullcontext()
-        identity = run_identity(settings, self.params, source, sha256)
+            if self.workers is None:
+                return nullcontext()
+        identity = run_identity(settings, self.model, self.params, source, sha256)
         return kept_run(folder, identity, self.options.overwrite, self.options.overlay)
 
-    def _run(
-        self, source: SourceImage, kept: KeptRun | None, file: InputFile, folder: Path
-    ) -> tuple[Survey | None, Outcome]:
+    def _survey(self, source: SourceImage, kept: KeptRun | None) -> Survey | None:
         def look() -> Survey | None:
             return survey_if_needed(source.stack, self.params, self.options.intensities)
 
-        surveyed = look() if kept is None else kept.surveyed(look)
-        outcome = Outcome(len(source.stack.indices), self.params, continued=0 if kept is None else kept.continued)
+        return look() if kept is None else kept.surveyed(look)
+
+    def _work(
+        self, kept: KeptRun | None, surveyed: Survey | None, path: Path, state: FileState, sha256: str
+    ) -> Work | None:
+        """Who asks the model; None: this process, without keeping anything."""
+        if kept is None:
+            return None
+        if self.workers is None:
+            return kept.over(ModelWork(self.model))
+        from napari_sam_amg.jobs.dask_engine import UnitsOnWorkers
+
+        intensities = self.options.intensities or (None if surveyed is None else surveyed.intensities)
+        assert intensities is not None
+        source = {
+            "path": str(path.absolute()),
+            "channel": self.options.channel,
+            "series": self.options.series,
+            "geometry": self.options.geometry.record(),
+            "intensities": [intensities.low, intensities.high],
+            "bytes": state.size,
+            "modified": state.modified,
+            "sha256": sha256,
+        }
+        return UnitsOnWorkers(self.workers, kept, source)
+
+    def _run(
+        self, source: SourceImage, surveyed: Survey | None, work: Work | None, file: InputFile, folder: Path
+    ) -> Outcome:
+        outcome = Outcome(len(source.stack.indices), self.params)
         exports = self._exports(source, dataclasses.replace(file, folder=folder))
         steps = segment_planes(
             source.stack, self.model, self.params,
             intensities=self.options.intensities, surveyed=surveyed,
             pixel_size=source.sizes(source.plane_axes), area_column=AREA_COLUMN,
-            work=None if kept is None else kept.over(ModelWork(self.model)),
+            work=work,
         )  # fmt: skip
         with self._bar(file) as bar:
             for step in steps:
@@ -201,7 +240,7 @@ class Batch:
             with naming(export.path):
                 export.finish()
         outcome.end()
-        return surveyed, outcome
+        return outcome
 
     def _chosen_on(self, surveyed: Survey | None) -> int | list[int] | None:
         """The plane of a stack by which ``crop_layers="auto"`` chose."""
@@ -235,10 +274,12 @@ class Batch:
             "problems": [
                 {"plane": plane_number(index), "reason": reason} for index, reason in outcome.problems.items()
             ],
+            "stack_axes": source.stack_axes,
             "plane_axes": source.plane_axes,
             "pixel_size_um": source.sizes(source.plane_axes),
             "z_spacing_um": source.raw.micrometres("Z"),
             "device": str(getattr(self.model, "device", "unknown")),
+            "threads": getattr(self.model, "threads", torch.get_num_threads()),
             "parameters_used": dataclasses.asdict(outcome.params),
             "point_search_note": self.params.note_on(outcome.params),
             "planes_done_before": outcome.continued,

@@ -109,6 +109,7 @@ def _add_segment(commands: Any) -> None:
     _add_model(parser)
     _add_reading(parser)
     _add_writing(parser)
+    _add_processes(parser)
     _add_parameters(parser)
 
 
@@ -223,6 +224,22 @@ def _range(text: str) -> tuple[str, range]:
     first = int(found["first"] or 0)
     stop = int(found["stop"]) if found["stop"] else -1
     return found["axis"].upper(), range(first, stop if found["colon"] else first + 1)
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "several processes", "With the extra \"cluster\": pip install 'napari-sam-amg[cluster]'."
+    ).add_mutually_exclusive_group()
+    group.add_argument(
+        "--workers", type=int, metavar="N",
+        help="so many processes on this machine, which share its cores; each has the model, and a GPU of its own if "
+        "there are as many",
+    )  # fmt: skip
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="the workers of this scheduler of dask (tcp://HOST:8786), on any number of machines; images, results and "
+        "model must be on disks that all of them share",
+    )  # fmt: skip
 
 
 def _formats(text: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from napari_sam_amg.amg.planes import Index
+from napari_sam_amg.amg.planes import Index, may_tile
 from napari_sam_amg.io.discover import InputFile
 from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.params import AmgParameters
@@ -63,7 +63,10 @@ class Outcome:
         """Which planes failed and why, the first of them if they are many."""
         if not self.problems:
             return ""
-        some = [f"plane {', '.join(map(str, index))}: {why}" for index, why in list(self.problems.items())[:SAID]]
+        some = [
+            f"plane {', '.join(map(str, index))}: {why}" if index else why
+            for index, why in list(self.problems.items())[:SAID]
+        ]
         more = [f"and {len(self.problems) - SAID} more"] if len(self.problems) > SAID else []
         return f"{len(self.problems)} of {_count(self.planes, 'plane')} failed: {', '.join([*some, *more])}"
 
@@ -73,19 +76,21 @@ class Outcome:
         size = f"{height} x {width} pixels, {_count(self.planes, 'plane')}"
         found = f"{_count(self.masks, 'mask')}, {_count(self.labels, 'label')} in {self.seconds:.1f} s"
         written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
-        notes = "; ".join(note for note in (source.note, *self._notes()) if note)
+        notes = "; ".join(note for note in (source.note, *self._notes(source.stack.plane_size)) if note)
         return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
 
-    def _notes(self) -> tuple[str, ...]:
+    def _notes(self, size: tuple[int, int]) -> tuple[str, ...]:
         """What was chosen, where that is not what one expects; why masks may be missing, or cut."""
         used = self.params
         layer = f"crop layer {used.crop_n_layers}" if used.crop_layers == "last" and used.crop_n_layers else ""
-        cut = f"{_count(self.cut, 'label')} may be cut by the edge of a crop" if self.cut else ""
-        missing = f"{_count(self.too_large, 'object')} too large for the crops may be missing" * bool(self.too_large)
+        tiles = f"tiles of {used.tile_size} pixels" if used.tile_size and may_tile(size, used) else ""
+        edge = "tile" if tiles else "crop"
+        cut = f"{_count(self.cut, 'label')} may be cut by the edge of a {edge}" if self.cut else ""
+        missing = f"{_count(self.too_large, 'object')} too large for the {edge}s may be missing" * bool(self.too_large)
         continued = f"{self.continued} of them done before" * bool(self.continued)
         search = "approximate" if used.approximate else self.asked.note_on(used)
         search = "AIS" if used.mode == "ais" else search
-        return continued, layer, search, cut, missing, self._emptiness(), self.failed
+        return continued, tiles, layer, search, cut, missing, self._emptiness(), self.failed
 
     def _emptiness(self) -> str:
         """Why there is no mask at all."""

@@ -5,21 +5,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.io.staging import work_folder
-from napari_sam_amg.jobs.kept import KeptRun, OtherRun, drop_work, identity_of
+from napari_sam_amg.jobs.kept import KeptRun, OtherRun, drop_work, identity_of, made_by
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.provenance import versions
 
 
-def run_identity(settings: dict[str, Any], params: AmgParameters, source: SourceImage, sha256: str) -> dict[str, Any]:
+def run_identity(
+    settings: dict[str, Any], model: Model, params: AmgParameters, source: SourceImage, sha256: str
+) -> dict[str, Any]:
     """All that decides about what the model finds in a file."""
     image = {"sha256": sha256, "shape": list(source.raw.data.shape), "axes": source.raw.axes}
-    names = ("channel", "series", "intensities", "precision", "axes", "plane", "ranges")
-    reading = {name: settings.get(name) for name in names}
-    model = {name: settings["model"].get(name) for name in ("name", "sha256", "decoder_sha256")}
-    made_by = {name: number for name, number in versions().items() if name != "platform"}
-    return identity_of(params, input=image, settings=reading, model=model, versions=made_by)
+    reading = {name: settings.get(name) for name in ("channel", "series", "intensities", "axes", "plane", "ranges")}
+    return identity_of(params, input=image, settings=reading, **made_by(model))
 
 
 @contextmanager

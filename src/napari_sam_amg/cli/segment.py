@@ -1,7 +1,8 @@
 """``napari-sam-amg segment``: images, folders and stacks to labels, tables and masks."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
 from napari_sam_amg.models.defaults import suited
-from napari_sam_amg.models.registry import EMBEDDED, known_models
+from napari_sam_amg.models.registry import EMBEDDED, CheckpointError, known_models
 from napari_sam_amg.params import merged
 
 if TYPE_CHECKING:
+    from napari_sam_amg.amg.propose import Model
     from napari_sam_amg.cli.batch import Batch, Options
-    from napari_sam_amg.sam.model import Sam
+    from napari_sam_amg.cli.outcome import Done
+    from napari_sam_amg.jobs.dask_engine import Workers
 
 _LESS_MEMORY = ": try a smaller --points-per-batch, or --device cpu"
 
@@ -36,13 +39,31 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     made = make_folder(arguments.output)
     try:
-        failed = segment_all(_load(arguments, given), files, arguments.debug)
+        with _workers(arguments) as workers:
+            failed = segment_all(_batch(arguments, given, workers), files, arguments.debug)
     finally:
         remove_empty(made)
     return FAILED if failed or bad_inputs else DONE
 
 
-def _load(arguments: argparse.Namespace, given: dict[str, Any]) -> "Batch":
+def _workers(arguments: argparse.Namespace) -> "AbstractContextManager[Workers | None]":
+    """Other processes, if they are asked for."""
+    if arguments.workers is None and arguments.scheduler is None:
+        return nullcontext()
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ValueError(f"workers={arguments.workers} is not allowed: it must be a whole number from 1")
+    from napari_sam_amg.cli.spread import workers_for
+    from napari_sam_amg.jobs.remote import ModelSpec
+
+    name = arguments.model or EMBEDDED
+    if arguments.checkpoint is not None:
+        name = str(arguments.checkpoint.absolute())
+    _check_name(arguments.model)
+    spec = ModelSpec(name, arguments.device, arguments.precision, arguments.offline)
+    return workers_for(spec, arguments.scheduler, arguments.workers)
+
+
+def _batch(arguments: argparse.Namespace, given: dict[str, Any], workers: "Workers | None") -> "Batch":
     """The model, once for all inputs, and the parameters that suit it."""
     from napari_sam_amg.amg.ais import check_mode
     from napari_sam_amg.amg.guided import can_guide
@@ -50,36 +71,43 @@ def _load(arguments: argparse.Namespace, given: dict[str, Any]) -> "Batch":
     from napari_sam_amg.cli.batch import Batch
 
     options = _options(arguments)
-    model = _load_model(arguments)
+    model: Model = _load_model(arguments) if workers is None else workers.model
+    _check_architecture(arguments, model)
     params = merged(model.info.amg_defaults or suited(arguments.model or ""), given)
     # what does not fit each other, or the model, fails here, not at every image
     layer_grids(params)
     check_mode(model, params)
     if params.point_search == "guided" and not can_guide(model):  # each summary says that the grid was asked
         print_error("napari-sam-amg", f"no segmentation decoder guides the search: {model.info.no_decoder}", "note")
-    return Batch(model, params, options)
+    return Batch(model, params, options, workers)
 
 
-def _load_model(arguments: argparse.Namespace) -> "Sam":
-    """The checkpoint if there is one; a model named beside it, as the reference wants it, must be of its kind."""
-    from napari_sam_amg.models.checkpoint import CheckpointError, load_model
+def _load_model(arguments: argparse.Namespace) -> "Model":
+    """The checkpoint if there is one, else the model that is named."""
+    from napari_sam_amg.models.checkpoint import load_model
 
-    name, checkpoint = arguments.model, arguments.checkpoint
+    _check_name(arguments.model)
+    if arguments.checkpoint is not None:
+        return load_model(arguments.checkpoint, arguments.device, precision=arguments.precision)
+    return load_model(
+        arguments.model or EMBEDDED,
+        arguments.device,
+        precision=arguments.precision,
+        offline=arguments.offline,
+        quiet=arguments.quiet,
+    )
+
+
+def _check_name(name: str | None) -> None:
     if name is not None and name not in known_models():
         raise CheckpointError(f"model={name!r} is unknown: choose one of {', '.join(known_models())}")
-    if checkpoint is None:
-        return load_model(
-            name or EMBEDDED,
-            arguments.device,
-            precision=arguments.precision,
-            offline=arguments.offline,
-            quiet=arguments.quiet,
-        )
-    model = load_model(checkpoint, arguments.device, precision=arguments.precision)
-    architecture = model.info.architecture
-    if name is not None and not f"{name}_".startswith(f"{architecture}_"):
-        raise CheckpointError(f"{checkpoint} is a {architecture} checkpoint, not {name}: leave out --model")
-    return model
+
+
+def _check_architecture(arguments: argparse.Namespace, model: "Model") -> None:
+    """A model that is named beside a checkpoint, as the reference wants it, must be of its kind."""
+    architecture, name = model.info.architecture, arguments.model
+    if arguments.checkpoint is not None and name is not None and not f"{name}_".startswith(f"{architecture}_"):
+        raise CheckpointError(f"{arguments.checkpoint} is a {architecture} checkpoint, not {name}: leave out --model")
 
 
 def _options(arguments: argparse.Namespace) -> "Options":
@@ -115,12 +143,10 @@ def _options(arguments: argparse.Namespace) -> "Options":
 def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool) -> int:
     """Segment one file after another; returns how many failed, if only in part."""
     failed = 0
-    for file in files:
-        try:
-            done = batch.segment(file)
-        except Exception as error:  # of any kind: the other images of a night's batch are not concerned
+    for file, done in _done(batch, files):
+        if isinstance(done, Exception):  # of any kind: the other images of a night's batch are not concerned
             failed += 1
-            report(file.path, error, debug, _LESS_MEMORY)
+            report(file.path, done, debug, _LESS_MEMORY)
             continue
         if not batch.options.quiet:
             say(printable(done.summary))
@@ -128,3 +154,17 @@ def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool) -> int:
             failed += 1
             print_error(file.path, done.failed)
     return failed
+
+
+def _done(batch: "Batch", files: Sequence[InputFile]) -> "Iterator[tuple[InputFile, Done | Exception]]":
+    """What became of each file."""
+    if batch.workers is not None:
+        from napari_sam_amg.cli.spread import spread
+
+        yield from spread(batch, files)
+        return
+    for file in files:
+        try:
+            yield file, batch.segment(file)
+        except Exception as error:
+            yield file, error

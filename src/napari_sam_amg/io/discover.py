@@ -11,7 +11,7 @@ from pathlib import Path
 SUFFIXES = (
     ".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".qptiff", ".ndpi", ".scn",
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".bmp", ".dib", ".gif", ".webp", ".avif",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".zarr",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".zarr", ".nd2", ".lif", ".czi",
 )  # fmt: skip
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 LABELS_ENDING = "_labels.tif"

@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype, pandas_dtype
 
 INDEX = "index"  # the column of label ids
+_MOST_GAPS = 10  # ids without a row for each id with one: more rows would be made than there are labels
 
 
 def write_table(path: Path, features: pd.DataFrame) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def read_table(path: Path, said: Mapping[str, Any] | None = None) -> pd.DataFram
     except pd.errors.EmptyDataError:  # a table without columns
         return pd.DataFrame()
     if said is None:
-        return _rows_by_id(table)
+        return rows_by_label(table)
     columns = {name: _as_type(column, types[name]) if name in types else column for name, column in table.items()}
     table = pd.DataFrame(columns)
     if not said.get("background_row"):
@@ -55,12 +56,18 @@ def read_table(path: Path, said: Mapping[str, Any] | None = None) -> pd.DataFram
     return pd.concat([background, table], ignore_index=True)
 
 
-def _rows_by_id(table: pd.DataFrame) -> pd.DataFrame:
-    if INDEX not in table or table[INDEX].duplicated().any() or (table[INDEX] < 0).any():
-        raise ValueError(f"its table has no column {INDEX!r} of labels, each of them once")
-    highest = int(table[INDEX].max()) if len(table) else 0
-    whole = table.set_index(INDEX).reindex(range(highest + 1)).rename_axis(INDEX).reset_index()
-    return whole.astype(dict.fromkeys(whole.select_dtypes("float32").columns, "float64"))
+def rows_by_label(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each id from 0 on, NaN where there is no such label: napari takes a row's number for the label's id.
+
+    ``ValueError`` for ids that are no whole numbers from 1 on, or so far apart that most rows would be empty.
+    """
+    ids = table["index"].to_numpy()
+    if len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 1 or len(np.unique(ids)) < len(ids)):
+        raise ValueError("the column index does not hold ids of labels: whole numbers from 1 on, each once")
+    highest = int(ids.max(initial=0))
+    if highest > _MOST_GAPS * max(len(ids), 100):
+        raise ValueError(f"{len(ids)} rows do not reach up to label {highest}")
+    return table.set_index("index").reindex(range(highest + 1)).rename_axis("index").reset_index()
 
 
 def _as_type(text: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":

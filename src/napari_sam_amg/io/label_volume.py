@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ome_zarr.format import Format
 
 DTYPE = np.dtype(np.uint32)  # there is no time to see how many labels there will be
-SIDE = 1024  # px of a chunk along Y and X: 4 MB, of labels about 20 kB on the disk
+#: px of a chunk along Y and X: 4 MB, of labels about 20 kB on the disk. Planes of up to twice as many are one chunk:
+#: viewers show a level that is about as large as the window, and read one chunk for it.
+SIDE = 1024
 COARSEST = 512  # px: the longer side of the last level
 VERSIONS = ("0.5", "0.4")
 OWN_KEY = "napari-sam-amg"  # of the attributes, by which a volume of ours is known
@@ -59,7 +61,7 @@ class LabelVolume:
         """An empty one, in a folder that does not exist yet. ``axes`` as :func:`ngff_axes` orders them.
 
         In the folder "labels" of an OME-Zarr image it becomes one of the labels of this image, which must be of the
-        same ``version``, and has as many levels. ``side``: px of a chunk along Y and X.
+        same ``version``, and has as many levels. ``side``: px of a chunk, where a plane has several.
         """
         import zarr
         from ome_zarr.format import format_from_version
@@ -195,7 +197,7 @@ def _add_array(
     return group.create_array(
         str(level),
         shape=(*shape[:-2], *plane),
-        chunks=(*(1 for _ in shape[:-2]), *(min(side, length) for length in plane)),
+        chunks=(*(1 for _ in shape[:-2]), *(plane if max(plane) <= 2 * side else (min(side, s) for s in plane))),
         dtype=DTYPE,
         fill_value=0,
         # neighbours are alike and ids are small: bytes of one weight together pack best

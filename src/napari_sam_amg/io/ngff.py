@@ -60,6 +60,8 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
 def _multiscale(attributes: Mapping[str, Any], image: Mapping[str, Any]) -> Multiscale:
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in image.get("axes", _OLD_AXES)]
     transforms = [_transform(dataset, image, len(axes)) for dataset in image["datasets"]]
+    if not transforms:
+        raise LookupError("datasets is empty")
     channels = [str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ())]
     return Multiscale(
         str(attributes.get("version", image.get("version", "0.1"))),

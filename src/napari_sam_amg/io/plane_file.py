@@ -15,7 +15,8 @@ Span = tuple[int, int]
 
 
 class PlaneFile:
-    """Planes come in any order; one that never comes has no labels, and one that comes again replaces the first.
+    """Planes come in any order, whole or some rows at a time; one that never comes has no labels, and one that comes
+    again replaces the first.
 
     ``shape`` is that of the planes' stack and then of a plane; ``order`` says for each axis of the image which of
     these it is. The file is written and read, not mapped into memory, where a full disk would end the process without
@@ -25,24 +26,40 @@ class PlaneFile:
     def __init__(self, path: Path, shape: tuple[int, ...], order: tuple[int, ...]) -> None:
         self.path, self._own_shape, self._order = path, shape, order
         self._stack = len(shape) - 2
-        self._places: dict[tuple[int, ...], Span] = {}  # of each plane: offset and bytes
+        self._last: tuple[tuple[tuple[int, ...], Span], NDArray[np.int32]] | None = None
+        self._places: dict[tuple[int, ...], dict[Span, Span]] = {}  # of rows of each plane: offset and bytes
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the image."""
         return tuple(self._own_shape[axis] for axis in self._order)
 
-    def add(self, index: tuple[int, ...], labels: NDArray[np.int32]) -> None:
+    def add(self, index: tuple[int, ...], labels: NDArray[np.int32], rows: Span | None = None) -> None:
+        """``rows``: the first of those that ``labels`` has, and the first one behind; None: it is the plane."""
         with self.path.open("ab") as file:
             # The fastest level: what is packed here is unpacked once, and repeated background shrinks at any.
             packed = zlib.compress(labels.astype(np.int32).tobytes(), 1)
-            self._places[index] = file.tell(), len(packed)
+            place = {rows or (0, len(labels)): (file.tell(), len(packed))}
+            self._places[index] = place if rows is None else self._places.get(index, {}) | place
             file.write(packed)
 
     def pages(self) -> Iterator[NDArray[np.int32]]:
         """The last two axes of the image, for all positions of the others in C order."""
         for box in self._boxes():
             yield from self._block(box).reshape(-1, *self.shape[-2:])
+
+    def tiles(self, side: int) -> Iterator[NDArray[np.int32]]:
+        """All pages in squares of ``side`` px, row by row, filled up with zeros: a row of them in memory at a time.
+
+        Planes must be the image's pages.
+        """
+        height, width = self.shape[-2:]
+        for index in np.ndindex(self.shape[:-2]):
+            for top in range(0, height, side):
+                band = np.zeros((side, -(-width // side) * side), np.int32)
+                rows = self._rows(index, top, min(top + side, height))
+                band[: len(rows), :width] = rows
+                yield from (band[:, left : left + side] for left in range(0, width, side))
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -80,7 +97,24 @@ class PlaneFile:
         return block
 
     def _plane(self, index: tuple[int, ...]) -> NDArray[np.int32]:
-        with self.path.open("rb") as file:
-            offset, size = self._places[index]
-            file.seek(offset)
-            return np.frombuffer(zlib.decompress(file.read(size)), np.int32).reshape(self._own_shape[-2:])
+        return self._rows(index, 0, self._own_shape[-2])
+
+    def _rows(self, index: tuple[int, ...], start: int, stop: int) -> NDArray[np.int32]:
+        """Some rows of a plane."""
+        width = self._own_shape[-1]
+        rows = np.zeros((stop - start, width), np.int32)
+        for first, behind in self._places.get(index, {}):
+            if first < stop and behind > start:
+                part = self._stored(index, (first, behind))
+                rows[max(first - start, 0) : behind - start] = part[max(start - first, 0) : stop - first]
+        return rows
+
+    def _stored(self, index: tuple[int, ...], rows: Span) -> NDArray[np.int32]:
+        """What came together; the last is kept, since rows are asked for one after another."""
+        if self._last is None or self._last[0] != (index, rows):
+            offset, size = self._places[index][rows]
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                part = np.frombuffer(zlib.decompress(file.read(size)), np.int32).reshape(-1, self._own_shape[-1])
+            self._last = (index, rows), part
+        return self._last[1]

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
 from napari_sam_amg.amg.views import in_order, pages_of
 from napari_sam_amg.io.ngff import MICROMETRE, SECONDS, Spacing
 from napari_sam_amg.io.pixel_size import micrometres
-
-CANONICAL = "TZYX"  # of any two, the first is down in a plane and the second to the right, however they are stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +91,12 @@ class Geometry:
         ranges = {letter: [span.start, span.stop, span.step] for letter, span in self.ranges}
         said = {"axes": self.axes, "plane": self.plane, "ranges": ranges, "z_spacing": self.z_spacing}
         return {"pixel_size": self.pixel_size} | {name: value for name, value in said.items() if value}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Geometry":
+        """The other way round."""
+        ranges = tuple((letter, range(*span)) for letter, span in record.get("ranges", {}).items())
+        return cls(**{**record, "ranges": ranges})
 
     def applied_to(self, raw: RawImage) -> RawImage:
         """The image with these names and sizes. ``ValueError`` if they do not fit."""

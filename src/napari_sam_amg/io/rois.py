@@ -8,7 +8,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 from numpy.typing import NDArray
 from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
-from skimage.measure import regionprops
+from scipy.ndimage import find_objects
 
 from napari_sam_amg.io.outlines import Ring, rings
 from napari_sam_amg.io.plane_file import PlaneFile
@@ -48,7 +48,7 @@ class RoisZip:
         return cls(path, axes, planes, len(sliders) > 1 and set(axes[:-2]) <= set(_SLIDERS))
 
     def add(self, result: "PlaneResult") -> None:
-        self.add_plane(result.index, result.labels)
+        self._planes.add(result.index, result.labels, result.rows)
 
     def add_plane(self, index: tuple[int, ...], labels: NDArray[Any]) -> None:
         """``labels``: (H, W), from 0 to what 32 bits with a sign hold."""
@@ -86,11 +86,11 @@ def has_slider(axis: str, length: int) -> bool:
 
 def plane_rois(labels: NDArray[Any]) -> Iterator[tuple[int, ImagejRoi]]:
     """The region of every label of a plane (H, W), in order of label."""
-    ids, places = np.unique(labels, return_inverse=True)
-    dense = np.where(labels == 0, 0, 1 + places.reshape(labels.shape))  # ids of a long stack are large
-    for region in regionprops(dense):
-        top, left, _, _ = region.bbox
-        yield int(ids[region.label - 1]), roi_of(region.image, left, top)
+    offset = int(labels.min(initial=np.iinfo(labels.dtype).max, where=labels > 0)) - 1
+    near = np.where(labels > 0, labels - offset, 0)  # ids far into a long stack would each take a place in a list
+    for label, window in enumerate(find_objects(near), 1):
+        if window is not None:
+            yield label + offset, roi_of(near[window] == label, window[1].start, window[0].start)
 
 
 def roi_of(mask: NDArray[np.bool_], left: int, top: int) -> ImagejRoi:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from napari_sam_amg.amg.plane_images import FAILURES, PlaneImages
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
+from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.region import Region, RegionCandidates
 from napari_sam_amg.amg.stored import FREE
 from napari_sam_amg.amg.work import Work
@@ -24,6 +25,7 @@ from napari_sam_amg.jobs.journal import Entry, Journal, entries
 from napari_sam_amg.jobs.masks_file import DamagedUnit
 from napari_sam_amg.jobs.units import read_unit, unit_name, write_unit
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.provenance import versions
 
 FORMAT = "napari-sam-amg work 1"
 JOURNAL, UNITS = "journal.jsonl", "units"
@@ -47,6 +49,14 @@ def identity_of(params: AmgParameters, **parts: Any) -> dict[str, Any]:
     decisive = {name: value for name, value in dataclasses.asdict(params).items() if name not in free}
     identity: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, "parameters": decisive} | parts))
     return identity
+
+
+def made_by(model: Model) -> dict[str, Any]:
+    """The parts of an identity that say which model, and with which packages."""
+    info = model.info
+    about = {"name": info.name, "sha256": info.sha256, "decoder_sha256": info.decoder_sha256}
+    packages = {name: number for name, number in versions().items() if name != "platform"}
+    return {"model": about | {"precision": getattr(model, "precision", "exact")}, "versions": packages}
 
 
 class KeptRun:
@@ -75,7 +85,7 @@ class KeptRun:
     def surveyed(self, look: Callable[[], Survey | None]) -> Survey | None:
         """What a look at all planes says, as it was when the run began."""
         if (record := self._said("survey", None)) is not None:
-            return _survey(record) if record else None
+            return survey_of(record) if record else None
         survey = look()
         self.journal.add({"survey": {} if survey is None else _survey_record(survey)})
         return survey
@@ -169,19 +179,29 @@ def count_units(folder: Path) -> int:
     return len({entry["unit"] for entry in entries(folder / JOURNAL) if "unit" in entry})
 
 
+def head(folder: Path) -> Entry:
+    """What a journal says of the whole run, the last word on everything; empty if there is no journal."""
+    said: Entry = {}
+    for entry in entries(folder / JOURNAL):
+        if "unit" not in entry:
+            said |= entry
+    return said
+
+
 def _other_run(before: Entry, identity: Identity, done: int) -> OtherRun:
     old = before.get("identity")
     old = old if isinstance(old, dict) else {}
     parts = frozenset(name for name in {*old, *identity} if old.get(name) != identity.get(name))
     units = f"{done} unit" + "s" * (done != 1)
-    said = "; ".join(_differences(name, old.get(name), identity.get(name)) for name in sorted(parts))
+    said = "; ".join(differences(name, old.get(name), identity.get(name)) for name in sorted(parts))
     return OtherRun(f"the work of another run, {units} of it, is kept here: {said}", parts)
 
 
-def _differences(name: str, old: Any, new: Any) -> str:
+def differences(name: str, old: Any, new: Any) -> str:
+    """Where two parts of an identity differ, in words."""
     if isinstance(old, dict) and isinstance(new, dict):
         differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        return ", ".join(_differences(key, old.get(key), new.get(key)) for key in differing)
+        return ", ".join(differences(key, old.get(key), new.get(key)) for key in differing)
     return f"{name} was {_short(old)}, now it is {_short(new)}"
 
 
@@ -204,7 +224,8 @@ def _survey_record(survey: Survey) -> dict[str, Any]:
     }
 
 
-def _survey(record: Mapping[str, Any]) -> Survey:
+def survey_of(record: Mapping[str, Any]) -> Survey:
+    """What a journal says of a look at all planes."""
     return Survey(
         IntensityRange(*record["intensities"]),
         tuple(tuple(index) for index in record["shown"]),

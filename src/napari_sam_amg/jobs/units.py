@@ -37,7 +37,21 @@ def write_unit(folder: Path, candidates: RegionCandidates, run: str) -> Entry:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    return {"unit": unit_name(candidates.region), "bytes": len(content), "crc32": zlib.crc32(content)}
+    return _entry(candidates.region, content)
+
+
+def find_unit(folder: Path, region: Region, run: str) -> Entry | None:
+    """What the journal would say of a unit, if its file is there and whole: written by who could not tell of it."""
+    try:
+        content = unit_path(folder, region).read_bytes()
+        loads(content, region, run)
+    except (OSError, DamagedUnit):
+        return None
+    return _entry(region, content)
+
+
+def _entry(region: Region, content: bytes) -> Entry:
+    return {"unit": unit_name(region), "bytes": len(content), "crc32": zlib.crc32(content)}
 
 
 def read_unit(folder: Path, region: Region, run: str, entry: Entry | None = None) -> RegionCandidates:

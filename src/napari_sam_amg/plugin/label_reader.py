@@ -1,74 +1,76 @@
-"""Labels that were saved by this plugin or written by its command line, opened again as a layer with all it had."""
+"""Opens label volumes that the command line wrote: lazily, on their image, with their table."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.utils.notifications import show_warning
 
-from napari_sam_amg.io.label_files import FORMAT, SavedLabels, changed_since, image_of, read_label_files, record_of
-from napari_sam_amg.plugin.layer_record import layer_attributes
+from napari_sam_amg.io.discover import ZARR_ENDING
+from napari_sam_amg.io.label_files import WrittenLabels, read_label_volume
+from napari_sam_amg.io.label_volume import SIDE, is_label_volume
 from napari_sam_amg.plugin.results import METADATA_KEY
+
+WINDOW = 2 * SIDE  # px; a plane of a level up to this is one chunk
+VOLUME_BYTES = 512 * 2**20  # of what is shown in 3D
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 
-def get_reader(path: str | Sequence[str]) -> "Callable[[str], list[LayerData]] | None":
-    """The reader of a label image with our record beside it, or of that record; None for any other file."""
-    if not isinstance(path, str):
-        return None
-    image = image_of(Path(path))
-    return None if image is None or record_of(image) is None else read_labels
+def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
+    """npe2's reader: for label volumes of this program, and nothing else."""
+    return read if all(is_label_volume(Path(one)) for one in _each(path)) else None
 
 
-def read_labels(path: str) -> list[LayerData]:
-    """One labels layer."""
-    image = image_of(Path(path))
-    if image is None:
-        raise ValueError(f"{path} has no label image beside it")
-    saved = read_label_files(image)
-    if changed := changed_since(image, saved.record):
-        show_warning(f"Changed since it was saved, so labels and table may disagree: {', '.join(changed)}")
-    is_layer = saved.record.get("format") == FORMAT
-    labels, attributes = _layer(saved) if is_layer else _results(saved, image)
-    if saved.features.shape[1]:
-        attributes["features"] = saved.features
-    return [(labels, attributes, "labels")]
+def read(path: str | Sequence[str]) -> list[LayerData]:
+    return [labels_layer(read_label_volume(Path(one)), _name(Path(one))) for one in _each(path)]
 
 
-def _layer(saved: SavedLabels) -> tuple[Any, dict[str, Any]]:
-    layer = saved.record["layer"]
-    shape, dtype = tuple(layer["shape"]), np.dtype(layer["dtype"])
-    if saved.labels.size != np.prod(shape):
-        raise ValueError(f"the label image is of shape {saved.labels.shape}, its record says {shape}")
-    return saved.labels.reshape(shape).astype(dtype, copy=False), layer_attributes(saved.record)
-
-
-def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
-    """Labels of the command line: in micrometres as far as the record says."""
-    record, axes = saved.record, saved.axes
-    known = _sizes(saved)
-    run = {**record["settings"], **{key: value for key, value in record.items() if key != "settings"}}
-    run |= {"state": "finished", "started": record.get("finished", "")}
-    if record.get("plane_axes", "YX") == axes[-2:] == "YX":  # else the columns of the table have other names
-        where = {"stack": list(range(len(axes) - 2)), "plane": [len(axes) - 2, len(axes) - 1], "channel": None}
-        run["source"] = {"axes": where}
-    return saved.labels, {
-        "name": image.stem,
-        "scale": [size or 1.0 for size in known],
-        "units": tuple("pixel" if size is None else "micrometer" for size in known),
-        "axis_labels": tuple(axis.lower() for axis in axes),
-        "metadata": {METADATA_KEY: run},
+def labels_layer(labels: WrittenLabels, name: str) -> LayerData:
+    """As napari adds it, of an image with the same sizes on top of that image."""
+    known, levels = labels.known, shown_levels(labels.levels)
+    is_pyramid = len(levels) > 1
+    arguments: dict[str, Any] = {
+        "name": name,
+        "scale": np.array(known.scales[0]),
+        "translate": np.array(known.translations[0]),
+        "axis_labels": known.axes,
+        "units": tuple(unit or "pixel" for unit in known.units),
+        "multiscale": is_pyramid,
+        "metadata": {METADATA_KEY: {"started": labels.record.get("finished", ""), "source": _source(labels)}},
     }
+    if labels.table is not None:
+        arguments["features"] = labels.table
+    return levels if is_pyramid else levels[0], arguments, "labels"
 
 
-def _sizes(saved: SavedLabels) -> list[float | None]:
-    """Of a pixel along each axis in micrometres, from the record, where all digits are, or else from the image."""
-    record = saved.record
-    sizes: dict[str, float | None] = {"Z": saved.z_spacing}
-    sizes |= dict(zip("YX", saved.pixel_size or (), strict=False))
-    said = dict(zip(record.get("plane_axes", "YX"), record.get("pixel_size_um") or (), strict=False))
-    said |= {"Z": record.get("z_spacing_um") or said.get("Z")}
-    sizes |= {axis: size for axis, size in said.items() if size is not None}
-    return [sizes.get(axis) for axis in saved.axes]
+def shown_levels(levels: list[Any]) -> list[Any]:
+    """Without those that are coarser than a window.
+
+    napari reads the coarsest level first, at two places of the sliders, and then the one that it draws: where that is
+    the same, it reads two chunks in all. In 3D it shows the coarsest level whole, which must not be too large.
+    """
+    for count, level in enumerate(levels, 1):
+        if max(level.shape[-2:]) <= WINDOW and prod(level.shape[-3:]) * level.dtype.itemsize <= VOLUME_BYTES:
+            return levels[:count]
+    return levels
+
+
+def _source(labels: WrittenLabels) -> dict[str, Any]:
+    """Where in the layer the table's columns lead; nothing where no record says it."""
+    stack, plane = (str(labels.record.get(name, "")) for name in ("stack_axes", "plane_axes"))
+    if sorted(stack + plane) != sorted(labels.axes):
+        return {}
+    places = {
+        name: [labels.axes.index(letter) for letter in axes] for name, axes in (("stack", stack), ("plane", plane))
+    }
+    return {"axes": places | {"channel": None, "names": plane.lower()}}
+
+
+def _each(path: str | Sequence[str]) -> list[str]:
+    return [path] if isinstance(path, str) else list(path)
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(ZARR_ENDING) + " masks"

@@ -7,7 +7,7 @@ from typing import Any
 from napari.utils.notifications import show_info, show_warning
 
 from napari_sam_amg.io.discover import LABELS_ENDING
-from napari_sam_amg.io.label_files import SUFFIXES, SavedLabels, write_label_files
+from napari_sam_amg.io.saved_labels import SUFFIXES, SavedLabels, write_label_files
 from napari_sam_amg.plugin.layer_record import axis_letters, layer_record, micrometres
 from napari_sam_amg.provenance import versions
 

@@ -4,6 +4,7 @@ Labels have every axis of their image, so that napari, which matches axes from t
 where the image is. The planes that are segmented are those that the viewer shows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from napari.layers import Image, Labels
 from napari.layers.base import Layer
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
 from napari_sam_amg.amg.views import in_order
 from napari_sam_amg.plugin.placing import is_pixel, shown_order, unit_conversion
 
@@ -118,6 +119,16 @@ class SourceLayer:
     def area_column(self) -> str:
         return area_column(self.geometry.units[self.axes.plane[0]])
 
+    @property
+    def plane_axes(self) -> str:
+        """Letters of the plane's two, for the names of columns: "YX" where the layer does not name them."""
+        return plane_letters(self.geometry.axis_labels, self.axes.plane) or "YX"
+
+    def upright(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Labels of a plane as they lie in the layer's data, where it may be turned."""
+        first, second = self.axes.plane
+        return labels if first < second else labels.T
+
     def record(self) -> dict[str, Any]:
         """What was segmented, as JSON has it; axes are those of the layer's data."""
         axes = self.axes
@@ -126,7 +137,12 @@ class SourceLayer:
             "shape": list(self.shape),
             "dtype": str(self.whole.data.dtype),
             "rgb": self.whole.rgb,
-            "axes": {"stack": list(axes.stack), "plane": list(axes.plane), "channel": axes.channel},
+            "axes": {
+                "stack": list(axes.stack),
+                "plane": list(axes.plane),
+                "channel": axes.channel,
+                "names": self.plane_axes.lower(),
+            },
             "channel": {str(axes.others[axis]): position for axis, position in self.whole.fixed.items()},
             "plane": None if self.at is None else list(self.at),
         }
@@ -163,10 +179,19 @@ def take(
 def shown_axes(layer: Layer, dims: Dims, channel: int | None) -> Axes:
     """The planes are those in sight: of the last two axes in the viewer's order, the channels' left out.
 
-    Their order stays that of the data: a viewer that shows them transposed changes no result.
+    A viewer that shows them transposed changes no result. Where they are called z, y or x, y is down and x to the
+    right in whatever order the data has them; else the first is down.
     """
-    first, second = [axis for axis in shown_order(layer, dims) if axis != channel][-2:]
-    return Axes(layer.ndim, (min(first, second), max(first, second)), channel)
+    first, second = sorted([axis for axis in shown_order(layer, dims) if axis != channel][-2:])
+    letters = plane_letters(layer.axis_labels, (first, second))
+    is_turned = bool(letters) and CANONICAL.index(letters[0]) > CANONICAL.index(letters[1])
+    return Axes(layer.ndim, (second, first) if is_turned else (first, second), channel)
+
+
+def plane_letters(axis_labels: Sequence[str], plane: tuple[int, int]) -> str:
+    """Of the plane's axes, if both are called t, z, y or x, each differently; else empty."""
+    letters = "".join(axis_labels[axis].strip().upper() for axis in plane)
+    return letters if len(set(letters)) == len(letters) == 2 and set(letters) <= set(CANONICAL) else ""
 
 
 def full_resolution(layer: Layer) -> Any:
