@@ -89,10 +89,11 @@ def test_planes_of_other_axes(terminal: Terminal, viewer: Any) -> None:
     (layer,) = viewer.open(terminal.out / "x_run.json", plugin=None)
     assert layer.data.shape == tall.shape
     assert layer.scale[[0, 2]].tolist() == [3, 0.25]
+    viewer.dims.order = (1, 0, 2)
     for label in layer.features["index"][1:4]:
         go_to(viewer, layer, label)
         row = layer.features.loc[label]
-        place = [3 * row["centroid_z"], viewer.dims.point[1], row["centroid_x"] / 4]
+        place = [3 * row["centroid_z"], row["plane"] / 2, row["centroid_x"] / 4]
         assert viewer.dims.current_step[1] == row["plane"]
         assert layer.get_value(place, world=True) == label
 
