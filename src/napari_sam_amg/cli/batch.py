@@ -30,11 +30,13 @@ from napari_sam_amg.io.discover import (
     ZARR_ENDING,
     InputFile,
 )
-from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
+from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import image_kind, open_image
 from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
+from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.labels_zarr import LabelsZarr
 from napari_sam_amg.io.raw_image import Geometry, SourceImage
+from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.jobs.kept import KeptRun, drop_work
@@ -74,6 +76,7 @@ class Options:
             FEATURES_ENDING: bool(self.formats & {"labels", "zarr"}),
             COCO_ENDING: "coco-rle" in self.formats,
             MASKS_ENDING: "masks" in self.formats,
+            ROIS_ENDING: "rois" in self.formats,
             OVERLAY_ENDING: self.overlay,
             RECORD_ENDING: True,
         }
@@ -156,6 +159,7 @@ class Batch:
             FEATURES_ENDING: FeaturesCsv,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
+            ROIS_ENDING: lambda path: RoisZip.of_image(path, source),
             OVERLAY_ENDING: OverlayPng,
         }
         exports = []
