@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.ais import painting_rules
 from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.masks import Masks, joined_masks, no_masks
 from napari_sam_amg.amg.plane_images import FAILURES
@@ -18,7 +19,7 @@ from napari_sam_amg.amg.region import Region, RegionCandidates, RegionResult, wh
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import joined as joined_tables
 from napari_sam_amg.amg.tile_painting import PaintedObjects, Painter, paint_window
-from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, in_plane, joined, merge_tiles, resolve
+from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, joined, merge_tiles, placed, resolve
 from napari_sam_amg.errors import in_words, is_out_of_memory
 from napari_sam_amg.params import AmgParameters
 
@@ -33,11 +34,12 @@ def overview_step(size: tuple[int, int]) -> int:
 
 
 def tile_masks(candidates: RegionCandidates, params: AmgParameters) -> Masks:
-    """The masks of one tile, in the frame of its window, none empty. Raises ``ValueError`` as ``refilter`` does."""
+    """The masks of one tile, in the frame of the plane. Raises ``ValueError`` as ``refilter`` does."""
     found = candidates.found
     if isinstance(found, StoredCandidates):
         found = refilter(found, params)
-    return no_masks(candidates.region.size) if found is None else found.select(found.areas > 0)
+    found = no_masks(candidates.region.size) if found is None else found
+    return placed(found, candidates.region, painting_rules(params))
 
 
 class Merger:
@@ -119,7 +121,7 @@ class TiledPlane:
         return self._give()
 
     def _masks_of(self, candidates: RegionCandidates) -> TileMasks:
-        failure, masks = candidates.failure, no_masks(candidates.region.size)
+        failure, masks = candidates.failure, no_masks(self._size)
         if candidates.nothing:
             self._nothing[candidates.nothing] = self._nothing.get(candidates.nothing, 0) + 1
         try:
@@ -133,8 +135,7 @@ class TiledPlane:
         self._keep_image(candidates)
         ranks = self._rank + np.arange(len(masks))
         self._rank += len(masks)
-        placed = in_plane(masks, candidates.region.window, self._size)
-        return TileMasks(placed, np.full(len(masks), self._came), ranks)
+        return TileMasks(masks, np.full(len(masks), self._came), ranks)
 
     def _keep_image(self, candidates: RegionCandidates) -> None:
         """All of it, or of a plane that is not held as a whole every n-th pixel."""
