@@ -10,7 +10,7 @@ import numpy as np
 from napari_sam_amg.amg.assemble import HeldBack, PlaneResult
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region
-from napari_sam_amg.amg.table import plane_table
+from napari_sam_amg.amg.table import LINKED_COLUMN, plane_table
 from napari_sam_amg.errors import in_words
 from napari_sam_amg.objects.chains import Chains, Section, select
 from napari_sam_amg.objects.support import Support
@@ -62,6 +62,11 @@ def linked_axis(params: AmgParameters, names: Sequence[str] | None, count: int) 
         return 0
     what = f"has the axes {', '.join(names)}" if names else f"has {count} axes without names"
     raise ValueError(f"link={params.link!r} needs a stack with one axis {params.link!r}, and this one {what}")
+
+
+def through_axis(params: AmgParameters, names: Sequence[str]) -> str:
+    """The name of the axis that is linked, of those of a stack; empty if none is. ``ValueError`` as linked_axis."""
+    return "" if params.link == "none" else names[linked_axis(params, names, len(names))]
 
 
 def _line(index: Index, axis: int) -> Index:
@@ -134,7 +139,7 @@ class Linker:
         index = candidates.region.index
         ids = np.array([chain.id for chain in chains], np.int64)
         table = plane_table(region.masks, painted, index, units.pixel_size, units.area_column)
-        table["index"], table["link_iou"] = ids, np.array(section.iou, np.float64)
+        table["index"], table[LINKED_COLUMN] = ids, np.array(section.iou, np.float64)
         table["filled"] = np.array(section.filled, np.int64)
         labels = np.concatenate([[0], ids]).astype(np.int32)[painted.labels]
         self._tally.add(labels, table, np.array([chain.parent_id for chain in chains], np.int64))
