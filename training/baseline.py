@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage  # type: ignore[import-untyped]
+from scipy import ndimage
 from skimage import feature, filters, measure, morphology, segmentation
 
 MIN_AREA = 20  # px

@@ -17,6 +17,8 @@ Mode = Literal["amg", "ais"]
 PointSearch = Literal["grid", "hierarchical", "guided"]
 OverlapPolicy = Literal["score", "small", "large"]
 LabelPieces = Literal["largest", "all"]
+Link = Literal["none", "z", "t"]
+SMALLEST_TILE = 32  # px
 Grids = tuple[tuple[tuple[float, float], ...], ...]
 
 
@@ -154,6 +156,37 @@ class AmgParameters:
         "pixels. 0: keep all.",
         Range(0.0, 100.0, 0.5),
     )
+    link: Link = _parameter(
+        "none",
+        "What is one object in a stack. 'none': every plane has its own. 'z': planes are joined to objects through z. "
+        "'t': objects are followed through time, and may divide.",
+        basic=True,
+    )
+    link_iou: float = _parameter(
+        0.6, "Overlap (IoU) of an object with itself in the next plane, at least.", Range(0.1, 1.0, 0.05)
+    )
+    link_gap: int = _parameter(
+        0,
+        "Planes that an object may be missing in and is drawn into, if it has nearly the same outline (an IoU of .8) "
+        "before and after. 0: an object ends where it is not seen.",
+        Range(0, 1, 1),
+    )
+    min_planes: int = _parameter(
+        3, "Objects through z in fewer planes than this are dropped. 1: keep all.", Range(1, 1000, 1)
+    )
+
+    tile_size: int = _parameter(
+        0,
+        "Take planes larger than this tile by tile: pixels along each side of a tile, without its halo. 0: by itself, "
+        "with crop_layers='auto' and planes of more than 2048 pixels a side, in tiles that suit the objects.",
+        Range(0, 1_000_000, 64),
+    )
+    tile_halo: int = _parameter(
+        0,
+        "How many pixels around it a tile sees, for objects at its edges; at most half of tile_size. 0: by itself, a "
+        "sixth of tile_size.",
+        Range(0, 1_000_000, 8),
+    )
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):  # frozen for everybody else
@@ -163,6 +196,17 @@ class AmgParameters:
                 "exactly one of points_per_side and point_grids must be given, got "
                 f"points_per_side={self.points_per_side!r} and point_grids="
                 f"{'None' if self.point_grids is None else 'a list'}"
+            )
+
+        if self.tile_size and self.tile_size < SMALLEST_TILE:
+            raise ValueError(
+                f"tile_size={self.tile_size} is not allowed: choose 0, so that tiles suit the objects, or at least "
+                f"{SMALLEST_TILE} pixels"
+            )
+        if self.tile_halo > self.tile_size / 2:
+            allowed = f"0 to {self.tile_size // 2}, half of it" if self.tile_size else "0, unless tile_size is given"
+            raise ValueError(
+                f"tile_halo={self.tile_halo} is not allowed with tile_size={self.tile_size}: allowed is {allowed}"
             )
 
     @property

@@ -10,18 +10,26 @@ from pycocotools import mask as coco_mask
 from segment_anything.utils.amg import coco_encode_rle, mask_to_rle_pytorch, rle_to_mask
 
 from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
-from napari_sam_amg.amg.coco import as_json, uncompressed_rle
+from napari_sam_amg.amg import coco
+from napari_sam_amg.amg.coco import as_json
 from tests.amg.frames import masks_from_frames
 from tests.disc_model import BlobModel, blobs
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.2, 0.9, 1.0]))
-def test_run_lengths_from_the_cutout_are_the_reference_s(seed, share):
-    frame = np.random.default_rng(seed).random((7, 11)) < share
-    ours = uncompressed_rle(masks_from_frames([frame]), 0)
-    (expected,) = mask_to_rle_pytorch(torch.as_tensor(frame)[None])
-    assert ours == expected
-    np.testing.assert_array_equal(rle_to_mask(ours), frame)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.sampled_from([0.0, 0.2, 0.9, 1.0]), min_size=1, max_size=5),
+    st.sampled_from([1, 50, coco.PIXELS_AT_ONCE]),
+)
+def test_run_lengths_from_the_cutouts_are_the_reference_s(seed, shares, at_once):
+    random = np.random.default_rng(seed)
+    frames = [random.random((7, 11)) < share for share in shares]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco, "PIXELS_AT_ONCE", at_once)
+        ours = coco.uncompressed_rles(masks_from_frames(frames))
+    assert ours == mask_to_rle_pytorch(torch.as_tensor(np.stack(frames)))
+    for rle, frame in zip(ours, frames, strict=True):
+        np.testing.assert_array_equal(rle_to_mask(rle), frame)
 
 
 def test_records_have_the_reference_s_keys_and_conventions():
@@ -37,7 +45,7 @@ def test_records_have_the_reference_s_keys_and_conventions():
     assert record["crop_box"] == [0, 0, 30, 20]
     assert record["point_coords"] == [[0.0, 0.0]]
     np.testing.assert_array_equal(coco_mask.decode(record["segmentation"]), frame)
-    assert record["segmentation"] == coco_encode_rle(uncompressed_rle(masks, 0))
+    assert record["segmentation"] == coco_encode_rle(coco.uncompressed_rles(masks)[0])
     np.testing.assert_array_equal(masks.to_coco("binary_mask")[0]["segmentation"], frame)
 
 

@@ -16,9 +16,11 @@ from torch import as_tensor
 
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange
-from napari_sam_amg.io import exports
-from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
+from napari_sam_amg.amg.table import joined
+from napari_sam_amg.io import labels_tiff
+from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, MaskFolder, OverlayPng
 from napari_sam_amg.io.images import open_image
+from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.overlay import draw_overlay
 from napari_sam_amg.io.raw_image import RawImage, SourceImage, choose_channel
 from napari_sam_amg.params import AmgParameters
@@ -134,9 +136,9 @@ def test_imagej_where_it_can_hold_it_else_ome(axes: str, highest: int, kind: str
 
 
 def test_large_labels_are_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert exports._BIGTIFF_ABOVE + 2**25 < 2**32
+    assert labels_tiff._BIGTIFF_ABOVE + 2**25 < 2**32
     for above, is_big in ((3 * 9 * 11 * 2, False), (3 * 9 * 11 * 2 - 1, True)):
-        monkeypatch.setattr(exports, "_BIGTIFF_ABOVE", above)
+        monkeypatch.setattr(labels_tiff, "_BIGTIFF_ABOVE", above)
         labels = np.ones((3, 9, 11), np.int32)
         tiff = LabelsTiff(tmp_path / "a.tif", source_of(labels.astype(np.uint8)), (0.5, 0.5))
         for index in range(3):
@@ -179,6 +181,20 @@ def test_features_have_one_row_a_label(source: SourceImage, tmp_path: Path) -> N
     ids = np.unique(np.concatenate([result.labels.ravel() for result in results]))
     assert table["index"].tolist() == ids[ids > 0].tolist()
     assert table["area"].sum() == sum(np.count_nonzero(result.labels) for result in results)
+
+
+def test_features_are_written_as_planes_come(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    results = results_of(source_of(np.stack([np.zeros_like(MOVED), blobs(), np.zeros_like(MOVED), MOVED])))
+    csv, rows = FeaturesCsv(path), 0
+    for result in results:
+        csv.add(result)
+        rows += len(result.features)
+        assert len(pd.read_csv(path) if path.exists() else ()) == rows
+    csv.finish()
+    assert rows == 5
+    # as one table of all planes would be
+    assert path.read_text() == joined([result.features for result in results]).to_csv(index=False)
 
 
 def test_features_of_nothing_have_a_header(tmp_path: Path) -> None:

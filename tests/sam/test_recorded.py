@@ -1,23 +1,14 @@
 """What a GPU's record of an embedding is made of; that it computes the same a GPU alone can show."""
 
 import copy
-import dataclasses
 
 import numpy as np
+import pytest
 import torch
 
 from napari_sam_amg.models.checkpoint import load_model
-from napari_sam_amg.sam.recorded import Recorded, cloned
-
-
-def tensors(value) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [] if isinstance(value, torch.nn.Parameter) else [value]
-    if isinstance(value, tuple):
-        return [tensor for item in value for tensor in tensors(item)]
-    if dataclasses.is_dataclass(value):
-        return [tensor for spec in dataclasses.fields(value) for tensor in tensors(getattr(value, spec.name))]
-    return []
+from napari_sam_amg.sam.model import READ_AS_RECORDED
+from napari_sam_amg.sam.recorded import Recorded, cloned, tensors
 
 
 def test_a_clone_shares_no_memory_and_has_the_same_values_and_strides() -> None:
@@ -25,7 +16,7 @@ def test_a_clone_shares_no_memory_and_has_the_same_values_and_strides() -> None:
     pixels, _ = model.preprocess(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
     with torch.inference_mode():
         output = model._encode(pixels)
-    ours, theirs = tensors(cloned(output)), tensors(output)
+    ours, theirs = list(tensors(cloned(output))), list(tensors(output))
     assert len(ours) == len(theirs) > 20
     for one, other in zip(ours, theirs, strict=True):
         assert one.data_ptr() != other.data_ptr()
@@ -52,3 +43,22 @@ def test_what_cannot_be_recorded_is_computed() -> None:
 def test_a_copy_of_a_model_begins_without_records() -> None:
     model = load_model(device="cpu")
     assert copy.deepcopy(model)._recorded is not model._recorded
+
+
+@pytest.mark.parametrize("prompts", [1, 16, 17])
+def test_prompts_that_are_padded_for_a_record_are_read_as_they_are(prompts) -> None:
+    """A record is of a certain number of prompts. Here it is computed, as it would be recorded."""
+    model, random = load_model(device="cpu"), np.random.default_rng(0)
+    with torch.inference_mode():
+        side = model.embed(random.integers(0, 256, (60, 80, 3), np.uint8)).side
+        points = torch.from_numpy(random.uniform(0, 300, (prompts, 1, 2)).astype(np.float32))
+        sparse = model.prompt_encoder.embed_points(points, torch.ones(prompts, 1, dtype=torch.int64), pad=True)
+        masks = range(1, 4)
+        ours, theirs = model._recorded_reading(side, sparse, masks), model.mask_decoder.read(side, sparse, None, masks)
+        index = torch.arange(prompts), torch.zeros(prompts, dtype=torch.int64)
+        drawn = [model.mask_decoder.draw(reading, *index) for reading in (ours, theirs)]
+    assert ours.predicted_iou.shape == (prompts, 3)
+    assert list(model._recorded_readings) == [16 if prompts <= 16 else 32]
+    assert tuple(sorted(READ_AS_RECORDED)) == READ_AS_RECORDED
+    torch.testing.assert_close(ours.predicted_iou, theirs.predicted_iou, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(*drawn, rtol=1e-4, atol=1e-4)

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -12,13 +13,15 @@ from pycocotools import mask as coco_mask
 
 from napari_sam_amg.amg.masks import Masks, OutputMode
 
+PIXELS_AT_ONCE = 2**22  # of cutouts, to find their runs
+
 
 def records(masks: Masks, output_mode: OutputMode) -> list[dict[str, Any]]:
     """See :meth:`napari_sam_amg.Masks.to_coco`."""
     areas = masks.areas
     return [
         {
-            "segmentation": _segmentation(masks, row, output_mode),
+            "segmentation": segmentation,
             "area": int(areas[row]),
             "bbox": _xywh(masks.boxes[row]),
             "predicted_iou": float(masks.predicted_iou[row]),
@@ -26,7 +29,7 @@ def records(masks: Masks, output_mode: OutputMode) -> list[dict[str, Any]]:
             "stability_score": float(masks.stability_score[row]),
             "crop_box": _xywh(masks.crop_boxes[row]),
         }
-        for row in range(len(masks))
+        for row, segmentation in enumerate(_segmentations(masks, output_mode))
     ]
 
 
@@ -47,34 +50,52 @@ def _xywh(box: NDArray[np.int64]) -> list[int]:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def _segmentation(masks: Masks, row: int, output_mode: OutputMode) -> Any:
+def _segmentations(masks: Masks, output_mode: OutputMode) -> list[Any]:
     if output_mode == "binary_mask":
-        return masks.frame(row)
-    rle = uncompressed_rle(masks, row)
+        return [masks.frame(row) for row in range(len(masks))]
     if output_mode == "uncompressed_rle":
-        return rle
+        return uncompressed_rles(masks)
     if output_mode == "coco_rle":
-        encoded = coco_mask.frPyObjects(rle, *masks.size)
-        return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
+        encoded = coco_mask.frPyObjects(uncompressed_rles(masks), *masks.size) if len(masks) else []
+        return [{"size": rle["size"], "counts": rle["counts"].decode("ascii")} for rle in encoded]
     raise ValueError(
         f"output_mode={output_mode!r} is not allowed: choose one of binary_mask, uncompressed_rle, coco_rle"
     )
 
 
-def uncompressed_rle(masks: Masks, row: int) -> dict[str, Any]:
-    """Run lengths down the columns of the full frame, background first, from the cutout alone."""
+def uncompressed_rles(masks: Masks) -> list[dict[str, Any]]:
+    """Run lengths of each mask down the columns of its full frame, background first, from the cutouts alone."""
+    sizes = [cutout.size for cutout in masks.cutouts]
+    parts = np.cumsum(sizes) // PIXELS_AT_ONCE
+    groups = np.split(np.arange(len(masks)), np.flatnonzero(np.diff(parts)) + 1)
+    return [
+        {"size": [*masks.size], "counts": counts} for group in groups if len(group) for counts in _counts(masks, group)
+    ]
+
+
+def _counts(masks: Masks, rows: NDArray[np.int64]) -> Iterator[list[int]]:
+    """Of some masks at once, one behind the other in a line: a mask has so few runs that one call each costs more."""
     height, width = masks.size
-    rows, columns = masks.window(row)
-    down = rows.stop - rows.start + 1  # a column and a pixel of background, which ends every run
-    line = np.zeros(1 + (columns.stop - columns.start) * down, dtype=bool)
-    line[1:].reshape(-1, down)[:, :-1] = cv2.transpose(masks.cutouts[row].view(np.uint8))
-    column, position = np.divmod(np.flatnonzero(line[1:] != line[:-1]), down)
-    edges = (column + columns.start) * height + rows.start + position
-    starts, stops = edges[::2], edges[1::2]
-    joined = starts[1:] == stops[:-1]  # a run that goes on at the top of the next column
+    x0, y0 = masks.boxes[rows, 0], masks.boxes[rows, 1]
+    down, columns = np.array([masks.cutouts[row].shape for row in rows]).T
+    down += 1  # a pixel of background below each column, which ends every run
+    ends = np.cumsum(columns * down)
+    line = np.zeros(1 + ends[-1], dtype=bool)
+    for row, end, h, w in zip(rows.tolist(), ends.tolist(), down.tolist(), columns.tolist(), strict=True):
+        line[1 + end - w * h : 1 + end].reshape(w, h)[:, :-1] = cv2.transpose(masks.cutouts[row].view(np.uint8))
+    places = np.flatnonzero(line[1:] != line[:-1])
+    whose = np.searchsorted(ends, places, side="right")
+    column, position = np.divmod(places - (ends - columns * down)[whose], down[whose])
+    edges = (column + x0[whose]) * height + y0[whose] + position
+    starts, stops, whose = edges[::2], edges[1::2], whose[::2]
+    joined = (starts[1:] == stops[:-1]) & (whose[1:] == whose[:-1])  # a run that goes on at the top of the next column
     starts, stops = starts[np.append(True, ~joined)[: len(starts)]], stops[np.append(~joined, True)[: len(stops)]]
-    edges = np.concatenate([[0], np.stack([starts, stops], axis=1).ravel(), [height * width]])
-    counts = np.diff(edges)
-    if len(counts) > 1 and counts[-1] == 0:
-        counts = counts[:-1]
-    return {"size": [height, width], "counts": counts.tolist()}
+    whose = whose[np.append(True, ~joined)[: len(whose)]]
+    is_first = np.diff(whose, prepend=-1) > 0
+    gaps = starts - np.where(is_first, 0, np.roll(stops, 1))
+    counts = np.column_stack([gaps, stops - starts]).ravel().tolist()
+    bounds = [0, *(2 * np.searchsorted(whose, np.arange(len(rows)), side="right")).tolist()]
+    for first, last in pairwise(bounds):
+        runs = counts[first:last]
+        rest = height * width - sum(runs)
+        yield [*runs, rest] if rest else runs

@@ -1,8 +1,9 @@
 """How much a plane shows, and which planes of a stack show something: what the range of intensities is taken from."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ class PlaneContrast:
     bright: float  # share of the pixels that are brighter than the middle between low and high
     structure: float  # how many times more neighbours are alike than in noise
     content: float  # standard deviation of the squares' means, in the image's own units
+    hot_margin: float = math.inf  # how far above its neighbours a hot pixel is, see hot_pixels.hot_margin
 
     @property
     def contrast(self) -> float:
@@ -60,15 +62,34 @@ def measure(plane: NDArray[Any]) -> PlaneContrast | None:
         moments.add(values)
     if not filled:
         return None
-    low, high = _percentiles(sample[:filled])
-    bright = np.count_nonzero(sample[:filled] > low / 2 + high / 2) / filled
-    return PlaneContrast(low, high, bright, moments.structure, moments.content)
+    return contrast_of(sample[:filled], moments, margin)
+
+
+class Spread(Protocol):
+    """How much pixels differ, and the means of squares; see ``PlaneContrast``."""
+
+    @property
+    def structure(self) -> float: ...
+
+    @property
+    def content(self) -> float: ...
+
+
+def contrast_of(sample: NDArray[Any], moments: Spread, margin: float) -> PlaneContrast:
+    """Of a plane: ``sample``, every n-th of its pixels, is put in another order; ``moments`` are of all."""
+    low, high = _percentiles(sample)
+    bright = np.count_nonzero(sample > low / 2 + high / 2) / len(sample)
+    return PlaneContrast(low, high, bright, moments.structure, moments.content, margin)
 
 
 def _room_for_sample(pixels: NDArray[Any]) -> NDArray[Any]:
-    """An array for as many values, of the smallest floats that hold them and their medians exactly."""
-    narrow = pixels.dtype.itemsize <= 2 or pixels.dtype.newbyteorder("=") == np.float32
-    return np.empty(pixels.size, np.float32 if narrow else np.float64)
+    return np.empty(pixels.size, sample_type(pixels.dtype))
+
+
+def sample_type(dtype: np.dtype[Any]) -> type:
+    """The smallest floats that hold values of a type, and their medians, exactly."""
+    narrow = dtype.itemsize <= 2 or dtype.newbyteorder("=") == np.float32
+    return np.float32 if narrow else np.float64
 
 
 def _percentiles(values: NDArray[Any]) -> tuple[float, float]:

@@ -37,9 +37,19 @@ def hot_margin(plane: NDArray[Any]) -> float:
         smooth, inner = _with_neighbours(plane, rows)
         median = cv2.medianBlur(smooth, 3)[inner]
         darkest, brightest = min(darkest, median.min()), max(brightest, median.max())
+    return margin_of(darkest, brightest)
+
+
+def margin_of(darkest: np.float32, brightest: np.float32) -> float:
+    """By the extremes of the median-filtered plane."""
     with np.errstate(over="ignore"):
         span = float(brightest - darkest)
     return HOT_SHARE * span if span > 0 else math.inf
+
+
+def brightest_beside(smooth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The greatest of the eight neighbours of each pixel."""
+    return np.asarray(cv2.dilate(smooth, HOLLOW), np.float32)
 
 
 def clean_rows(plane: NDArray[Any], rows: slice, margin: float) -> NDArray[np.float64]:
@@ -49,7 +59,7 @@ def clean_rows(plane: NDArray[Any], rows: slice, margin: float) -> NDArray[np.fl
         return values
     smooth, inner = _with_neighbours(plane, rows)
     with np.errstate(over="ignore"):
-        hot = smooth[inner] > cv2.dilate(smooth, HOLLOW)[inner] + margin
+        hot = smooth[inner] > brightest_beside(smooth)[inner] + margin
     if hot.any():
         values[hot] = cv2.medianBlur(smooth, 3)[inner][hot]
     return values
@@ -64,8 +74,13 @@ def remove_hot_pixels(plane: NDArray[Any]) -> NDArray[np.float64]:
 def _with_neighbours(plane: NDArray[Any], rows: slice) -> tuple[NDArray[np.float32], slice]:
     """These rows and the one above and below, where there is one, as finite floats; where in them the rows are."""
     top = max(rows.start - 1, 0)
+    return finite_floats(plane[top : rows.stop + 1]), slice(rows.start - top, rows.stop - top)
+
+
+def finite_floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """As 32-bit floats, 0 for what is no number."""
     with np.errstate(over="ignore"):
         # by way of 64 bits, as all values go: large integers are rounded the same in every type
-        smooth = plane[top : rows.stop + 1].astype(np.float64).astype(np.float32)
+        smooth = pixels.astype(np.float64).astype(np.float32)
     smooth[~np.isfinite(smooth)] = 0
-    return smooth, slice(rows.start - top, rows.stop - top)
+    return smooth

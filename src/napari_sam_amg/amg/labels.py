@@ -23,7 +23,7 @@ class LabelPlane:
     cut: NDArray[np.bool_]  # (n,) whether the edge of a crop may have cut its mask
 
 
-def paint(masks: Masks, params: AmgParameters) -> LabelPlane:
+def paint(masks: Masks, params: AmgParameters, cut: NDArray[np.bool_] | None = None) -> LabelPlane:
     """Paint masks in order of priority, so that a pixel goes to the first mask that claims it; then clean.
 
     ``params.overlap`` sets the priority. A mask of which less than ``params.min_visible_fraction``
@@ -32,12 +32,13 @@ def paint(masks: Masks, params: AmgParameters) -> LabelPlane:
     ``fragments.smallest_piece`` pixels, and a mask of which only specks would be left gets no label.
     What a label loses goes to the next mask that claims it, or else to the neighbour with the longest
     border, which may be the background. Small holes are filled, rings around other labels left out.
+    ``cut``: (M,) whether the edge of a crop may have cut each mask, if that is known.
     """
-    cut = cut_at_crop_edge(masks)
+    cut = cut_at_crop_edge(masks) if cut is None else cut
     areas = masks.areas
     labels, vacated = np.zeros(masks.size, np.int32), np.zeros(masks.size, bool)
     rows: list[int] = []
-    for row in _priority(masks, areas, cut, params).tolist():
+    for row in priority(masks, areas, cut, params).tolist():
         window = masks.window(row)
         free = masks.cutouts[row] & (labels[window] == 0)
         kept = _own_pixels(free, int(areas[row]), params)
@@ -72,12 +73,14 @@ def _without(
     dropped: set[int], labels: NDArray[np.int32], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Labels 1, 2, ... without some of them, those behind moved up; and the rows that are left."""
+    if not dropped:
+        return labels, rows
     kept = np.array([label not in dropped for label in range(1, len(rows) + 1)], bool)
     new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
     return new[labels], rows[kept]
 
 
-def _priority(
+def priority(
     masks: Masks, areas: NDArray[np.int64], cut: NDArray[np.bool_], params: AmgParameters
 ) -> NDArray[np.int64]:
     """Rows of the masks, first served first; ties go by predicted IoU, then by row.

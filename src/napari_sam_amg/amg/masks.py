@@ -102,6 +102,14 @@ def concatenate(parts: Sequence[Candidates]) -> Candidates:
     return Candidates(**columns)
 
 
+def joined_masks(parts: Sequence[Masks]) -> Masks:
+    """All rows of several tables of masks of one image, in order; there is one table at least."""
+    columns = {
+        spec.name: np.concatenate([getattr(part, spec.name) for part in parts]) for spec in dataclasses.fields(_Columns)
+    }
+    return Masks(**columns, cutouts=[cutout for part in parts for cutout in part.cutouts], size=parts[0].size)
+
+
 def no_candidates() -> Candidates:
     empty = np.empty(0, np.float32)
     boxes = np.empty((0, 4), np.int64)

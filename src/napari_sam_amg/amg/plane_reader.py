@@ -42,6 +42,10 @@ class PlaneReader:
         plane: NDArray[Any] = block[tuple(at - start for at, (start, _) in zip(index, extents, strict=True))]
         return plane
 
+    def planes_in_chunk(self, index: Index) -> int:
+        """How many planes share their chunks with this one, itself among them."""
+        return _count(self._chunk(index))
+
     def in_storage_order(self) -> list[Index]:
         """The index of every plane, those that share a chunk one after another."""
         return sorted(self.stack.indices, key=self._chunk)
@@ -85,12 +89,15 @@ def _count(extents: Extents) -> int:
 
 def _chunk_bounds(stack: PlaneStack) -> list[NDArray[np.int64]]:
     """Along each stack axis where chunks begin, and the axis's length."""
+    return [chunk_edges(stack, axis) for axis in stack.stack_axes]
+
+
+def chunk_edges(stack: PlaneStack, axis: int) -> NDArray[np.int64]:
+    """Where chunks begin along an axis of the data, and its length; an array without chunks has single positions."""
     chunks: Any = getattr(stack.data, "chunks", None)
+    length = int(stack.data.shape[axis])
     if not isinstance(chunks, tuple) or len(chunks) != len(stack.data.shape):
-        chunks = (1,) * len(stack.data.shape)
-    bounds = []
-    for axis, length in zip(stack.stack_axes, stack.stack_shape, strict=True):
-        chunk = chunks[axis]  # zarr has a length, dask those of all chunks
-        edges = np.arange(0, length, chunk) if np.ndim(chunk) == 0 else np.cumsum((0, *chunk))[:-1]
-        bounds.append(np.append(edges, length).astype(np.int64))
-    return bounds
+        return np.arange(length + 1)
+    chunk = chunks[axis]  # zarr has a length, dask those of all chunks
+    edges = np.arange(0, length, chunk) if np.ndim(chunk) == 0 else np.cumsum((0, *chunk))[:-1]
+    return np.append(edges, length).astype(np.int64)

@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.params import AmgParameters
+
+#: Of any two axes the first is down in a plane and the second to the right, however they are stored.
+CANONICAL = "TZYX"
+#: Pixels of a plane up to which its bands are joined, and its image kept, so that its result is that of one region.
+WHOLE_PIXELS = 4096 * 4096
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
+#: px; a plane with a longer side is large: it is looked at some rows at a time, and may be taken tile by tile. Up to
+#: that size the crop layers magnify enough for the smallest objects, with a model whose input has 512 px.
+LARGE_SIDE = 2048
 
 Index = tuple[int, ...]  # of a plane, along the stack's axes
 
@@ -18,13 +28,15 @@ class PlaneStack:
 
     ``data``: NumPy, dask, zarr or anything else with shape, dtype and basic indexing; axes
     (..., Y, X), or (..., Y, X, 3 or 4) with ``rgb``. ``fixed`` maps other axes to the one position
-    that is used, such as a channel; the rest are the stack, walked in C order.
+    that is used, such as a channel; the rest are the stack, walked in C order. ``within`` maps axes of the stack to
+    the positions that are walked, by default all.
     Raises ``ValueError`` for data that cannot be segmented, naming shape or dtype.
     """
 
     data: Any
     rgb: bool = False
     fixed: Mapping[int, int] = field(default_factory=dict)
+    within: Mapping[int, range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
@@ -41,6 +53,10 @@ class PlaneStack:
         for axis, position in self.fixed.items():
             if not (0 <= axis < self.leading and 0 <= position < shape[axis]):
                 raise ValueError(f"position {position} of axis {axis} is outside an image of shape {shape}")
+        for axis, positions in self.within.items():
+            inside = len(positions) > 0 and min(positions) >= 0 and max(positions) < shape[axis]
+            if axis not in self.stack_axes or not inside:
+                raise ValueError(f"positions {positions} of axis {axis} are outside an image of shape {shape}")
 
     @property
     def leading(self) -> int:
@@ -59,19 +75,25 @@ class PlaneStack:
         return tuple(int(length) for length in self.data.shape[self.leading :])
 
     @property
+    def is_large(self) -> bool:
+        """Whether planes are read some rows at a time where that is possible."""
+        return max(self.plane_size) > LARGE_SIDE
+
+    @property
     def stack_axes(self) -> tuple[int, ...]:
         """The axes that are walked plane by plane."""
         return tuple(axis for axis in range(self.leading) if axis not in self.fixed)
 
     @property
     def stack_shape(self) -> tuple[int, ...]:
-        """Their lengths; empty for a single plane."""
+        """Their lengths, all of them; empty for a single plane."""
         return tuple(int(self.data.shape[axis]) for axis in self.stack_axes)
 
     @property
     def indices(self) -> list[Index]:
-        """The index of every plane along the stack axes, in C order."""
-        return list(np.ndindex(self.stack_shape))
+        """The index of every plane that is walked, along the stack axes, in C order."""
+        shape = self.data.shape
+        return list(product(*(self.within.get(axis, range(int(shape[axis]))) for axis in self.stack_axes)))
 
     def plane(self, index: Index) -> NDArray[Any]:
         """Read one plane: (H, W), or (H, W, 3) in colour (alpha is dropped)."""
@@ -81,10 +103,25 @@ class PlaneStack:
         """Read several planes at once: (..., H, W), or (..., H, W, 3), for a slice along each stack axis."""
         return self._read(where)
 
-    def _read(self, where: tuple[int | slice, ...]) -> NDArray[Any]:
+    def part(self, index: Index, rows: slice, columns: slice = slice(None)) -> NDArray[Any]:
+        """Read a part of one plane: (h, w), or (h, w, 3)."""
+        whole = columns.start is None  # readers of files take rows, and some no columns
+        return self._read(index, (rows,) if whole else (rows, columns))
+
+    def _read(self, where: tuple[int | slice, ...], inside: tuple[slice, ...] = ()) -> NDArray[Any]:
         position = {**self.fixed, **dict(zip(self.stack_axes, where, strict=True))}
-        pixels = np.asarray(self.data[tuple(position[axis] for axis in range(self.leading))])
+        pixels = np.asarray(self.data[(*(position[axis] for axis in range(self.leading)), *inside)])
         return pixels[..., :3] if self.rgb else pixels
+
+
+def may_tile(size: tuple[int, int], params: AmgParameters) -> bool:
+    """Whether a plane of (height, width) ``size`` may be taken tile by tile.
+
+    Where nobody asked for tiles, SAM's own crop layers are what was promised, and a plane of ``LARGE_SIDE`` is small.
+    """
+    if params.tile_size:
+        return max(size) > params.tile_size
+    return params.crop_layers == "auto" and max(size) > LARGE_SIDE
 
 
 def plane_number(index: Index) -> int | list[int]:

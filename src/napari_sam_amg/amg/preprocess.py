@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.contrast import PlaneContrast, common_range, measure, planes_that_show, sampling_step
 from napari_sam_amg.amg.hot_pixels import clean_rows, hot_margin, remove_hot_pixels, row_slices
+from napari_sam_amg.amg.one_pass import look
 from napari_sam_amg.amg.plane_reader import PlaneReader
+from napari_sam_amg.amg.plane_rows import PlaneRows
 from napari_sam_amg.amg.planes import Index, PlaneStack, plane_number
 from napari_sam_amg.errors import in_words, is_out_of_memory
 
@@ -47,6 +49,8 @@ class Survey:
     fullest: Index | None  # the plane of ``shown`` that shows most
     pixels: NDArray[Any] | None  # of that plane, so that it need not be read again
     problems: dict[Index, str] = field(default_factory=dict)  # planes that could not be read, and why
+    parts: tuple[NDArray[Any], ...] = ()  # of that plane, if it is large, in place of ``pixels``: those that show most
+    margins: dict[Index, float] = field(default_factory=dict)  # by how much a pixel of each plane is hot
 
     def record(self) -> dict[str, Any]:
         """The range and what it was taken from, as JSON has it; planes are named by their number or index."""
@@ -83,53 +87,74 @@ def survey_steps(stack: PlaneStack) -> Iterator[Survey | None]:
     """As :func:`survey`: None after every plane, then the survey. Closing the generator cancels."""
     reader = PlaneReader(stack)
     measured: dict[Index, PlaneContrast] = {}
-    held: dict[Index, NDArray[Any]] = {}
+    held: dict[Index, tuple[NDArray[Any], ...]] = {}
     problems: dict[Index, str] = {}
     failure: Exception | None = None
     for index in reader.in_storage_order():
         try:
-            plane = reader.plane(index)
+            contrast, pixels = _look_at(stack, index, reader)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             problems[index], failure = in_words(error), failure or error
             yield None
             continue
-        contrast = measure(plane)
         if contrast is not None:
             measured[index] = contrast
-            _hold(held, index, plane, measured)
+            _hold(held, index, pixels, measured)
         yield None
     if failure is not None and len(problems) == len(stack.indices):
         raise failure
     yield _survey(stack, dict(sorted(measured.items())), held, problems)
 
 
+def _look_at(
+    stack: PlaneStack, index: Index, reader: PlaneReader
+) -> tuple[PlaneContrast | None, tuple[NDArray[Any], ...]]:
+    """What a plane shows, and its pixels; of a large one, which is not held, parts that show most."""
+    if not stack.is_large:
+        plane = reader.plane(index)
+        return measure(plane), (plane,)
+    rows = PlaneRows(stack, index, reader)
+    seen = look(rows, stack.rgb, np.dtype(stack.data.dtype))
+    rows.check_any()
+    return seen.contrast, seen.cells
+
+
 def _hold(
-    held: dict[Index, NDArray[Any]], index: Index, plane: NDArray[Any], measured: dict[Index, PlaneContrast]
+    held: dict[Index, tuple[NDArray[Any], ...]],
+    index: Index,
+    pixels: tuple[NDArray[Any], ...],
+    measured: dict[Index, PlaneContrast],
 ) -> None:
-    """Keep a plane if it is one of the fullest so far."""
+    """Keep the pixels of a plane if it is one of the fullest so far."""
     fullest = sorted((*held, index), key=lambda at: -measured[at].content)[:HELD]
     for other in [other for other in held if other not in fullest]:
         del held[other]
     if index in fullest:
-        held[index] = plane.copy()  # a view would hold the whole block that it lies in
+        held[index] = tuple(part.copy() for part in pixels)  # a view would hold the whole block that it lies in
 
 
 def _survey(
-    stack: PlaneStack, measured: dict[Index, PlaneContrast], held: dict[Index, NDArray[Any]], problems: dict[Index, str]
+    stack: PlaneStack,
+    measured: dict[Index, PlaneContrast],
+    held: dict[Index, tuple[NDArray[Any], ...]],
+    problems: dict[Index, str],
 ) -> Survey:
     indices = list(measured)
     shown = tuple(indices[position] for position in planes_that_show(list(measured.values())))
     fullest = max(shown, key=lambda index: measured[index].content, default=None)
+    kept = () if fullest is None else held.get(fullest, ())
     return Survey(
         _range([measured[index] for index in shown] or list(measured.values())),
         shown,
         len(stack.indices) - len(problems),
         sampling_step(stack.plane_size),
         fullest,
-        None if fullest is None else held.get(fullest),
+        kept[0] if kept and not stack.is_large else None,
         problems,
+        kept if stack.is_large else (),
+        {index: contrast.hot_margin for index, contrast in measured.items()},
     )
 
 
@@ -142,14 +167,14 @@ def _range(planes: list[PlaneContrast]) -> IntensityRange:
     return IntensityRange(low, float(np.nextafter(low + 1, np.inf)))
 
 
-def to_rgb(plane: NDArray[Any], intensities: IntensityRange) -> NDArray[np.uint8]:
+def to_rgb(plane: NDArray[Any], intensities: IntensityRange, margin: float | None = None) -> NDArray[np.uint8]:
     """(H, W) or (H, W, 3) of any real type -> (H, W, 3) uint8, what the model sees.
 
-    NaN becomes black, values beyond the range black or white.
+    NaN becomes black, values beyond the range black or white. ``margin``: by how much a pixel is hot, if that is known.
     """
     height, width = plane.shape[:2]
     rgb = np.empty((height, width, 3), np.uint8)
-    margin = hot_margin(plane)
+    margin = hot_margin(plane) if margin is None else margin
     for rows in row_slices(height, width):
         values = clean_rows(plane, rows, margin)
         with np.errstate(invalid="ignore", over="ignore"):

@@ -1,15 +1,19 @@
 """The features table: one row for every label id, the layout that napari's own table expects."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from skimage.measure import regionprops_table
+from scipy.ndimage import find_objects
 
 from napari_sam_amg.amg.labels import LabelPlane
 from napari_sam_amg.amg.masks import Masks
 
 BACKGROUND_ID = 0
+#: Of cross-sections of objects through a stack, whose ids are not unique: IoU with the one in the plane before.
+LINKED_COLUMN = "link_iou"
 
 
 def plane_columns(axes: int) -> list[str]:
@@ -34,24 +38,39 @@ def plane_table(
     prompt).
     """
     rows = painted.rows
-    measured = regionprops_table(painted.labels, properties=("centroid", "bbox"))
-    table = pd.DataFrame({"index": np.arange(1, 1 + len(rows))})
-    for name, position in zip(plane_columns(len(index)), index, strict=True):
-        table[name] = position
-    table["area"] = painted.shown
+    places = np.nonzero(painted.labels)
+    ids = painted.labels[places]
+    boxes = find_objects(painted.labels, len(rows))
+    # all at once: a column that is set by itself takes a data frame .6 ms
+    columns: dict[str, Any] = {"index": np.arange(1, 1 + len(rows))}
+    columns |= {name: np.full(len(rows), at) for name, at in zip(plane_columns(len(index)), index, strict=True)}
+    columns["area"] = painted.shown
     if pixel_size is not None:
-        table[area_column] = painted.shown * (pixel_size[0] * pixel_size[1])
-    table["mask_area"] = painted.areas
-    table["visible_fraction"] = painted.visible / painted.areas
-    table["predicted_iou"] = masks.predicted_iou[rows]
-    table["stability_score"] = masks.stability_score[rows]
-    for axis, name in enumerate("yx"):
-        table[f"centroid_{name}"] = measured[f"centroid-{axis}"]
-    for place, name in enumerate(("y0", "x0", "y1", "x1")):
-        table[f"bbox_{name}"] = measured[f"bbox-{place}"]
-    table["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
-    table["point_y"], table["point_x"] = masks.points[rows, 1], masks.points[rows, 0]
-    return table
+        columns[area_column] = painted.shown * (pixel_size[0] * pixel_size[1])
+    columns["mask_area"] = painted.areas
+    columns["visible_fraction"] = painted.visible / painted.areas
+    columns["predicted_iou"] = masks.predicted_iou[rows]
+    columns["stability_score"] = masks.stability_score[rows]
+    for name, at in zip("yx", places, strict=True):
+        columns[f"centroid_{name}"] = np.bincount(ids, at, len(rows) + 1)[1:] / painted.shown
+    corners = [(down.start, across.start, down.stop, across.stop) for down, across in boxes]
+    for name, ends in zip(("y0", "x0", "y1", "x1"), np.array(corners, np.int64).reshape(-1, 4).T, strict=True):
+        columns[f"bbox_{name}"] = ends
+    columns["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
+    columns |= {"point_y": masks.points[rows, 1], "point_x": masks.points[rows, 0]}
+    return pd.DataFrame(columns)
+
+
+def of_plane_axes(table: pd.DataFrame, axes: str, through: str = "Z") -> pd.DataFrame:
+    """With the two letters of a plane's axes, down and to the right, in the names of the columns: "centroid_z".
+
+    ``through``: the letter of the axis along which planes were joined to objects, if they were.
+    """
+    new = dict(zip("zyx", (through + axes).lower(), strict=True))
+    if axes == "YX":
+        return table
+    pattern = r"(?<=_)[zyx](?=([01]|_[a-z]+)?$)"
+    return table.rename(columns={name: re.sub(pattern, lambda found: new[found[0]], name) for name in table.columns})
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

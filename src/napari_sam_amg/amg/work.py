@@ -7,8 +7,10 @@ from napari_sam_amg.amg.guided import settled
 from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.plane_images import PlaneImages
+from napari_sam_amg.amg.planes import may_tile
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.region import Region, RegionCandidates, propose_steps
+from napari_sam_amg.amg.tiling import with_tiles
 from napari_sam_amg.params import AmgParameters
 
 
@@ -34,6 +36,9 @@ class ModelWork:
         params = settled(params, self._model)
         if params.point_search == "guided" and params.mode == "amg":
             self._model = LastEmbedding(self._model)
+        if may_tile(images.stack.plane_size, params):
+            looks = images.looks() if params.crop_layers == "auto" else []
+            params = with_tiles(looks, images.stack.plane_size, self._model, params)
         if params.crop_layers == "auto":  # what suits the plane that shows most, which then need not be read again
             params = magnified(images.fullest_image(), self._model, params)
         return params

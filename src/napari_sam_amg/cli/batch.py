@@ -13,30 +13,41 @@ from typing import TYPE_CHECKING, Any
 import torch
 import tqdm
 
-from napari_sam_amg.amg.planes import plane_number
+from napari_sam_amg.amg.planes import may_tile, plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.amg.table import of_plane_axes
 from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.cli.outcome import Done, Outcome
 from napari_sam_amg.cli.resume import kept_run, run_identity
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
+    CHALLENGE_ENDING,
     FEATURES_ENDING,
     LABELS_ENDING,
     MASKS_ENDING,
+    OBJECTS_ENDING,
     OVERLAY_ENDING,
     RECORD_ENDING,
+    TRACKS_ENDING,
+    ZARR_ENDING,
     InputFile,
 )
-from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
+from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import image_kind, open_image
-from napari_sam_amg.io.raw_image import SourceImage
+from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
+from napari_sam_amg.io.labels_tiff import LabelsTiff
+from napari_sam_amg.io.labels_zarr import LabelsZarr
+from napari_sam_amg.io.object_exports import ChallengeTracks, ObjectsCsv, TracksCsv
+from napari_sam_amg.io.raw_image import Geometry, SourceImage
+from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.jobs.kept import KeptRun, drop_work
+from napari_sam_amg.objects.linker import through_axis
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import Standing, describe_run, sizes, standing, versions, write_record
-from napari_sam_amg.run import segment_planes, survey_if_needed
+from napari_sam_amg.run import PlaneResult, segment_planes, survey_if_needed
 
 if TYPE_CHECKING:
     from napari_sam_amg.jobs.dask_engine import Workers
@@ -53,21 +64,27 @@ class Options:
     overlay: bool = False
     channel: int | None = None
     series: int | None = None  # None: the main image of a file
+    geometry: Geometry = Geometry()  # what is not as the file says
     intensities: IntensityRange | None = None  # None: percentiles of each image
-    pixel_size: float | None = None  # micrometres; None: from the file
+    ngff_version: str = VERSIONS[0]
     overwrite: bool = False
     skip_existing: bool = False
     resume: bool = True  # keep the work of a stack until its outputs are there, and go on with it
     quiet: bool = False
 
-    @property
-    def endings(self) -> tuple[str, ...]:
+    def endings(self, link: str) -> tuple[str, ...]:
         """Of the files that are written for each input, the record last: it says that the others are there."""
+        has_tables = bool(self.formats & {"labels", "zarr"})
         wanted = {
             LABELS_ENDING: "labels" in self.formats,
-            FEATURES_ENDING: "labels" in self.formats,
+            ZARR_ENDING: "zarr" in self.formats,
+            FEATURES_ENDING: has_tables,
+            OBJECTS_ENDING: has_tables and link != "none",
+            TRACKS_ENDING: has_tables and link == "t",
+            CHALLENGE_ENDING: has_tables and link == "t",
             COCO_ENDING: "coco-rle" in self.formats,
             MASKS_ENDING: "masks" in self.formats,
+            ROIS_ENDING: "rois" in self.formats,
             OVERLAY_ENDING: self.overlay,
             RECORD_ENDING: True,
         }
@@ -85,7 +102,7 @@ class Batch:
 
     def segment(self, file: InputFile) -> Done:
         """Write the outputs of one file. Raises for anything that fails, but for some planes of a stack."""
-        targets = [file.output(ending) for ending in self.options.endings]
+        targets = [file.output(ending) for ending in self.options.endings(self.params.link)]
         was_done = settle(targets)  # what a run that was killed left half-way, or all but finished
         settings = self._settings()
         image_kind(file.path)  # before the file is read as a whole: it may be a pipe, or no image
@@ -94,7 +111,12 @@ class Batch:
         if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options, before)
-        with open_image(file.path, self.options.channel, self.options.series) as source, staged(targets) as folder:
+        with (
+            open_image(
+                file.path, self.options.channel, self.options.series, self.options.geometry, self.params
+            ) as source,
+            staged(targets) as folder,
+        ):
             sha256 = hash_file(file.path)
             state.check(file.path)  # so that the hash is that of the file which is open
             before = self._before(targets, settings, sha256)
@@ -110,7 +132,8 @@ class Batch:
                 end_work(folder)
             record = self._record(file, source, surveyed, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
-            record["input"] |= {"bytes": state.size, "sha256": sha256}
+            size = sizes([file.path])[file.path.name] if file.path.is_dir() else state.size
+            record["input"] |= {"bytes": size, "sha256": sha256}
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
@@ -127,28 +150,31 @@ class Batch:
 
     def _settings(self) -> dict[str, Any]:
         """All that decides about the result, besides the input."""
-        intensities = self.options.intensities
-        return describe_run(self.model, self.params) | {
+        intensities, version = self.options.intensities, self.options.ngff_version
+        settings = {
             "channel": self.options.channel,
             "series": self.options.series,
             "intensities": None if intensities is None else [intensities.low, intensities.high],
-            "pixel_size": self.options.pixel_size,
-        }
-
-    def _pixel_size(self, source: SourceImage) -> tuple[float, float] | None:
-        given = self.options.pixel_size
-        return source.raw.pixel_size if given is None else (given, given)
+        } | self.options.geometry.record()
+        if "zarr" in self.options.formats:
+            settings["ngff_version"] = version
+        return describe_run(self.model, self.params) | settings
 
     def _exports(self, source: SourceImage, base: InputFile) -> list[Export]:
         makers: dict[str, Callable[[Path], Export]] = {
-            LABELS_ENDING: lambda path: LabelsTiff(path, source, self._pixel_size(source)),
+            LABELS_ENDING: lambda path: LabelsTiff(path, source, source.sizes(source.axes[-2:])),
+            ZARR_ENDING: lambda path: LabelsZarr(path, source, self.options.ngff_version),
             FEATURES_ENDING: FeaturesCsv,
+            OBJECTS_ENDING: ObjectsCsv,
+            TRACKS_ENDING: lambda path: TracksCsv(path, source.stack_axes + source.plane_axes),
+            CHALLENGE_ENDING: ChallengeTracks,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
+            ROIS_ENDING: lambda path: RoisZip.of_image(path, source),
             OVERLAY_ENDING: OverlayPng,
         }
         exports = []
-        for ending in (ending for ending in self.options.endings if ending in makers):
+        for ending in (ending for ending in self.options.endings(self.params.link) if ending in makers):
             path = base.output(ending)
             with naming(path):
                 exports.append(makers[ending](path))
@@ -157,8 +183,9 @@ class Batch:
     def _kept(
         self, source: SourceImage, settings: dict[str, Any], sha256: str, folder: Path
     ) -> AbstractContextManager[KeptRun | None]:
-        """What is kept of the work: of a stack, of which there can be parts, and of all that others do."""
-        if len(source.stack.indices) == 1 and self.workers is None:
+        """What is kept of the work: of what can be done in parts, and of all that others do."""
+        has_parts = len(source.stack.indices) > 1 or may_tile(source.stack.plane_size, self.params)
+        if not has_parts and self.workers is None:
             return nullcontext()
         if not self.options.resume:
             drop_work(work_folder(folder))
@@ -189,6 +216,7 @@ class Batch:
             "path": str(path.absolute()),
             "channel": self.options.channel,
             "series": self.options.series,
+            "geometry": self.options.geometry.record(),
             "intensities": [intensities.low, intensities.high],
             "bytes": state.size,
             "modified": state.modified,
@@ -201,11 +229,12 @@ class Batch:
     ) -> Outcome:
         outcome = Outcome(len(source.stack.indices), self.params)
         exports = self._exports(source, dataclasses.replace(file, folder=folder))
+        through = through_axis(self.params, source.stack_axes)
         steps = segment_planes(
             source.stack, self.model, self.params,
             intensities=self.options.intensities, surveyed=surveyed,
-            pixel_size=self._pixel_size(source), area_column=AREA_COLUMN,
-            work=work,
+            pixel_size=source.sizes(source.plane_axes), area_column=AREA_COLUMN,
+            spacing=source.raw.micrometres(through) if through else None, axes=source.stack_axes, work=work,
         )  # fmt: skip
         with self._bar(file) as bar:
             for step in steps:
@@ -214,9 +243,10 @@ class Batch:
                 if step.result is None:
                     continue
                 outcome.add(step.result)
+                result = _named(step.result, source.plane_axes, through)
                 for export in exports:
                     with naming(export.path):
-                        export.add(step.result)
+                        export.add(result)
         for export in exports:
             with naming(export.path):
                 export.finish()
@@ -255,8 +285,10 @@ class Batch:
             "problems": [
                 {"plane": plane_number(index), "reason": reason} for index, reason in outcome.problems.items()
             ],
-            "pixel_size_um": self._pixel_size(source),
-            "z_spacing_um": source.raw.z_spacing,
+            "stack_axes": source.stack_axes,
+            "plane_axes": source.plane_axes,
+            "pixel_size_um": source.sizes(source.plane_axes),
+            "z_spacing_um": source.raw.micrometres("Z"),
             "device": str(getattr(self.model, "device", "unknown")),
             "threads": getattr(self.model, "threads", torch.get_num_threads()),
             "parameters_used": dataclasses.asdict(outcome.params),
@@ -264,12 +296,19 @@ class Batch:
             "planes_done_before": outcome.continued,
             "masks": outcome.masks,
             "labels": outcome.labels,
+            "objects": outcome.objects,
             "labels_cut_by_crops": outcome.cut,
             "objects_too_large_for_crops": outcome.too_large,
             "seconds": round(outcome.seconds, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
+
+
+def _named(result: PlaneResult, plane_axes: str, through: str) -> PlaneResult:
+    """With the letters of the axes in the names of columns."""
+    objects = None if result.objects is None else of_plane_axes(result.objects, plane_axes, through)
+    return dataclasses.replace(result, features=of_plane_axes(result.features, plane_axes), objects=objects)
 
 
 def _intensities(given: IntensityRange | None, surveyed: Survey | None) -> dict[str, Any]:
@@ -284,9 +323,10 @@ def _check_free(targets: list[Path], options: Options, before: Standing) -> None
     """``ValueError`` if something lies where the outputs will be, which may not be replaced."""
     existing = [target for target in targets if os.path.lexists(target)]
     for target in existing:
-        if target.is_dir() != target.name.endswith(MASKS_ENDING):
+        is_foreign = target.name.endswith(ZARR_ENDING) and not is_label_volume(target)
+        if target.is_dir() != target.name.endswith((MASKS_ENDING, ZARR_ENDING)) or is_foreign:
             raise ValueError(f"{target} is in the way: it is not an output of this command, move it away")
-        if target.is_dir() and (name := foreign_in(target)):
+        if target.name.endswith(MASKS_ENDING) and (name := foreign_in(target)):
             raise ValueError(f"{target} is in the way: it holds {name}, which is not of this command, move it away")
     if not existing or options.overwrite or before.may_be_redone:
         return

@@ -12,24 +12,34 @@ from napari_sam_amg import __version__
 from napari_sam_amg.cli import evaluate, export_onnx, models
 from napari_sam_amg.cli.messages import add_message_flags
 from napari_sam_amg.io.discover import SUFFIXES
+from napari_sam_amg.io.label_volume import VERSIONS
+from napari_sam_amg.io.raw_image import check_axes
 from napari_sam_amg.models.registry import EMBEDDED, known_models
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.precision import PRECISIONS
 
-FORMATS = ("labels", "coco-rle", "masks")
+FORMATS = ("labels", "zarr", "coco-rle", "masks", "rois")
 DEMO_FOLDER = "napari-sam-amg-demo"
 COMMANDS = {"evaluate": evaluate, "models": models, "export-onnx": export_onnx}  # besides segment and demo
+_RANGE = re.compile(r"(?P<axis>[A-Za-z])=(?=\d|:)(?P<first>\d*)(?P<colon>:?)(?P<stop>(?<=:)\d*)?")
 _NEGATIVE_NUMBER = re.compile(r"-(([\d_]+\.?[\d_]*|\.[\d_]+)(e[+-]?[\d_]+)?|inf(inity)?|nan)$", re.IGNORECASE)
 
 _DESCRIPTION = "Segment everything in microscopy images with Segment Anything's automatic mask generation."
 _OUTPUTS = """\
 For every image NAME.tif, files are written into the folder DIR, each of them whole or not at all:
   NAME_labels.tif    --format labels (the default): label image of the shape of the input, uint16 or uint32
-  NAME_features.csv  with it: one row a label (id, area, scores, centroid, bounding box, prompt)
+  NAME_labels.ome.zarr  --format zarr: the same as OME-Zarr, uint32, with coarser levels for viewers
+  NAME_features.csv  with either: one row a label (id, area, scores, centroid, bounding box, prompt)
+  NAME_objects.csv   with it and --link: one row an object through the stack (id, planes, volume, scores, centroid);
+                     the rows of NAME_features.csv are its cross-sections then, each with the object's id
+  NAME_tracks.csv    with it and --link t: id, time, y and x of every cross-section, as napari's Tracks layer has them
+  NAME_res_track.txt with it and --link t: id, first and last plane, and parent of each object, as the Cell Tracking
+                     Challenge has them
   NAME_masks.json    --format coco-rle: all masks, overlapping ones too, as the records that the reference's
                      scripts/amg.py writes with --convert-to-rle; in a stack each has one more key, "plane"
   NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);
                      in a stack one such folder for each plane, plane_0000, plane_0001, ...
+  NAME_rois.zip      --format rois: the labels as ImageJ's regions of interest, one for each label and plane
   NAME_overlay.png   --overlay: the labels over the image; of a stack the plane with most labels
   NAME_run.json      always: all settings, model, versions, timings, hash of the input; put in place last
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
@@ -150,6 +160,19 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         "thumbnail, the first of equals)",
     )  # fmt: skip
     group.add_argument(
+        "--axes", type=_axes, metavar="LETTERS",
+        help="names of the image's axes as they are stored, such as TZCYX or YXZ, in place of those in the file",
+    )  # fmt: skip
+    group.add_argument(
+        "--plane", type=_axes, metavar="LETTERS",
+        help="two axes that make up the planes, such as XZ or YZ (default: YX); labels keep the image's own axes",
+    )  # fmt: skip
+    group.add_argument(
+        "--range", type=_range, action="append", metavar="AXIS=FIRST:STOP", dest="ranges",
+        help="segment only these planes, counted from 0, STOP not included, such as z=10:20, z=5: or t=0; repeat the "
+        "flag for other axes (default: all; planes left out have no labels)",
+    )  # fmt: skip
+    group.add_argument(
         "--intensities", nargs=2, type=float, metavar=("LOW", "HIGH"),
         help="pixel values shown black and white to the model; 0 255 takes 8-bit images as they are "
         "(default: the 0.1 and 99.8 percentiles of the image, of a stack the same for all planes)",
@@ -158,6 +181,12 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         "--pixel-size", type=float, metavar="UM",
         help="micrometres, for the column area_um2 (default: from OME, ImageJ or resolution metadata, if any)",
     )  # fmt: skip
+    group.add_argument(
+        "--z-spacing",
+        type=float,
+        metavar="UM",
+        help="micrometres from plane to plane along z (default: as the file says)",
+    )
 
 
 def _add_writing(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +194,10 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format", action="append", type=_formats, metavar="FORMAT", dest="formats",
         help=f"{', '.join(FORMATS)}; several with commas or by repeating the flag (default: labels)",
+    )  # fmt: skip
+    group.add_argument(
+        "--ngff-version", choices=VERSIONS, default=VERSIONS[0],
+        help=f"of --format zarr: OME-Zarr 0.5 is Zarr 3, 0.4 is Zarr 2 (default: {VERSIONS[0]})",
     )  # fmt: skip
     group.add_argument("--overlay", action="store_true", help="draw the labels over the image, NAME_overlay.png")
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
@@ -179,6 +212,23 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "which it was, if the same command is given again",
     )  # fmt: skip
     add_message_flags(group)
+
+
+def _axes(text: str) -> str:
+    try:
+        return check_axes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _range(text: str) -> tuple[str, range]:
+    """An axis and positions along it; a stop that is left out is -1."""
+    found = _RANGE.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give AXIS=FIRST:STOP, such as z=10:20, z=5: or t=0")
+    first = int(found["first"] or 0)
+    stop = int(found["stop"]) if found["stop"] else -1
+    return found["axis"].upper(), range(first, stop if found["colon"] else first + 1)
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:

@@ -113,16 +113,26 @@ def _check_architecture(arguments: argparse.Namespace, model: "Model") -> None:
 def _options(arguments: argparse.Namespace) -> "Options":
     from napari_sam_amg.amg.preprocess import IntensityRange
     from napari_sam_amg.cli.batch import Options
+    from napari_sam_amg.io.raw_image import Geometry
 
-    if arguments.pixel_size is not None and not 0 < arguments.pixel_size < float("inf"):
-        raise ValueError(f"pixel_size={arguments.pixel_size} is not allowed: it must be a positive number")
+    for name in ("pixel_size", "z_spacing"):
+        given = getattr(arguments, name)
+        if given is not None and not 0 < given < float("inf"):
+            raise ValueError(f"{name}={given} is not allowed: it must be a positive number")
+    ranges = dict(arguments.ranges or ())
+    if len(ranges) < len(arguments.ranges or ()):
+        raise ValueError("--range is given twice for an axis: give each axis one range")
+    geometry = Geometry(
+        arguments.axes or "", arguments.plane or "", tuple(ranges.items()), arguments.pixel_size, arguments.z_spacing
+    )
     return Options(
         formats=frozenset(chain.from_iterable(arguments.formats or [("labels",)])),
         overlay=arguments.overlay,
         channel=arguments.channel,
         series=arguments.series,
         intensities=IntensityRange(*arguments.intensities) if arguments.intensities else None,
-        pixel_size=arguments.pixel_size,
+        geometry=geometry,
+        ngff_version=arguments.ngff_version,
         overwrite=arguments.overwrite,
         skip_existing=arguments.skip_existing,
         resume=not arguments.no_resume,

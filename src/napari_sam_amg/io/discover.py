@@ -11,10 +11,15 @@ from pathlib import Path
 SUFFIXES = (
     ".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".qptiff", ".ndpi", ".scn",
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".bmp", ".dib", ".gif", ".webp", ".avif",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".zarr", ".nd2", ".lif", ".czi",
 )  # fmt: skip
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 LABELS_ENDING = "_labels.tif"
+ZARR_ENDING = "_labels.ome.zarr"
 FEATURES_ENDING = "_features.csv"
+OBJECTS_ENDING = "_objects.csv"
+TRACKS_ENDING = "_tracks.csv"
+CHALLENGE_ENDING = "_res_track.txt"
 OVERLAY_ENDING = "_overlay.png"
 RECORD_ENDING = "_run.json"
 MASKS_ENDING = "_masks"
@@ -72,7 +77,7 @@ def find_inputs(named: Sequence[Path], output: Path, recursive: bool = False) ->
 
 def _inputs(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
     """Image files to segment, each with the subfolder of ``path`` that it is in."""
-    if path.is_dir():
+    if path.is_dir() and not is_zarr(path):
         yield from walk(path, recursive, _is_foreign)
     elif path.exists():
         yield path, Path()
@@ -84,15 +89,22 @@ def walk(
     """Files in a folder in order of name, each with the subfolder of ``path`` that it is in.
 
     ``is_wanted(folder, name)`` decides about files with one of the suffixes, and about subfolders. Links
-    to folders are followed, but not into a folder that the way has come through.
+    to folders are followed, but not into a folder that the way has come through. A folder that is a Zarr counts as a
+    file, if its suffix is wanted, and is not searched.
     """
     for place, subfolders, names in os.walk(path, onerror=_raise, followlinks=True):
         folder = Path(place)
+        stores = {name for name in subfolders if is_zarr(folder / name)}
         wanted = sorted(name for name in subfolders if recursive and is_wanted(folder, name))
-        subfolders[:] = [name for name in wanted if not _leads_back(folder / name, path)]
-        for name in sorted(names):
+        subfolders[:] = [name for name in wanted if name not in stores and not _leads_back(folder / name, path)]
+        for name in sorted([*names, *stores]):
             if name.lower().endswith(suffixes) and is_wanted(folder, name):
                 yield folder / name, folder.relative_to(path)
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a Zarr array or group, an OME-Zarr for one, by the files that each has."""
+    return any((folder / name).is_file() for name in _ZARR_FILES)
 
 
 def _leads_back(folder: Path, start: Path) -> bool:
@@ -107,7 +119,7 @@ def _raise(error: OSError) -> None:
 
 def _is_foreign(folder: Path, name: str) -> bool:
     """Whether a file or folder is neither hidden nor an output of ours."""
-    return not name.endswith(LABELS_ENDING) and is_foreign_or_labels(folder, name)
+    return not name.endswith((LABELS_ENDING, ZARR_ENDING)) and is_foreign_or_labels(folder, name)
 
 
 def is_foreign_or_labels(folder: Path, name: str) -> bool:

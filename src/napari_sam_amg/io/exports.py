@@ -1,29 +1,22 @@
 """The files that hold a result. Each takes planes as they come, so that no stack lies in memory."""
 
-import math
 import re
-import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import tifffile
-from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sam_amg.amg.coco import as_json
-from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.planes import plane_number
 from napari_sam_amg.amg.table import joined
+from napari_sam_amg.amg.tiled_plane import overview_step
 from napari_sam_amg.io.overlay import draw_overlay
-from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.run import PlaneResult
 
-_CENTIMETRE = 10_000.0  # micrometres
-_BIGTIFF_ABOVE = 2**31  # bytes before compression
-_SMALLEST_DENSITY = 1e-8  # pixels per unit, and its inverse the largest: TIFF has fractions of two 32-bit numbers
-_TZC = "TZC"  # the axes that ImageJ and OME know besides Y and X, in ImageJ's order
 _MASK_FILES = re.compile(r"\d+\.png|metadata\.csv|plane(_\d+)+")
 #: Columns of the reference's scripts/amg.py.
 _METADATA_COLUMNS = (
@@ -42,94 +35,27 @@ class Export(Protocol):
     def finish(self) -> None: ...
 
 
-class LabelsTiff:
-    """A label image of the stack's shape: uint16, or uint32 above 65535 labels, zlib-compressed.
-
-    Planes come in any order; one that never comes has no labels. Pixel size and z spacing are written as
-    ImageJ has them, which Bio-Formats reads too; as OME-XML where ImageJ's files cannot hold the image.
-    """
-
-    def __init__(self, path: Path, source: SourceImage, pixel_size: tuple[float, float] | None) -> None:
-        self.path, self.axes, self.pixel_size = path, source.stack_axes + "YX", pixel_size
-        self.z_spacing = source.raw.z_spacing if "Z" in self.axes else None
-        self.shape = (*source.stack.stack_shape, *source.stack.plane_size)
-        # The highest label, and so the type, is known at the end only: until then planes wait in a file. It is
-        # written and read, not mapped into memory, where a full disk would end the process without a word.
-        self.scratch = path.with_suffix(".planes")
-        self.places: dict[tuple[int, ...], tuple[int, int]] = {}  # of each plane in it: offset and bytes
-        self.highest = 0
-
-    def add(self, result: PlaneResult) -> None:
-        with self.scratch.open("ab") as file:
-            # The fastest level: what is packed here is unpacked once, and repeated background shrinks at any.
-            packed = zlib.compress(result.labels.astype(np.int32).tobytes(), 1)
-            self.places[result.index] = file.tell(), len(packed)
-            file.write(packed)
-        self.highest = max(self.highest, int(result.labels.max()))
-
-    def finish(self) -> None:
-        dtype = np.dtype(np.uint16 if self.highest <= np.iinfo(np.uint16).max else np.uint32)
-        is_big = math.prod(self.shape) * dtype.itemsize > _BIGTIFF_ABOVE
-        container, image = self._format(dtype, is_big)
-        planes = (self._plane(index).astype(dtype) for index in np.ndindex(self.shape[:-2]))
-        options: dict[str, Any] = {
-            "bigtiff": is_big,
-            "byteorder": "<",
-            "imagej": container == "imagej",
-            "ome": container == "ome",
-        }
-        with tifffile.TiffWriter(self.path, **options) as writer:
-            writer.write(
-                planes, shape=self.shape, dtype=dtype, compression="zlib", photometric="minisblack", **image
-            )  # fmt: skip
-        self.scratch.unlink(missing_ok=True)
-
-    def _plane(self, index: tuple[int, ...]) -> NDArray[np.int32]:
-        if index not in self.places:
-            return np.zeros(self.shape[-2:], np.int32)
-        with self.scratch.open("rb") as file:
-            offset, size = self.places[index]
-            file.seek(offset)
-            return np.frombuffer(zlib.decompress(file.read(size)), np.int32).reshape(self.shape[-2:])
-
-    def _format(self, dtype: np.dtype[Any], is_big: bool) -> tuple[str, dict[str, Any]]:
-        """Whose metadata the file has ("imagej", "ome" or tifffile's own, ""), and it as arguments for tifffile."""
-        stack_axes, in_centimetres = self.axes[:-2], self._density(_CENTIMETRE, "CENTIMETER")
-        # Axes that neither format knows, or that readers would leave out since they are of length 1
-        if set(stack_axes) - set(_TZC) or len(set(stack_axes)) < len(stack_axes) or 1 in self.shape[:-2]:
-            return "", {"metadata": {"axes": self.axes}} | in_centimetres
-        per_micrometre = self._density(1.0, "NONE")
-        is_ordered = stack_axes == "".join(sorted(stack_axes, key=_TZC.index))
-        says_all = per_micrometre or (self.pixel_size is None and self.z_spacing is None)  # one unit holds for x, y, z
-        if dtype == np.uint16 and is_ordered and says_all and not is_big:
-            unit = {"unit": "um"} if per_micrometre else {}
-            spacing = {} if self.z_spacing is None else {"spacing": self.z_spacing}
-            return "imagej", {"metadata": {"axes": self.axes} | unit | spacing} | per_micrometre
-        sizes = dict(zip("YX", self.pixel_size or (), strict=False)) | {"Z": self.z_spacing}
-        known = {f"PhysicalSize{axis}": size for axis, size in sizes.items() if size is not None}
-        units = {f"{name}Unit": "µm" for name in known}
-        return "ome", {"metadata": {"axes": self.axes} | known | units} | in_centimetres
-
-    def _density(self, unit: float, name: str) -> dict[str, Any]:
-        """Pixels per ``unit`` micrometres along x and y, if it is known and the tags can hold it."""
-        y, x = (unit / size for size in self.pixel_size or (math.inf, math.inf))
-        if not _SMALLEST_DENSITY <= min(y, x) <= max(y, x) <= 1 / _SMALLEST_DENSITY:
-            return {}
-        return {"resolution": (x, y), "resolutionunit": name}
-
-
 class FeaturesCsv:
-    """The table of all labels, one row each."""
+    """The table of all labels, one row each, written as planes come."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.tables: list[pd.DataFrame] = []
+        self._empty: pd.DataFrame | None = None  # a table without rows: it gives the columns if there is no other
+        self._has_rows = False
 
     def add(self, result: PlaneResult) -> None:
-        self.tables.append(result.features)
+        if len(result.features):
+            self._append(result.features, header=not self._has_rows)
+            self._has_rows = True
+        elif self._empty is None:
+            self._empty = result.features
 
     def finish(self) -> None:
-        joined(self.tables).to_csv(self.path, index=False)
+        if not self._has_rows and self._empty is not None:
+            self._append(self._empty, header=True)
+
+    def _append(self, table: pd.DataFrame, header: bool) -> None:
+        table.to_csv(self.path, index=False, mode="a", header=header)
 
 
 class CocoJson:
@@ -142,8 +68,9 @@ class CocoJson:
 
     def add(self, result: PlaneResult) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            for record in result.masks.to_coco("coco_rle"):
-                file.write((", " if self.count else "") + as_json(record | _plane_key(result.index)))
+            for row, record in enumerate(result.masks.to_coco("coco_rle")):
+                more = _plane_key(result.index) | _object_key(result, row)
+                file.write((", " if self.count else "") + as_json(record | more))
                 self.count += 1
 
     def finish(self) -> None:
@@ -154,6 +81,11 @@ class CocoJson:
 def _plane_key(index: tuple[int, ...]) -> dict[str, Any]:
     """The key "plane", if there is a stack."""
     return {"plane": plane_number(index)} if index else {}
+
+
+def _object_key(result: PlaneResult, row: int) -> dict[str, Any]:
+    """The key "object", its id, if objects go through the stack: then there is a mask for each label."""
+    return {} if result.objects is None else {"object": int(result.features["index"].iloc[row])}
 
 
 def foreign_in(folder: Path) -> str:
@@ -167,39 +99,57 @@ class MaskFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._counts: dict[tuple[int, ...], int] = {}  # of masks of each plane so far: a large one comes in parts
         path.mkdir()
 
     def add(self, result: PlaneResult) -> None:
         folder = self.path / "_".join(["plane", *(f"{position:04d}" for position in result.index)])
         folder = folder if result.index else self.path
         folder.mkdir(exist_ok=True)
+        first, is_new = self._counts.get(result.index, 0), result.index not in self._counts
+        self._counts[result.index] = first + len(result.masks)
         for row in range(len(result.masks)):
-            Image.fromarray(result.masks.frame(row).astype(np.uint8) * 255).save(folder / f"{row}.png")
-        (folder / "metadata.csv").write_text(_metadata(result.masks), "utf-8")
+            Image.fromarray(result.masks.frame(row).astype(np.uint8) * 255).save(folder / f"{first + row}.png")
+        lines = [*([_METADATA_COLUMNS] if is_new else []), *_metadata(result.masks, first)]
+        text = "\n".join(",".join(map(str, line)) for line in lines)
+        with (folder / "metadata.csv").open("a", encoding="utf-8", newline="") as file:
+            file.write(text if is_new or not lines else f"\n{text}")  # no line ends after the last, as the reference's
 
     def finish(self) -> None:
         pass
 
 
-def _metadata(masks: Masks) -> str:
-    rows = [
+def _metadata(masks: Masks, first: int) -> list[list[Any]]:
+    return [
         [
-            row, record["area"], *record["bbox"], *record["point_coords"][0], record["predicted_iou"],
+            first + row, record["area"], *record["bbox"], *record["point_coords"][0], record["predicted_iou"],
             record["stability_score"], *record["crop_box"],
         ]
         for row, record in enumerate(masks.to_coco("coco_rle"))
     ]  # fmt: skip
-    return "\n".join(",".join(str(value) for value in row) for row in [_METADATA_COLUMNS, *rows])
 
 
 class OverlayPng:
-    """A picture of the labels over the image; of a stack, the first of the planes with most labels."""
+    """A picture of the labels over the image; of a stack, the first of the planes with most labels.
+
+    Of a plane in parts every n-th pixel, as its image has them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.shown: PlaneResult | None = None
+        self._parts: list[PlaneResult] = []  # of one plane, their labels made smaller
 
     def add(self, result: PlaneResult) -> None:
+        if result.rows is not None:
+            step = overview_step(result.masks.size)
+            some = result.labels[-result.rows[0] % step :: step, ::step].copy()
+            self._parts.append(replace(result, labels=some, masks=no_masks(result.masks.size)))
+            if not result.is_last:
+                return
+            labels = np.concatenate([part.labels for part in self._parts])
+            features = joined([part.features for part in self._parts])
+            result, self._parts = replace(result, labels=labels, features=features), []
         if result.image is not None and (self.shown is None or _shows(result) > _shows(self.shown)):
             self.shown = result
 

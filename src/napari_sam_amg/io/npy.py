@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from napari_sam_amg.io.raw_image import RawImage
+from napari_sam_amg.io.raw_image import RawImage, check_series
 from napari_sam_amg.io.watched import FileState, check_regular
 
 _AT_ONCE = 2**24  # bytes of an array in Fortran's order, of which a plane lies all over the file
@@ -29,14 +29,26 @@ class NpyPlanes:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        """One plane: ``index`` has a position for every axis before Y."""
+    rows_only: ClassVar[bool] = True  # of one plane, see views.pages_of
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is read together, along each axis: rows, or planes where these lie all over the file."""
+        return (*(1 for _ in self.shape[:-2]), self.shape[-2] if self.fortran else 1, self.shape[-1])
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        """One plane: ``index`` has a position for every axis before Y, and perhaps a slice of its rows."""
         self.state.check(self.file.fileno())
         leading, plane = self.shape[:-2], self.shape[-2:]
         planes, size = prod(leading), prod(plane)
+        index, inside = index[: len(leading)], index[len(leading) :]
+        if self.fortran and inside:
+            return self[index][inside]
         if not self.fortran:
             number = int(np.ravel_multi_index(index, leading)) if leading else 0
-            return self._read(number * size, size).reshape(plane)
+            rows = range(*inside[0].indices(plane[0])) if inside else range(plane[0])
+            first = number * size + rows.start * plane[1]
+            return self._read(first, len(rows) * plane[1]).reshape(len(rows), plane[1])
         number = int(np.ravel_multi_index(index, leading, order="F")) if leading else 0
         step = max(1, _AT_ONCE // (planes * self.dtype.itemsize))
         parts = [
@@ -54,12 +66,13 @@ class NpyPlanes:
 
 
 @contextmanager
-def open_npy(path: Path) -> Iterator[RawImage]:
+def open_npy(path: Path, series: int | None = None) -> Iterator[RawImage]:
     """An array (..., Y, X), of which no more is read than is asked for, open as long as the context is.
 
     Raises ``ValueError`` for Python objects, which to load is to run code, for damaged files, and for fewer than two
     axes.
     """
+    check_series(series, 1)
     check_regular(path)
     with path.open("rb") as file:
         shape, fortran, dtype = _read_header(file)

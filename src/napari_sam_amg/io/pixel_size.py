@@ -7,6 +7,8 @@ from typing import Any
 
 import tifffile
 
+from napari_sam_amg.io.ngff import MICROMETRE, Spacing
+
 _POWERS = {"": 1e6, "c": 1e4, "m": 1e3, "u": 1.0, "n": 1e-3, "p": 1e-6, "k": 1e9}  # micrometres in a (prefix) metre
 _NAMES = {"": "", "centi": "c", "milli": "m", "micro": "u", "nano": "n", "pico": "p", "kilo": "k"}
 _OTHERS = {
@@ -19,6 +21,15 @@ _OTHERS = {
     "in": 25_400.0,
     '"': 25_400.0,
 }
+#: Units of length that OME-NGFF knows, by their micrometres, and OME's of time, with those of OME-NGFF.
+_LENGTHS = {
+    1.0: MICROMETRE, 1e-3: "nanometer", 1e-6: "picometer", 1e-4: "angstrom", 1e3: "millimeter", 1e4: "centimeter",
+    1e6: "meter", 25_400.0: "inch",
+}  # fmt: skip
+_OME_TIMES = {
+    "s": "second", "ms": "millisecond", "µs": "microsecond", "ns": "nanosecond", "min": "minute", "h": "hour",
+    "d": "day",
+}  # fmt: skip
 _RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # the last two are not in the standard, but written
 
 _LSM_TAG = 34412
@@ -59,6 +70,9 @@ def tiff_z_spacing(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries | No
         z = _product((tiff.imagej_metadata or {}).get("spacing"), _imagej_unit(tiff))
     elif _is_lsm(tiff) or tiff.is_stk:
         z = (_lsm_sizes(tiff) if _is_lsm(tiff) else _stk_sizes(tiff))[2]
+    else:
+        described = _shaped_metadata(tiff)
+        z = _product(described.get("spacing"), micrometres(str(described.get("unit", ""))))
     return abs(z) if z is not None and 0 < abs(z) < math.inf else None  # ImageJ counts downwards with a minus
 
 
@@ -78,17 +92,71 @@ def micrometres(unit: str) -> float | None:
     return _POWERS[short[1]] if short else _OTHERS.get(words)
 
 
+def tiff_spacings(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, Spacing]:
+    """Along X, Y, Z and T, by letter and in the file's own units, what OME or ImageJ metadata say."""
+    if tiff.is_ome:
+        pixels = _ome_pixels(tiff, series)
+        sizes = {axis: _ome_spacing(pixels, f"PhysicalSize{axis}", "µm") for axis in "XYZ"}
+        return _known(sizes | {"T": _ome_spacing(pixels, "TimeIncrement", "s")})
+    z = tiff_z_spacing(tiff, series)
+    described = tiff.imagej_metadata if tiff.is_imagej else _shaped_metadata(tiff)
+    interval = _product((described or {}).get("finterval"), 1.0)
+    return _known(
+        {
+            "Z": None if z is None else Spacing(z, MICROMETRE),
+            "T": None if interval is None else Spacing(interval, "second"),
+        }
+    )
+
+
+def _known(spacings: Mapping[str, Spacing | None]) -> dict[str, Spacing]:
+    return {axis: known for axis, known in spacings.items() if known is not None and 0 < known.length < math.inf}
+
+
+def _ome_spacing(pixels: Mapping[str, Any], name: str, usual: str) -> Spacing | None:
+    """A length or a time as OME has it; micrometres and seconds in place of units that OME-NGFF does not know."""
+    text = str(pixels.get(f"{name}Unit", usual))
+    length = _product(pixels.get(name), 1.0)
+    if length is None:
+        return None
+    if name == "TimeIncrement":
+        return Spacing(length, _OME_TIMES[text]) if text in _OME_TIMES else None
+    unit = micrometres(text)
+    if unit is None:
+        return None
+    return Spacing(length, _LENGTHS[unit]) if unit in _LENGTHS else Spacing(length * unit, MICROMETRE)
+
+
+def channel_names(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """Of an OME-TIFF; empty unless all have one."""
+    channels: Any = _ome_pixels(tiff, series).get("Channel", []) if tiff.is_ome else []
+    names = [str(channel.get("Name") or "") for channel in (channels if isinstance(channels, list) else [channels])]
+    return tuple(names) if all(names) else ()
+
+
+def _shaped_metadata(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
+    """What tifffile wrote with an array."""
+    found = tiff.shaped_metadata
+    return found[0] if found and isinstance(found[0], Mapping) else {}
+
+
 Sizes = tuple[float | None, float | None, float | None]  # y, x, z
 
 
-def _ome_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Sizes:
+def _ome_pixels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Mapping[str, Any]:
+    """The element Pixels that describes a series; empty if there is none."""
     try:
         images: Any = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]["Image"]
         images = images if isinstance(images, list) else [images]
         position = tiff.series.index(series)
         pixels = images[position if len(images) == len(tiff.series) else 0]["Pixels"]
     except (KeyError, TypeError, ValueError, SyntaxError):  # no image described, or XML that is none
-        return None, None, None
+        return {}
+    return pixels if isinstance(pixels, Mapping) else {}
+
+
+def _ome_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Sizes:
+    pixels = _ome_pixels(tiff, series)
     y, x, z = (
         _product(pixels.get(f"PhysicalSize{axis}"), micrometres(str(pixels.get(f"PhysicalSize{axis}Unit", "um"))))
         for axis in "YXZ"

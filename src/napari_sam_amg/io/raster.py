@@ -45,9 +45,9 @@ class Frames:
     dtype: np.dtype[Any]
     last: dict[int, NDArray[Any]] = field(default_factory=dict)  # the frame that was read last
 
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        """One frame: ``index`` has its position alone."""
-        (number,) = index
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        """One frame: ``index`` has its position, and perhaps a slice of its rows."""
+        number, *inside = index
         if number not in self.last:
             with _decoding(f"frame {number} of "):
                 self.image.seek(number)
@@ -58,7 +58,7 @@ class Frames:
                 raise ValueError(f"frame {number} is of shape {pixels.shape}, the first of {self.shape[1:]}")
             self.last.clear()
             self.last[number] = pixels
-        return self.last[number]
+        return self.last[number][tuple(inside)]
 
 
 def find_format(path: Path) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from napari_sam_amg.io.ome_files import own_part
-from napari_sam_amg.io.pixel_size import tiff_pixel_size, tiff_z_spacing
+from napari_sam_amg.io.pixel_size import channel_names, tiff_pixel_size, tiff_spacings, tiff_z_spacing
 from napari_sam_amg.io.raw_image import RawImage, check_series
 from napari_sam_amg.io.tiff_colours import find_samples
 from napari_sam_amg.io.tiff_layout import Layout, find_layout, imagej_series, join_layouts
@@ -171,6 +171,8 @@ def _raw_image(tiff: tifffile.TiffFile, image: tifffile.TiffPageSeries, layout: 
         axes,
         tiff_pixel_size(tiff, image),
         tiff_z_spacing(tiff, image),
+        stated=tiff_spacings(tiff, image),
+        channels=channel_names(tiff, image),
         note=samples.note,
         compression=tifffile.COMPRESSION(keyframe.compression).name,
         read_at_once=0 if keyframe.is_final else int(keyframe.nbytes),

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from napari_sam_amg.io.tiff_layout import Chunk, Layout
+from napari_sam_amg.io.tiff_rows import can_be_cut, page_rows, rows_at_once
 from napari_sam_amg.io.watched import FileState
 
 WITHOUT_OWN_TAGS = ("lsm", "scanimage", "stk", "ndpi", "eer")  # tifffile corrects what the pages of these say
@@ -17,7 +18,7 @@ WITHOUT_OWN_TAGS = ("lsm", "scanimage", "stk", "ndpi", "eer")  # tifffile correc
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TiffPlanes:
-    """Array-like (..., Y, X) or (..., Y, X, S) over a layout; no more is read than the plane that is indexed.
+    """Array-like (..., Y, X) or (..., Y, X, S) over a layout; no more is read than the plane, or the rows, asked for.
 
     ``picked`` holds a position, or what is kept of it, for every axis of the layout; None for those that
     are indexed.
@@ -32,10 +33,30 @@ class TiffPlanes:
     dtype: np.dtype[Any]
     own_tags: bool = True  # whether each page is read as its own tags say
 
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        """One plane: ``index`` has a position for every axis before Y."""
+    rows_only: ClassVar[bool] = True  # of one plane, see views.pages_of
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is decoded together, along each axis."""
+        leading = sum(pick is None for pick in self.picked)
+        rows = rows_at_once(self.layout.chunks[0].page.keyframe) if self._has_rows else self.shape[leading]
+        return (*(1 for _ in range(leading)), rows, *self.shape[leading + 1 :])
+
+    @property
+    def _has_rows(self) -> bool:
+        """Whether the rows of a plane lie one after another in its page, in strips or tiles of their own."""
+        down, keyframe = self.plane_axes[0], self.layout.chunks[0].page.keyframe
+        return down >= self.layout.across and (keyframe.is_final or can_be_cut(keyframe))
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """One plane: ``index`` has a position for every axis before Y. A slice behind these: some of its rows."""
         asked = iter(index)
         position = [next(asked) if pick is None else pick for pick in self.picked]
+        down, rows = self.plane_axes[0], next(asked, None)
+        if rows is not None and not self._has_rows:
+            return self[index[:-1]][rows]
+        if isinstance(rows, slice):
+            position[down] = slice(*rows.indices(self.layout.shape[down]))
         across, inner = position[: self.layout.across], position[self.layout.across :]
         wanted: Any = tuple(across)
         numbers = np.asarray(self.layout.numbers[wanted])
@@ -56,7 +77,9 @@ class TiffPlanes:
         handle = chunk.page.parent.filehandle
         self.state.check(handle.fileno())
         try:
-            return _pixels(chunk, self.layout.inner_shape, inner, self.own_tags)
+            return _pixels(
+                chunk, self.layout.inner_shape, inner, self.own_tags, self.plane_axes[0] - self.layout.across
+            )
         except MemoryError:
             raise
         except Exception as error:  # tifffile and the decoders take a file at its word, a damaged one raises anything
@@ -66,8 +89,10 @@ class TiffPlanes:
             ) from error
 
 
-def _pixels(chunk: Chunk, shape: tuple[int, ...], inner: list[int | slice], own_tags: bool) -> NDArray[Any]:
-    """The part ``inner`` of a chunk of some shape."""
+def _pixels(chunk: Chunk, shape: tuple[int, ...], inner: list[int | slice], own_tags: bool, down: int) -> NDArray[Any]:
+    """The part ``inner`` of a chunk of some shape, of which ``down`` is the axis of the rows, if it has them."""
+    rows = inner[down] if down >= 0 else slice(None)
+    is_cut = isinstance(rows, slice) and rows != slice(None)
     keyframe, page = chunk.page.keyframe, chunk.page
     offset = chunk.offset
     if offset is None:
@@ -75,6 +100,11 @@ def _pixels(chunk: Chunk, shape: tuple[int, ...], inner: list[int | slice], own_
             page = page.aspage()  # pages may differ in what tifffile takes to be the same for all: compression, strips
         _check_stored(page, keyframe)
         if not page.is_final:
+            if is_cut and can_be_cut(page.keyframe):
+                assert isinstance(rows, slice)
+                cut = (*shape[:down], rows.stop - rows.start, *shape[down + 1 :])
+                some: NDArray[Any] = page_rows(page, rows.start, rows.stop).reshape(cut)
+                return some[(*inner[:down], slice(None), *inner[down + 1 :])]
             pixels: NDArray[Any] = page.asarray(squeeze=False).reshape(shape)
             return pixels[tuple(inner)]
         offset = page.dataoffsets[0]
@@ -85,6 +115,12 @@ def _pixels(chunk: Chunk, shape: tuple[int, ...], inner: list[int | slice], own_
     rest: Any = tuple(inner[leading:])
     dtype = keyframe.dtype.newbyteorder(page.parent.byteorder)
     start = offset + skipped * size * dtype.itemsize
+    if is_cut and leading == down:  # nothing but whole rows, one after another
+        assert isinstance(rows, slice)
+        line = prod(shape[down + 1 :])
+        start += rows.start * line * dtype.itemsize
+        size, shape = (rows.stop - rows.start) * line, (*shape[:down], rows.stop - rows.start, *shape[down + 1 :])
+        rest = (slice(None), *inner[down + 1 :])
     handle = page.parent.filehandle
     if start + size * dtype.itemsize > handle.size:
         raise ValueError("the file is cut short")

@@ -220,6 +220,7 @@ def _survey_record(survey: Survey) -> dict[str, Any]:
         "step": survey.step,
         "fullest": survey.fullest,
         "problems": list(survey.problems.items()),
+        "margins": list(survey.margins.items()),
     }
 
 
@@ -233,4 +234,5 @@ def survey_of(record: Mapping[str, Any]) -> Survey:
         None if record["fullest"] is None else tuple(record["fullest"]),
         None,
         {tuple(index): reason for index, reason in record["problems"]},
+        margins={tuple(index): margin for index, margin in record["margins"]},
     )

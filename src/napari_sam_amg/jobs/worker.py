@@ -21,6 +21,7 @@ from napari_sam_amg.amg.work import ModelWork
 from napari_sam_amg.errors import in_words
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.images import open_image
+from napari_sam_amg.io.raw_image import Geometry
 from napari_sam_amg.jobs.gpus import own_gpu
 from napari_sam_amg.jobs.kept import UNITS, differences, head, made_by, survey_of
 from napari_sam_amg.jobs.remote import ModelFacts, ModelSpec, UnfitWorker, UnitReport
@@ -96,7 +97,8 @@ class OpenRun:
         path = Path(source["path"])
         with _said_by_worker(path):
             _check_same(path, source)
-            image = self._resources.enter_context(open_image(path, source["channel"], source["series"]))
+            geometry = Geometry.of(source["geometry"])
+            image = self._resources.enter_context(open_image(path, source["channel"], source["series"], geometry))
         surveyed = survey_of(said["survey"]) if said.get("survey") else None
         self.images = PlaneImages(image.stack, surveyed, IntensityRange(*source["intensities"]))
         self.work = ModelWork(model)

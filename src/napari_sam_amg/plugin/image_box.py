@@ -209,7 +209,7 @@ def _length(layer: Image, axis: int) -> int:
 
 
 def _view_words(layer: Image, axes: Axes) -> str:
-    if axes.plane == (layer.ndim - 2, layer.ndim - 1):
+    if sorted(axes.plane) == [layer.ndim - 2, layer.ndim - 1]:
         return ""
     return f"Planes of axes {_names(layer, axes)}"
 

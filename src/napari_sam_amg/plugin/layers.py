@@ -4,17 +4,19 @@ Labels have every axis of their image, so that napari, which matches axes from t
 where the image is. The planes that are segmented are those that the viewer shows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from napari.components import Dims
 from napari.layers import Image, Labels
 from napari.layers.base import Layer
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
+from napari_sam_amg.amg.read_once import read_once
+from napari_sam_amg.amg.views import in_order
 from napari_sam_amg.plugin.placing import is_pixel, shown_order, unit_conversion
 
 CHANNEL_WORDS = ("c", "ch", "channel", "channels")
@@ -118,6 +120,16 @@ class SourceLayer:
     def area_column(self) -> str:
         return area_column(self.geometry.units[self.axes.plane[0]])
 
+    @property
+    def plane_axes(self) -> str:
+        """Letters of the plane's two, for the names of columns: "YX" where the layer does not name them."""
+        return plane_letters(self.geometry.axis_labels, self.axes.plane) or "YX"
+
+    def upright(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Labels of a plane as they lie in the layer's data, where it may be turned."""
+        first, second = self.axes.plane
+        return labels if first < second else labels.T
+
     def record(self) -> dict[str, Any]:
         """What was segmented, as JSON has it; axes are those of the layer's data."""
         axes = self.axes
@@ -126,7 +138,12 @@ class SourceLayer:
             "shape": list(self.shape),
             "dtype": str(self.whole.data.dtype),
             "rgb": self.whole.rgb,
-            "axes": {"stack": list(axes.stack), "plane": list(axes.plane), "channel": axes.channel},
+            "axes": {
+                "stack": list(axes.stack),
+                "plane": list(axes.plane),
+                "channel": axes.channel,
+                "names": self.plane_axes.lower(),
+            },
             "channel": {str(axes.others[axis]): position for axis, position in self.whole.fixed.items()},
             "plane": None if self.at is None else list(self.at),
         }
@@ -152,7 +169,7 @@ def take(
         name=layer.name,
         shape=tuple(int(length) for length in full_resolution(layer).shape),
         axes=axes,
-        whole=stack_of(layer, axes, channel[1] if channel else 0),
+        whole=read_once(stack_of(layer, axes, channel[1] if channel else 0)),
         at=at,
         first=first,
         contrast_limits=(float(low), float(high)),
@@ -163,10 +180,19 @@ def take(
 def shown_axes(layer: Layer, dims: Dims, channel: int | None) -> Axes:
     """The planes are those in sight: of the last two axes in the viewer's order, the channels' left out.
 
-    Their order stays that of the data: a viewer that shows them transposed changes no result.
+    A viewer that shows them transposed changes no result. Where they are called z, y or x, y is down and x to the
+    right in whatever order the data has them; else the first is down.
     """
-    first, second = [axis for axis in shown_order(layer, dims) if axis != channel][-2:]
-    return Axes(layer.ndim, (min(first, second), max(first, second)), channel)
+    first, second = sorted([axis for axis in shown_order(layer, dims) if axis != channel][-2:])
+    letters = plane_letters(layer.axis_labels, (first, second))
+    is_turned = bool(letters) and CANONICAL.index(letters[0]) > CANONICAL.index(letters[1])
+    return Axes(layer.ndim, (second, first) if is_turned else (first, second), channel)
+
+
+def plane_letters(axis_labels: Sequence[str], plane: tuple[int, int]) -> str:
+    """Of the plane's axes, if both are called t, z, y or x, each differently; else empty."""
+    letters = "".join(axis_labels[axis].strip().upper() for axis in plane)
+    return letters if len(set(letters)) == len(letters) == 2 and set(letters) <= set(CANONICAL) else ""
 
 
 def full_resolution(layer: Layer) -> Any:
@@ -178,40 +204,6 @@ def stack_of(layer: Image, axes: Axes, channel: int = 0) -> PlaneStack:
     order = (*axes.others, *axes.plane, *([layer.ndim] if layer.rgb else []))
     fixed = {} if axes.channel is None else {axes.others.index(axes.channel): channel}
     return PlaneStack(in_order(full_resolution(layer), order), bool(layer.rgb), fixed)
-
-
-def in_order(data: Any, order: tuple[int, ...]) -> Any:
-    """The data with its axes in another order; nothing is read or copied."""
-    if order == tuple(range(len(order))):
-        return data
-    if isinstance(data, np.ndarray | da.Array):
-        return data.transpose(order)
-    return Reordered(data, order)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reordered:
-    """An array that cannot be transposed, such as zarr's, read as if its axes were in another order.
-
-    The axes that an index leaves out must be in rising order, as those of planes and colour are.
-    """
-
-    data: Any
-    order: tuple[int, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(int(self.data.shape[axis]) for axis in self.order)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.data.dtype)
-
-    def __getitem__(self, index: tuple[int, ...]) -> Any:
-        whole: list[Any] = [slice(None)] * len(self.order)
-        for axis, position in zip(self.order, index, strict=False):
-            whole[axis] = position
-        return self.data[tuple(whole)]
 
 
 def fixed_at(stack: PlaneStack, index: tuple[int, ...]) -> PlaneStack:

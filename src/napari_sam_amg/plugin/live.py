@@ -56,7 +56,7 @@ class LiveLabels:
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
         self._started = self._next_update = 0.0
         self._total = len(source.stack.indices)
-        self._shown = self._finished = False
+        self._shown = self._finished = self._has_results = False
         self._record: dict[str, Any] = {"state": "running"}
 
     def begin(self) -> None:
@@ -79,24 +79,28 @@ class LiveLabels:
 
     @property
     def has_results(self) -> bool:
-        """Whether any plane was segmented."""
-        return self.planes > len(self.failed)
+        """Whether any plane was segmented, or some of one."""
+        return self._has_results
 
     def add(self, result: "PlaneResult") -> None:
-        """Show one plane."""
-        self.planes += 1
+        """Show one plane, or some rows of one."""
+        self.planes += result.is_last
+        self._has_results |= not result.problem or len(result.features) > 0
         if result.problem:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
-        self._tables.append(result.features)
+        from napari_sam_amg.amg.table import of_plane_axes  # needs torch, which the worker has by now
+
+        self._tables.append(of_plane_axes(result.features, self._source.plane_axes))
         self.params = result.params
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
         # the layer shows this very array: written at once, drawn when it is refreshed
-        self._labels[place] = result.labels
+        rows = slice(*result.rows or (None,))
+        self._source.upright(self._labels[place])[rows] = result.labels
         if not is_open(self._viewer):
             self._reins.let_go()
         elif self.layer is None and self.has_results:
@@ -204,7 +208,7 @@ class LiveLabels:
         if state == "finished" and not self.is_complete:
             raise ValueError(f"{self.planes} of {self._total} planes are no finished run")
         self._finished = True
-        if not self.planes or not is_open(self._viewer):
+        if not self._tables or not is_open(self._viewer):
             return
         self._record |= {
             "state": state,

@@ -54,15 +54,18 @@ def go_to(viewer: Viewer, layer: Labels, label: int) -> None:
 def _centre(layer: Labels, row: Any, axes: dict[str, Any]) -> NDArray[np.float64]:
     """Data coordinates; 0 along channels, and along the stack where only one plane was segmented."""
     names = ["plane"] if len(axes["stack"]) == 1 else [f"plane_{axis}" for axis in range(len(axes["stack"]))]
+    down, right = axes.get("names", "yx")
     position = np.zeros(layer.ndim)
-    for axis, name in zip((*axes["stack"], *axes["plane"]), (*names, "centroid_y", "centroid_x"), strict=True):
+    for axis, name in zip(
+        (*axes["stack"], *axes["plane"]), (*names, f"centroid_{down}", f"centroid_{right}"), strict=True
+    ):
         position[axis] = row.get(name, 0)
     return position
 
 
 def _size(layer: Labels, row: Any, axes: dict[str, Any], viewer: Viewer) -> float:
     """The longer side of an object's box, in the viewer's units."""
-    sides = (row["bbox_y1"] - row["bbox_y0"], row["bbox_x1"] - row["bbox_x0"])
+    sides = [row[f"bbox_{name}1"] - row[f"bbox_{name}0"] for name in axes.get("names", "yx")]
     corner = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
     units = viewer_units(layer, viewer.dims)
     lengths = []

@@ -49,22 +49,30 @@ def find_centres(foreground: Floats, offsets: Floats) -> tuple[NDArray[np.float6
     ``foreground``: (h, w) probability; ``offsets``: (2, h, w) rows and columns from each pixel to its object's centre.
     A point is that pixel of the object's foreground which is nearest to its centre. Row by row.
     """
-    voters = np.argwhere(foreground > FOREGROUND)
-    limits = np.array(foreground.shape) - 1
-    targets = np.rint(voters + offsets[:, voters[:, 0], voters[:, 1]].T).astype(np.int64).clip(0, limits)
-    places = np.ravel_multi_index(tuple(targets.T), foreground.shape)
-    votes = np.bincount(places, minlength=foreground.size).reshape(foreground.shape).astype(np.float32)
+    voters = np.flatnonzero(foreground > FOREGROUND)
+    row, column = np.unravel_index(voters, foreground.shape)
+    row_target, column_target = (
+        np.rint(place + towards.reshape(-1)[voters]).astype(np.int64).clip(0, length - 1)
+        for place, towards, length in zip((row, column), offsets, foreground.shape, strict=True)
+    )
+    targets = row_target * foreground.shape[1] + column_target
+    votes = np.bincount(targets, minlength=foreground.size).reshape(foreground.shape).astype(np.float32)
     smooth = cv2.GaussianBlur(votes, (0, 0), SIGMA, borderType=cv2.BORDER_CONSTANT)
     peaks = _peaks(np.round(smooth, DIGITS))
     owners = np.zeros(foreground.shape, np.int32)
     if not len(peaks):
         return np.empty((0, 2)), owners
-    wanted = _nearest(peaks, foreground.shape)[tuple(targets.T)]
-    distances = ((voters - peaks[wanted]) ** 2).sum(axis=1)
-    order = np.lexsort((distances, wanted))
-    _, first, ids = np.unique(wanted[order], return_index=True, return_inverse=True)
-    owners[tuple(voters[order].T)] = ids + 1
-    return voters[order[first]][:, ::-1].astype(np.float64), owners
+    wanted = _nearest(peaks, foreground.shape).reshape(-1)[targets]
+    distances = (row - peaks[wanted, 0]) ** 2 + (column - peaks[wanted, 1]) ** 2
+    least = np.full(len(peaks), np.iinfo(np.int64).max)
+    np.minimum.at(least, wanted, distances)
+    nearest = np.flatnonzero(distances == least[wanted])[::-1]
+    first = np.full(len(peaks), -1)
+    first[wanted[nearest]] = nearest  # of several the first one, which is written last
+    has_voters = first >= 0
+    owners.reshape(-1)[voters] = np.cumsum(has_voters)[wanted]
+    chosen = first[has_voters]
+    return np.column_stack([column[chosen], row[chosen]]).astype(np.float64), owners
 
 
 def _peaks(votes: NDArray[Any]) -> NDArray[np.int64]:

@@ -65,9 +65,15 @@ class ImageTokens:
         """Those of some prompts, indices on the host in ascending order; a run of them needs no copy."""
         first, last = int(prompts[0]), int(prompts[-1])
         run = last - first + 1 == len(prompts)
-        some = slice(first, last + 1) if run else to_device(prompts, self.scale.device)
-        values = tuple(each[some] for each in self.values)
-        return ImageTokens(self.scale[some], self.attention[some], self.vectors[some], values)
+        return self._some(slice(first, last + 1) if run else to_device(prompts, self.scale.device))
+
+    def first(self, prompts: int) -> "ImageTokens":
+        """Those of so many."""
+        return self._some(slice(prompts))
+
+    def _some(self, prompts: slice | Tensor) -> "ImageTokens":
+        values = tuple(each[prompts] for each in self.values)
+        return ImageTokens(self.scale[prompts], self.attention[prompts], self.vectors[prompts], values)
 
     def piece(self, some: slice) -> "ImageTokens":
         """Those of some places, for all prompts."""

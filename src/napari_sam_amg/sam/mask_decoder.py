@@ -92,13 +92,21 @@ class MaskDecoder(nn.Module):
         With ``scratch`` the reading is lost with the next one that uses it; without, everything is new
         memory, and gradients flow.
         """
+        masks = range(self.num_mask_tokens) if masks is None else masks
+        return Reading(side, masks, *self.transform(side.transformer, sparse_prompts, scratch, masks), scratch)
+
+    def transform(
+        self, side: ImageSide, sparse_prompts: Tensor, scratch: Scratch | None, masks: range
+    ) -> tuple[Tensor, ImageTokens, Tensor]:
+        """As ``read``: the tokens of the masks, the image tokens, and the predicted IoUs."""
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse_prompts.shape[0], -1, -1), sparse_prompts], dim=1)
-        masks = range(self.num_mask_tokens) if masks is None else masks
-        wanted = to_device(torch.tensor([0, *(1 + mask for mask in masks)]), tokens.device)
-        found, image_tokens = self.transformer(side.transformer, tokens, wanted, scratch)
-        predicted_iou = self.iou_prediction_head(found[:, 0])[:, masks.start : masks.stop]
-        return Reading(side, masks, found[:, 1:], image_tokens, predicted_iou, scratch)
+        # the first token, and one a mask; made on the device, so that it can be recorded
+        wanted = torch.arange(masks.start, masks.stop + 1, device=tokens.device)
+        wanted[:1].zero_()
+        found, image_tokens = self.transformer(side, tokens, wanted, scratch)
+        predicted_iou: Tensor = self.iou_prediction_head(found[:, 0])[:, masks.start : masks.stop]
+        return found[:, 1:], image_tokens, predicted_iou
 
     def draw(self, reading: Reading, prompt_index: Tensor, mask_index: Tensor, place: Tensor | None = None) -> Tensor:
         """Low-resolution logits of M chosen masks: two (M,) indices -> (M, 4 * rows, 4 * columns).

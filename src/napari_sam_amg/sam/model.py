@@ -1,5 +1,6 @@
 """One SAM model: an image becomes an embedding, points become masks."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.transforms.functional import resize, to_pil_image
@@ -36,9 +38,12 @@ STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
 #: Prompts decoded at once. On a CPU what is image-sized should stay near the cache (0.9 MB a prompt and array at
 #: SAM's size), while several prompts share the cost of starting an operation: 16 with SAM's 8 heads, 32 with the
 #: embedded model's 4. Measured on 2 cores: 32 of these take 6 % less than 16, with as many more tokens upscaled at
-#: once, and 64 as long as 32. On a GPU more is better, while its memory does: 172 of 8 heads at once take 2.2 GB.
+#: once, and 64 as long as 32. On a GPU more is better, while its memory does: 148 of 8 heads at once take 1.9 GB.
 CPU_HEADS_AT_ONCE = 128  # on 64 x 64 image tokens
-GPU_HEADS_AT_ONCE = {"exact": 1376, "fast": 2048}
+GPU_HEADS_AT_ONCE = {"exact": 1184, "fast": 2048}
+#: Numbers of prompts for which a GPU's work is recorded. A guided search asks few at once, which take less time than
+#: to start what reads the image for them; with more it is the other way round, and records cost memory.
+READ_AS_RECORDED = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +112,8 @@ class Sam(nn.Module):
         self.segmentation_decoder = None
         self._micro_batch: int | None = None
         self._recorded = Recorded()
+        self._recorded_readings: dict[int, Recorded] = defaultdict(Recorded)  # by the number of prompts
+        self._weights: tuple[int, ...] = ()  # where they were when an image was embedded; these records depend on it
         self._dtype = torch.float32
         self._exact_weights: list[Tensor] | None = None  # while computing in halves
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
@@ -175,8 +182,8 @@ class Sam(nn.Module):
         size = (image.shape[0], image.shape[1])
         with float32_as_such(self.device):
             if self.device.type == "cuda":
-                weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
-                embedded, dense_maps, side = self._recorded.run(self._encode, pixels.to(self.dtype), weights)
+                self._weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
+                embedded, dense_maps, side = self._recorded.run(self._encode, pixels.to(self.dtype), self._weights)
             else:
                 embedded, dense_maps, side = self._encode(pixels.to(self.dtype))
         maps: ObjectMaps | None = None if dense_maps is None else CentreMaps(dense_maps[0], input_size, size)
@@ -273,8 +280,23 @@ class Sam(nn.Module):
         sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
         masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
         with float32_as_such(self.device):
-            reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
+            if self.device.type == "cuda" and len(points) <= max(READ_AS_RECORDED):
+                reading = self._recorded_reading(embedding.side, sparse, masks)
+            else:
+                reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
         return _Read(reading, Handover(reading.predicted_iou))
+
+    def _recorded_reading(self, side: DecoderSide, sparse: Tensor, masks: range) -> Reading:
+        """Of (P, n, C) prompts, with as many more as make up the next number of which there may be a record."""
+        prompts = len(sparse)
+        padded = next(number for number in READ_AS_RECORDED if number >= prompts)
+        found = self._recorded_readings[padded].run(
+            lambda given: self.mask_decoder.transform(*given, None, masks),
+            (side.transformer, F.pad(sparse, (0, 0, 0, 0, 0, padded - prompts))),
+            self._weights,
+        )
+        mask_tokens, image_tokens, predicted_iou = found
+        return Reading(side, masks, mask_tokens[:prompts], image_tokens.first(prompts), predicted_iou[:prompts], None)
 
     @torch.inference_mode()
     def _draw(self, read: "_Read", keep: Keep, place: Tensor | None = None) -> "_Drawn":

@@ -41,7 +41,8 @@ def measure(owners: NDArray[np.int32], count: int) -> tuple[NDArray[np.float64],
     inner = (framed > 0) & (cv2.erode(framed, cross) == cv2.dilate(framed, cross))
     depth = cv2.distanceTransform(inner.astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     deepest = np.zeros(count + 1, np.float64)
-    np.maximum.at(deepest, owners.ravel(), depth.ravel())
+    deep = depth > 0
+    np.maximum.at(deepest, owners[deep], depth[deep])
     return areas, 2.0 * deepest[1:] + 1
 
 
