@@ -12,7 +12,8 @@ import zarr
 from napari.layers import Labels
 from npe2 import PluginManager
 
-from napari_sam_amg.io.label_files import label_levels, read_label_volume, rows_by_label
+from napari_sam_amg.io.feature_table import rows_by_label
+from napari_sam_amg.io.label_files import label_levels, read_label_volume
 from napari_sam_amg.io.label_volume import LabelVolume
 from napari_sam_amg.io.ngff import Spacing
 from napari_sam_amg.plugin.image_reader import get_reader

@@ -18,7 +18,7 @@ from napari_sam_amg.models.registry import EMBEDDED, known_models
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.precision import PRECISIONS
 
-FORMATS = ("labels", "zarr", "coco-rle", "masks")
+FORMATS = ("labels", "zarr", "coco-rle", "masks", "rois")
 DEMO_FOLDER = "napari-sam-amg-demo"
 COMMANDS = {"evaluate": evaluate, "models": models, "export-onnx": export_onnx}  # besides segment and demo
 _RANGE = re.compile(r"(?P<axis>[A-Za-z])=(?=\d|:)(?P<first>\d*)(?P<colon>:?)(?P<stop>(?<=:)\d*)?")
@@ -30,10 +30,16 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
   NAME_labels.tif    --format labels (the default): label image of the shape of the input, uint16 or uint32
   NAME_labels.ome.zarr  --format zarr: the same as OME-Zarr, uint32, with coarser levels for viewers
   NAME_features.csv  with either: one row a label (id, area, scores, centroid, bounding box, prompt)
+  NAME_objects.csv   with it and --link: one row an object through the stack (id, planes, volume, scores, centroid);
+                     the rows of NAME_features.csv are its cross-sections then, each with the object's id
+  NAME_tracks.csv    with it and --link t: id, time, y and x of every cross-section, as napari's Tracks layer has them
+  NAME_res_track.txt with it and --link t: id, first and last plane, and parent of each object, as the Cell Tracking
+                     Challenge has them
   NAME_masks.json    --format coco-rle: all masks, overlapping ones too, as the records that the reference's
                      scripts/amg.py writes with --convert-to-rle; in a stack each has one more key, "plane"
   NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);
                      in a stack one such folder for each plane, plane_0000, plane_0001, ...
+  NAME_rois.zip      --format rois: the labels as ImageJ's regions of interest, one for each label and plane
   NAME_overlay.png   --overlay: the labels over the image; of a stack the plane with most labels
   NAME_run.json      always: all settings, model, versions, timings, hash of the input; put in place last
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.

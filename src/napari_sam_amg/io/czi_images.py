@@ -78,7 +78,8 @@ def _raw(file: Any, chosen: list[Block]) -> RawImage:
 
     stated, channels = _described(file.metadata())
     letters = "".join(axis if axis in _KNOWN else "Q" for axis in leading)
-    return RawImage(Frames(read, shape, dtype), letters + "YX" + "S" * (samples > 1), stated=stated, channels=channels)
+    frames = Frames(read, shape, dtype, in_colour=samples > 1)
+    return RawImage(frames, letters + "YX" + "S" * (samples > 1), stated=stated, channels=channels)
 
 
 def _block(entry: Any) -> Block:

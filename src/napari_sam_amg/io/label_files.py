@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
-import numpy as np
 import pandas as pd
 import zarr
 
-from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, ZARR_ENDING
+from napari_sam_amg.amg.table import LINKED_COLUMN
+from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING, ZARR_ENDING
+from napari_sam_amg.io.feature_table import rows_by_label
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.io.ngff import Multiscale, ome_attributes, read_multiscale
-
-_MOST_GAPS = 10  # ids without a row for each id with one: more rows would be made than there are labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +33,8 @@ class WrittenLabels:
 
 def read_label_volume(path: Path) -> WrittenLabels:
     """A label volume, the table NAME_features.csv and the record NAME_run.json beside NAME_labels.ome.zarr.
+
+    Of objects through the stack the table is NAME_objects.csv.
 
     Raises ``ValueError`` or ``OSError`` for a folder that is none, and for a table that cannot be read.
     """
@@ -57,23 +58,12 @@ def _table(beside: Path) -> pd.DataFrame | None:
         return None
     try:
         table = pd.read_csv(path)
+        if LINKED_COLUMN in table:
+            path = beside.with_name(beside.name + OBJECTS_ENDING)
+            table = pd.read_csv(path)
         return rows_by_label(table)
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path} is no table of labels: {error}") from error
-
-
-def rows_by_label(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each id from 0 on, NaN where there is no such label: napari takes a row's number for the label's id.
-
-    ``ValueError`` for ids that are no whole numbers from 1 on, or so far apart that most rows would be empty.
-    """
-    ids = table["index"].to_numpy()
-    if len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 1 or len(np.unique(ids)) < len(ids)):
-        raise ValueError("the column index does not hold ids of labels: whole numbers from 1 on, each once")
-    highest = int(ids.max(initial=0))
-    if highest > _MOST_GAPS * max(len(ids), 100):
-        raise ValueError(f"{len(ids)} rows do not reach up to label {highest}")
-    return table.set_index("index").reindex(range(highest + 1)).rename_axis("index").reset_index()
 
 
 def _record(beside: Path) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ def _raw(image: Any) -> RawImage:
 
     axes = [str(axis) if axis in tuple(_KNOWN) else "Q" for axis in frames.dims]
     return RawImage(
-        Frames(read, tuple(frames.shape), np.dtype(image.dtype)),
+        Frames(read, tuple(frames.shape), np.dtype(image.dtype), in_colour=axes[-1] == "S"),
         "".join(axis if axes.index(axis) == place else "Q" for place, axis in enumerate(axes)),
         stated=_spacings(image),
     )

@@ -52,7 +52,7 @@ def _raw(file: Any, sizes: dict[str, int], series: int | None) -> RawImage:
     order = [*leading, "Y", "X", *(["S"] if "S" in sizes else [])]
     note = f"series 0 of 0..{positions - 1} (--series chooses)" if series is None and positions > 1 else ""
     return RawImage(
-        Frames(read, tuple(sizes[axis] for axis in order), np.dtype(file.dtype)),
+        Frames(read, tuple(sizes[axis] for axis in order), np.dtype(file.dtype), in_colour="S" in sizes),
         "".join(axis if axis in _KNOWN else "Q" for axis in order),
         stated=_spacings(file, sizes),
         channels=tuple(channel.channel.name for channel in getattr(file.metadata, "channels", None) or ()),
