@@ -249,5 +249,8 @@ class Runner(QObject):
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:
-            words = [f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else "Cancelled."]
+            kept = " What is finished of the plane stays in the layer." if self._live.has_results else ""
+            words = [
+                f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else f"Cancelled.{kept}"
+            ]
         return "\n".join([*words, *filter(None, [failed_planes(self._live.failed, self._planes)])])
