@@ -10,7 +10,8 @@ from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
 from napari_sam_amg.amg.preprocess import IntensityRange, survey
 from napari_sam_amg.amg.region import whole_plane
 from napari_sam_amg.amg.work import ModelWork
-from napari_sam_amg.jobs.kept import KeptRun, OtherRun, count_units, drop_work, identity_of
+from napari_sam_amg.jobs.identity import identity_of
+from napari_sam_amg.jobs.kept import KeptRun, OtherRun, count_units, drop_work
 from tests.disc_model import BlobModel, blobs
 
 PARAMS = AmgParameters(points_per_side=16, stability_score_thresh=0.6)
