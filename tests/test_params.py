@@ -148,7 +148,7 @@ def test_kinds_for_forms_and_flags():
     assert parameter_type("overlap") is str
     assert parameter_type("point_grids") is tuple
     assert parameter_choices("overlap") == ("score", "small", "large")
-    assert sum(spec.metadata["basic"] for spec in dataclasses.fields(AmgParameters)) == 4
+    assert sum(spec.metadata["basic"] for spec in dataclasses.fields(AmgParameters)) == 5
     assert parameter_spec("crop_n_layers").default == 0
 
 

@@ -17,6 +17,7 @@ Mode = Literal["amg", "ais"]
 PointSearch = Literal["grid", "hierarchical", "guided"]
 OverlapPolicy = Literal["score", "small", "large"]
 LabelPieces = Literal["largest", "all"]
+Link = Literal["none", "z", "t"]
 SMALLEST_TILE = 32  # px
 Grids = tuple[tuple[tuple[float, float], ...], ...]
 
@@ -154,6 +155,24 @@ class AmgParameters:
         "Drop a label that lies like a ring around another one, a double of it, and has less than this many times its "
         "pixels. 0: keep all.",
         Range(0.0, 100.0, 0.5),
+    )
+    link: Link = _parameter(
+        "none",
+        "What is one object in a stack. 'none': every plane has its own. 'z': planes are joined to objects through z. "
+        "'t': objects are followed through time, and may divide.",
+        basic=True,
+    )
+    link_iou: float = _parameter(
+        0.6, "Overlap (IoU) of an object with itself in the next plane, at least.", Range(0.1, 1.0, 0.05)
+    )
+    link_gap: int = _parameter(
+        0,
+        "Planes that an object may be missing in and is drawn into, if it has nearly the same outline (an IoU of .8) "
+        "before and after. 0: an object ends where it is not seen.",
+        Range(0, 1, 1),
+    )
+    min_planes: int = _parameter(
+        3, "Objects through z in fewer planes than this are dropped. 1: keep all.", Range(1, 1000, 1)
     )
 
     tile_size: int = _parameter(

@@ -4,9 +4,9 @@ The command line loops over :func:`segment_planes` with a progress bar, the widg
 generator to napari's thread worker; ``yield`` is progress, and closing the generator cancels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,14 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import Index, PlaneStack, may_tile
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import Region, count_steps, finish, whole_plane
+from napari_sam_amg.amg.region import Region, RegionCandidates, count_steps, finish, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
-from napari_sam_amg.amg.tiled_plane import TiledPlane
+from napari_sam_amg.amg.tiled_plane import TiledCandidates, TiledPlane
 from napari_sam_amg.amg.tiling import tiles
 from napari_sam_amg.amg.work import ModelWork, Work
+from napari_sam_amg.objects.linker import Linker, in_order, linked_axis
+from napari_sam_amg.objects.support import eased, loosened
+from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
 
@@ -54,6 +57,8 @@ def segment_planes(
     surveyed: Survey | None = None,
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
+    spacing: float | None = None,
+    axes: Sequence[str] | None = None,
     first: Index | None = None,
     work: Work | None = None,
 ) -> Iterator[Step]:
@@ -64,6 +69,11 @@ def segment_planes(
     that name to the features. ``crop_layers="auto"`` chooses by the plane that shows most, for the whole stack.
     The plane ``first`` is segmented before the others, which come in their order; ids count in the order of work.
 
+    With ``params.link`` ids are those of objects through z, or through time. Results then come a few planes later, each
+    with the rows of the objects that are complete (``PlaneResult.objects``), and in the order of the planes along that
+    axis, without ``first``. ``axes`` names the stack's axes: it takes the one that is called "z" or "t"; a single axis
+    needs no name. ``spacing``: from plane to plane along it, in the unit of ``pixel_size``.
+
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
@@ -71,16 +81,19 @@ def segment_planes(
     continued, see :mod:`napari_sam_amg.jobs`.
     """
     check_mode(model, params)
+    axis = None if params.link == "none" else linked_axis(params, axes, len(stack.stack_shape))
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
     work = work or ModelWork(model)
-    params = work.decide(images, params)
-    grids = [_regions(index, stack.plane_size, params) for index in sorted(stack.indices, key=lambda at: at != first)]
+    params = work.decide(images, eased(params))
+    grids = [_regions(index, stack.plane_size, params) for index in _order(stack, axis, first)]
     regions = [region for grid in grids for row in grid for region in row]
     total = sum(count_steps(region.size, params) for region in regions)
-    assembler, proposed, ended = Assembler(params), work.propose(regions, images, params), 0
+    units = Units(pixel_size, spacing, area_column)
+    planes: _Planes = _Single(params, units) if axis is None else _Linked(params, axis, units)
+    proposed, ended = work.propose(regions, images, params), 0
     for grid in grids:
-        plane = TiledPlane(grid, params, pixel_size, area_column) if len(grid) * len(grid[0]) > 1 else None
+        planes.begin(grid)
         for region in (region for row in grid for region in row):
             done, candidates = ended, None
             for candidates in proposed:
@@ -89,14 +102,71 @@ def segment_planes(
                 done += 1
                 yield Step(done, total)
             assert candidates is not None
-            found = plane.add(candidates) if plane else [finish(candidates, params, pixel_size, area_column)]
-            results = [result for region_result in found for result in assembler.add(region_result)]
+            results = planes.add(candidates)
             # Not where the batches ended: a region with nothing in it had none, and the bar must not stay behind.
             ended += count_steps(region.size, params)
             if not results:
                 yield Step(ended, total)
             yield from (Step(ended, total, result) for result in results)
-    assembler.check()
+    yield from (Step(total, total, result) for result in planes.end())
+
+
+class _Planes(Protocol):
+    """Candidates of regions to results, at once or later."""
+
+    def begin(self, grid: list[list[Region]]) -> None:
+        """The regions of the plane that comes next."""
+
+    def add(self, candidates: RegionCandidates) -> list[PlaneResult]: ...
+
+    def end(self) -> list[PlaneResult]:
+        """What is left. Raises the first failure if no plane succeeded."""
+
+
+class _Single:
+    """Every plane by itself."""
+
+    def __init__(self, params: AmgParameters, units: Units) -> None:
+        self._params, self._size, self._assembler = params, (units.pixel_size, units.area_column), Assembler(params)
+        self._tiled: TiledPlane | None = None
+
+    def begin(self, grid: list[list[Region]]) -> None:
+        self._tiled = TiledPlane(grid, self._params, *self._size) if _is_tiled(grid) else None
+
+    def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
+        found = self._tiled.add(candidates) if self._tiled else [finish(candidates, self._params, *self._size)]
+        return [result for region_result in found for result in self._assembler.add(region_result)]
+
+    def end(self) -> list[PlaneResult]:
+        self._assembler.check()
+        return []
+
+
+class _Linked:
+    """Objects through planes, each of which is needed as a whole."""
+
+    def __init__(self, params: AmgParameters, axis: int, units: Units) -> None:
+        self._params, self._linker = params, Linker(params, axis, units)
+        self._tiled: TiledCandidates | None = None
+
+    def begin(self, grid: list[list[Region]]) -> None:
+        self._tiled = TiledCandidates(grid, loosened(self._params)) if _is_tiled(grid) else None
+
+    def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
+        whole = self._tiled.add(candidates) if self._tiled else candidates
+        return [] if whole is None else self._linker.add(whole)
+
+    def end(self) -> list[PlaneResult]:
+        return self._linker.end()
+
+
+def _is_tiled(grid: list[list[Region]]) -> bool:
+    return len(grid) * len(grid[0]) > 1
+
+
+def _order(stack: PlaneStack, axis: int | None, first: Index | None) -> list[Index]:
+    """Of work; ``axis`` is the one that is linked."""
+    return sorted(stack.indices, key=lambda index: index != first) if axis is None else in_order(stack.indices, axis)
 
 
 def _regions(index: Index, size: tuple[int, int], params: AmgParameters) -> list[list[Region]]:

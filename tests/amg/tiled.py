@@ -4,7 +4,7 @@ import numpy as np
 
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.region import Region
-from napari_sam_amg.amg.tile_seams import TileMasks, in_plane, joined
+from napari_sam_amg.amg.tile_seams import TileMasks, joined, placed
 from napari_sam_amg.amg.tiling import tiles
 from napari_sam_amg.params import AmgParameters
 
@@ -56,7 +56,7 @@ def seen_by_all(objects: Masks, regions: list[list[Region]]) -> TileMasks:
     parts, rank = [], 0
     for number, region in enumerate(region for row in regions for region in row):
         found = as_seen(objects, region)
-        placed = in_plane(found, region.window, region.plane_size)
-        parts.append(TileMasks(placed, np.full(len(found), number), rank + np.arange(len(found))))
+        found = placed(found, region, AmgParameters())
+        parts.append(TileMasks(found, np.full(len(found), number), rank + np.arange(len(found))))
         rank += len(found)
     return joined(parts, objects.size)

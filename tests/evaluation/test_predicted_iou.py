@@ -56,3 +56,10 @@ def test_other_bytes_are_no_table(tmp_path: Path) -> None:
     (tmp_path / "a_features.csv").write_bytes(b"index,predicted_iou\n\xff\xfe,1\n")
     with pytest.raises(ValueError, match="not a table of comma-separated values"):
         read_predicted_iou(tmp_path / "a_features.csv")
+
+
+def test_of_objects_through_a_stack_it_is_the_mean_of_their_planes(tmp_path):
+    text = "index,plane,predicted_iou,link_iou\n1,0,0.5,\n2,0,0.25,\n1,1,0.75,0.9\n2,1,,0.8\n3,1,,\n"
+    predicted = read_predicted_iou(write(tmp_path, text))
+    assert predicted is not None
+    assert (predicted[1], predicted[2], math.isnan(predicted[3])) == (0.625, 0.25, True)

@@ -16,6 +16,7 @@ from torch import as_tensor
 
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange
+from napari_sam_amg.amg.table import joined
 from napari_sam_amg.io import labels_tiff
 from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, MaskFolder, OverlayPng
 from napari_sam_amg.io.images import open_image
@@ -180,6 +181,20 @@ def test_features_have_one_row_a_label(source: SourceImage, tmp_path: Path) -> N
     ids = np.unique(np.concatenate([result.labels.ravel() for result in results]))
     assert table["index"].tolist() == ids[ids > 0].tolist()
     assert table["area"].sum() == sum(np.count_nonzero(result.labels) for result in results)
+
+
+def test_features_are_written_as_planes_come(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    results = results_of(source_of(np.stack([np.zeros_like(MOVED), blobs(), np.zeros_like(MOVED), MOVED])))
+    csv, rows = FeaturesCsv(path), 0
+    for result in results:
+        csv.add(result)
+        rows += len(result.features)
+        assert len(pd.read_csv(path) if path.exists() else ()) == rows
+    csv.finish()
+    assert rows == 5
+    # as one table of all planes would be
+    assert path.read_text() == joined([result.features for result in results]).to_csv(index=False)
 
 
 def test_features_of_nothing_have_a_header(tmp_path: Path) -> None:

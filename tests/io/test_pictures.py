@@ -132,14 +132,13 @@ def test_size_is_limited_by_memory_and_not_by_pillow(monkeypatch: pytest.MonkeyP
     [
         ("a.eps", saved(RGB, "EPS"), "EPS"),
         ("a.ico", saved(RGB, "ICO", sizes=[(16, 16)]), "ICO"),
-        ("a.npy", b"\x93NUMPY\1\0", "NPY"),
         ("a.fits", b"SIMPLE  =                    T".ljust(80) + b"BITPIX  =                    8".ljust(80), None),
     ],
 )
 def test_what_is_not_read_is_named(name: str, content: bytes, kind: str | None, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     what = f"a file of type {kind}" if kind else "not an image that can be read|a file of type FITS"
-    with pytest.raises(ValueError, match=f"({what}): allowed are TIFF, PNG, JPEG, BMP, GIF"):
+    with pytest.raises(ValueError, match=f"({what}): allowed are TIFF, OME-Zarr, ND2, LIF, CZI, PNG, JPEG, BMP, GIF"):
         image_kind(tmp_path / name)
 
 

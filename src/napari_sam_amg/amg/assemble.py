@@ -31,23 +31,19 @@ class PlaneResult:
         None  # which ``labels`` shows, of a plane in parts; ``features`` has each object once
     )
     is_last: bool = True  # part of its plane; it says what went wrong in all of it
+    #: With ``params.link``: the rows of the objects that are complete by now, see ``objects.table``; else None.
+    objects: pd.DataFrame | None = None
 
 
-class Assembler:
-    """Ids count on from plane to plane, in the order in which they come.
+class HeldBack:
+    """Results wait until one has succeeded. If all fail, that is the failure of the run, and no result."""
 
-    If all fail, that is the failure of the run, and no result.
-    """
-
-    def __init__(self, params: AmgParameters) -> None:
-        self._params = params
-        self._last_id = self._of_this_plane = 0
+    def __init__(self) -> None:
         self._waiting: list[PlaneResult] | None = []  # None once one has succeeded
         self._failure: Exception | None = None  # the first
 
-    def add(self, result: RegionResult) -> list[PlaneResult]:
-        """The results that may be given away, now that this one, of a plane or a part of one, is there too."""
-        plane, failure = self._with_ids(result), result.candidates.failure
+    def add(self, plane: PlaneResult, failure: Exception | None) -> list[PlaneResult]:
+        """The results that may be given away, now that this one is there too."""
         if self._waiting is None:
             return [plane]
         if failure is None:
@@ -56,6 +52,23 @@ class Assembler:
         self._waiting.append(plane)
         self._failure = self._failure or failure
         return []
+
+    def check(self) -> None:
+        """At the end: raise the first failure if no plane succeeded."""
+        if self._waiting is not None and self._failure is not None:
+            raise self._failure
+
+
+class Assembler:
+    """Ids count on from plane to plane, in the order in which they come."""
+
+    def __init__(self, params: AmgParameters) -> None:
+        self._params, self._held = params, HeldBack()
+        self._last_id = self._of_this_plane = 0
+
+    def add(self, result: RegionResult) -> list[PlaneResult]:
+        """The results that may be given away, now that this one, of a plane or a part of one, is there too."""
+        return self._held.add(self._with_ids(result), result.candidates.failure)
 
     def _with_ids(self, result: RegionResult) -> PlaneResult:
         """``result`` is used up."""
@@ -74,8 +87,7 @@ class Assembler:
 
     def check(self) -> None:
         """At the end: raise the first failure if no plane succeeded."""
-        if self._waiting is not None and self._failure is not None:
-            raise self._failure
+        self._held.check()
 
 
 def _rows(region: Region) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import ais_crops, ais_steps, painting_rules
 from napari_sam_amg.amg.generate import candidate_steps, cut_off, refilter
-from napari_sam_amg.amg.labels import paint
+from napari_sam_amg.amg.labels import LabelPlane, paint
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_images import FAILURES, PlaneImages
 from napari_sam_amg.amg.planes import Index
@@ -62,6 +62,8 @@ class RegionCandidates:
     image: NDArray[np.uint8] | None = None  # (H, W, 3) what the model sees; None if it could not be read
     nothing: str = ""  # why there was nothing to look for; empty if there was
     failure: Exception | None = None
+    problem: str = ""  # why nothing is known of some of it, if that is not all of it
+    too_large: int = 0  # objects of which there is no candidate, since they are larger than the tiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +103,16 @@ def propose_steps(
         yield RegionCandidates(region, None, image, failure=error)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PaintedRegion:
+    """Labels 1, 2, ... of a region, before they are measured."""
+
+    candidates: RegionCandidates
+    masks: Masks  # before overlaps were resolved
+    painted: LabelPlane
+    too_large: int = 0  # as that of RegionResult
+
+
 def finish(
     candidates: RegionCandidates,
     params: AmgParameters,
@@ -112,6 +124,14 @@ def finish(
     ``params`` as :func:`~napari_sam_amg.amg.generate.refilter` takes them. ``pixel_size`` (y, x) in physical units adds
     ``area_column``.
     """
+    region = paint_region(candidates, params)
+    index = candidates.region.index
+    features = plane_table(region.masks, region.painted, index, pixel_size, area_column)
+    return RegionResult(region.candidates, region.masks, region.painted.labels, features, region.too_large)
+
+
+def paint_region(candidates: RegionCandidates, params: AmgParameters) -> PaintedRegion:
+    """Remove duplicates and paint what is left."""
     masks = parts = no_masks(candidates.region.size)
     try:
         if isinstance(candidates.found, StoredCandidates):
@@ -123,5 +143,5 @@ def finish(
             raise
         candidates = replace(candidates, failure=error)
     painted = paint(masks, painting_rules(params))
-    features = plane_table(masks, painted, candidates.region.index, pixel_size, area_column)
-    return RegionResult(candidates, masks, painted.labels, features, count_missing(parts, painted.labels))
+    too_large = candidates.too_large + count_missing(parts, painted.labels)
+    return PaintedRegion(candidates, masks, painted, too_large)

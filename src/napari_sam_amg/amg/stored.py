@@ -12,7 +12,7 @@ THRESHOLDS = ("pred_iou_thresh", "stability_score_thresh")
 #: Parameters that act after the model, or do not change the masks at all.
 FREE = (
     "points_per_batch", "box_nms_thresh", "crop_nms_thresh", "min_mask_region_area", "overlap", "min_visible_fraction",
-    "label_pieces", "min_label_region_area", "max_ring_area",
+    "label_pieces", "min_label_region_area", "max_ring_area", "link", "link_iou", "link_gap", "min_planes",
 )  # fmt: skip
 
 

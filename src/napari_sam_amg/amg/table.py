@@ -12,6 +12,8 @@ from napari_sam_amg.amg.labels import LabelPlane
 from napari_sam_amg.amg.masks import Masks
 
 BACKGROUND_ID = 0
+#: Of cross-sections of objects through a stack, whose ids are not unique: IoU with the one in the plane before.
+LINKED_COLUMN = "link_iou"
 
 
 def plane_columns(axes: int) -> list[str]:
@@ -59,13 +61,16 @@ def plane_table(
     return pd.DataFrame(columns)
 
 
-def of_plane_axes(table: pd.DataFrame, axes: str) -> pd.DataFrame:
-    """With the two letters of a plane's axes, down and to the right, in the names of the columns: "centroid_z"."""
-    new = dict(zip("yx", axes.lower(), strict=True))
+def of_plane_axes(table: pd.DataFrame, axes: str, through: str = "Z") -> pd.DataFrame:
+    """With the two letters of a plane's axes, down and to the right, in the names of the columns: "centroid_z".
+
+    ``through``: the letter of the axis along which planes were joined to objects, if they were.
+    """
+    new = dict(zip("zyx", (through + axes).lower(), strict=True))
     if axes == "YX":
         return table
-    names = {name: re.sub(r"(?<=_)[yx](?=[01]?$)", lambda found: new[found[0]], name) for name in table.columns}
-    return table.rename(columns=names)
+    pattern = r"(?<=_)[zyx](?=([01]|_[a-z]+)?$)"
+    return table.rename(columns={name: re.sub(pattern, lambda found: new[found[0]], name) for name in table.columns})
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

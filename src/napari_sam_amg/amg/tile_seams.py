@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
+from napari_sam_amg.amg.boxes import box_of
+from napari_sam_amg.amg.fragments import without_strays
 from napari_sam_amg.amg.masks import Masks, joined_masks, no_masks
 from napari_sam_amg.amg.near_boxes import near_pairs, neighbours
+from napari_sam_amg.amg.region import Region
 from napari_sam_amg.amg.seams import cut_at_crop_edge
+from napari_sam_amg.params import AmgParameters
 
 #: Of the smaller of two masks, the share in the other from which on they are one object.
 SAME = 0.5
@@ -45,17 +49,38 @@ class TileMasks:
         return TileMasks(self.masks.select(keep), self.tiles[keep], self.ranks[keep])
 
 
-def in_plane(masks: Masks, window: tuple[slice, slice], size: tuple[int, int]) -> Masks:
-    """Masks of a tile's ``window`` in the frame of the plane of (height, width) ``size``."""
-    y0, x0 = window[0].start, window[1].start
-    seen = np.array([[x0, y0, window[1].stop, window[0].stop]], np.int64)
-    return replace(
+def placed(masks: Masks, region: Region, params: AmgParameters) -> Masks:
+    """The masks of a tile, in the frame of its window, as they enter: in the frame of the plane, and without scraps.
+
+    Of each mask what a label keeps, since a stray far away says nothing of where the object ends. None that the window
+    cuts and that lies outside the core altogether: another tile has it in its own, and sees more of it.
+    """
+    masks = _without_strays(masks.select(masks.areas > 0), params)
+    rows, columns = region.window
+    corner = np.array([columns.start, rows.start])
+    seen = np.array([[columns.start, rows.start, columns.stop, rows.stop]], np.int64)
+    masks = replace(
         masks,
-        boxes=masks.boxes + np.array([x0, y0, x0, y0]),
-        points=masks.points + np.array([x0, y0]),
+        boxes=masks.boxes + np.tile(corner, 2),
+        points=masks.points + corner,
         crop_boxes=np.repeat(seen, len(masks), axis=0),
-        size=size,
+        size=region.plane_size,
     )
+    x0, y0, x1, y1 = masks.boxes.T
+    in_core = (x1 >= region.columns[0]) & (x0 < region.columns[1]) & (y1 >= region.rows[0]) & (y0 < region.rows[1])
+    return masks.select(in_core | ~cut_at_crop_edge(masks))
+
+
+def _without_strays(masks: Masks, params: AmgParameters) -> Masks:
+    boxes, cutouts = masks.boxes.copy(), []
+    for row, cutout in enumerate(masks.cutouts):
+        kept = without_strays(cutout, params)
+        if kept is not cutout:
+            x0, y0, x1, y1 = box_of(kept) or (0, 0, 0, 0)
+            boxes[row] = np.array([x0, y0, x1, y1]) + np.tile(masks.boxes[row, :2], 2)
+            kept = kept[y0 : y1 + 1, x0 : x1 + 1].copy()
+        cutouts.append(kept)
+    return replace(masks, boxes=boxes, cutouts=cutouts)
 
 
 def joined(parts: Iterable[TileMasks], size: tuple[int, int]) -> TileMasks:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.ais import painting_rules
 from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.masks import Masks, joined_masks, no_masks
 from napari_sam_amg.amg.plane_images import FAILURES
@@ -19,7 +20,7 @@ from napari_sam_amg.amg.region import Region, RegionCandidates, RegionResult, wh
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import joined as joined_tables
 from napari_sam_amg.amg.tile_painting import PaintedObjects, Painter, paint_window
-from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, in_plane, joined, resolve
+from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, joined, merge_tiles, placed, resolve
 from napari_sam_amg.errors import in_words, is_out_of_memory
 from napari_sam_amg.params import AmgParameters
 
@@ -32,11 +33,12 @@ def overview_step(size: tuple[int, int]) -> int:
 
 
 def tile_masks(candidates: RegionCandidates, params: AmgParameters) -> Masks:
-    """The masks of one tile, in the frame of its window, none empty. Raises ``ValueError`` as ``refilter`` does."""
+    """The masks of one tile, in the frame of the plane. Raises ``ValueError`` as ``refilter`` does."""
     found = candidates.found
     if isinstance(found, StoredCandidates):
         found = refilter(found, params)
-    return no_masks(candidates.region.size) if found is None else found.select(found.areas > 0)
+    found = no_masks(candidates.region.size) if found is None else found
+    return placed(found, candidates.region, painting_rules(params))
 
 
 class Merger:
@@ -118,7 +120,7 @@ class TiledPlane:
         return self._give()
 
     def _masks_of(self, candidates: RegionCandidates) -> TileMasks:
-        failure, masks = candidates.failure, no_masks(candidates.region.size)
+        failure, masks = candidates.failure, no_masks(self._size)
         if candidates.nothing:
             self._nothing[candidates.nothing] = self._nothing.get(candidates.nothing, 0) + 1
         try:
@@ -132,8 +134,7 @@ class TiledPlane:
         self._keep_image(candidates)
         ranks = self._rank + np.arange(len(masks))
         self._rank += len(masks)
-        placed = in_plane(masks, candidates.region.window, self._size)
-        return TileMasks(placed, np.full(len(masks), self._came), ranks)
+        return TileMasks(masks, np.full(len(masks), self._came), ranks)
 
     def _keep_image(self, candidates: RegionCandidates) -> None:
         """All of it, or of a plane that is not held as a whole every n-th pixel."""
@@ -207,3 +208,27 @@ class TiledPlane:
         ]
         more = [f"and {len(self._failed) - SAID} more"] if len(self._failed) > SAID else []
         return f"{len(self._failed)} of {count} tiles failed: {', '.join([*some, *more])}"
+
+
+class TiledCandidates:
+    """As :class:`TiledPlane`, for those who need all masks of a plane at once: nothing is painted.
+
+    ``params``: those with which duplicates are removed in each tile.
+    """
+
+    def __init__(self, grid: list[list[Region]], params: AmgParameters) -> None:
+        self._tiled, self._found = TiledPlane(grid, params), list[TileMasks]()
+        self._region = whole_plane(grid[0][0].index, grid[0][0].plane_size)
+        self._count = len(grid) * len(grid[0])
+
+    def add(self, candidates: RegionCandidates) -> RegionCandidates | None:
+        """The candidates of the plane, its masks, once the last tile is there."""
+        self._found.append(self._tiled._masks_of(candidates))
+        self._tiled._came += 1
+        if len(self._found) < self._count:
+            return None
+        merged, missing = merge_tiles(joined(self._found, self._region.plane_size))
+        empty = np.zeros((0, 0), np.int32)
+        whole = RegionResult(RegionCandidates(self._region, None), merged.masks, empty, pd.DataFrame())
+        closed = self._tiled._closed(whole)
+        return replace(closed.candidates, found=merged.masks, problem=closed.problem, too_large=missing)

@@ -89,7 +89,9 @@ def _positions(at: int | slice, length: int) -> range:
 
 
 def pages_of(data: Any, plane_axes: int) -> Any:
-    """The data itself if any part of it can be asked for: NumPy, dask and zarr."""
-    return (
-        data if isinstance(data, np.ndarray) or getattr(data, "chunks", None) is not None else Pages(data, plane_axes)
-    )
+    """The data itself if any part of it can be asked for: NumPy, dask and zarr.
+
+    Files give planes, and rows of one with ``rows_only``.
+    """
+    takes_any_part = isinstance(data, np.ndarray) or getattr(data, "chunks", None) is not None
+    return data if takes_any_part and not getattr(data, "rows_only", False) else Pages(data, plane_axes)

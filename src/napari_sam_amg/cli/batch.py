@@ -22,11 +22,14 @@ from napari_sam_amg.cli.outcome import Done, Outcome
 from napari_sam_amg.cli.resume import kept_run, run_identity
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
+    CHALLENGE_ENDING,
     FEATURES_ENDING,
     LABELS_ENDING,
     MASKS_ENDING,
+    OBJECTS_ENDING,
     OVERLAY_ENDING,
     RECORD_ENDING,
+    TRACKS_ENDING,
     ZARR_ENDING,
     InputFile,
 )
@@ -35,14 +38,16 @@ from napari_sam_amg.io.images import image_kind, open_image
 from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
 from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.labels_zarr import LabelsZarr
+from napari_sam_amg.io.object_exports import ChallengeTracks, ObjectsCsv, TracksCsv
 from napari_sam_amg.io.raw_image import Geometry, SourceImage
 from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.jobs.kept import KeptRun, drop_work
+from napari_sam_amg.objects.linker import through_axis
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import Standing, describe_run, sizes, standing, versions, write_record
-from napari_sam_amg.run import segment_planes, survey_if_needed
+from napari_sam_amg.run import PlaneResult, segment_planes, survey_if_needed
 
 if TYPE_CHECKING:
     from napari_sam_amg.jobs.dask_engine import Workers
@@ -67,13 +72,16 @@ class Options:
     resume: bool = True  # keep the work of a stack until its outputs are there, and go on with it
     quiet: bool = False
 
-    @property
-    def endings(self) -> tuple[str, ...]:
+    def endings(self, link: str) -> tuple[str, ...]:
         """Of the files that are written for each input, the record last: it says that the others are there."""
+        has_tables = bool(self.formats & {"labels", "zarr"})
         wanted = {
             LABELS_ENDING: "labels" in self.formats,
             ZARR_ENDING: "zarr" in self.formats,
-            FEATURES_ENDING: bool(self.formats & {"labels", "zarr"}),
+            FEATURES_ENDING: has_tables,
+            OBJECTS_ENDING: has_tables and link != "none",
+            TRACKS_ENDING: has_tables and link == "t",
+            CHALLENGE_ENDING: has_tables and link == "t",
             COCO_ENDING: "coco-rle" in self.formats,
             MASKS_ENDING: "masks" in self.formats,
             ROIS_ENDING: "rois" in self.formats,
@@ -94,7 +102,7 @@ class Batch:
 
     def segment(self, file: InputFile) -> Done:
         """Write the outputs of one file. Raises for anything that fails, but for some planes of a stack."""
-        targets = [file.output(ending) for ending in self.options.endings]
+        targets = [file.output(ending) for ending in self.options.endings(self.params.link)]
         was_done = settle(targets)  # what a run that was killed left half-way, or all but finished
         settings = self._settings()
         image_kind(file.path)  # before the file is read as a whole: it may be a pipe, or no image
@@ -157,13 +165,16 @@ class Batch:
             LABELS_ENDING: lambda path: LabelsTiff(path, source, source.sizes(source.axes[-2:])),
             ZARR_ENDING: lambda path: LabelsZarr(path, source, self.options.ngff_version),
             FEATURES_ENDING: FeaturesCsv,
+            OBJECTS_ENDING: ObjectsCsv,
+            TRACKS_ENDING: lambda path: TracksCsv(path, source.stack_axes + source.plane_axes),
+            CHALLENGE_ENDING: ChallengeTracks,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
             ROIS_ENDING: lambda path: RoisZip.of_image(path, source),
             OVERLAY_ENDING: OverlayPng,
         }
         exports = []
-        for ending in (ending for ending in self.options.endings if ending in makers):
+        for ending in (ending for ending in self.options.endings(self.params.link) if ending in makers):
             path = base.output(ending)
             with naming(path):
                 exports.append(makers[ending](path))
@@ -218,11 +229,12 @@ class Batch:
     ) -> Outcome:
         outcome = Outcome(len(source.stack.indices), self.params)
         exports = self._exports(source, dataclasses.replace(file, folder=folder))
+        through = through_axis(self.params, source.stack_axes)
         steps = segment_planes(
             source.stack, self.model, self.params,
             intensities=self.options.intensities, surveyed=surveyed,
             pixel_size=source.sizes(source.plane_axes), area_column=AREA_COLUMN,
-            work=work,
+            spacing=source.raw.micrometres(through) if through else None, axes=source.stack_axes, work=work,
         )  # fmt: skip
         with self._bar(file) as bar:
             for step in steps:
@@ -231,8 +243,7 @@ class Batch:
                 if step.result is None:
                     continue
                 outcome.add(step.result)
-                features = of_plane_axes(step.result.features, source.plane_axes)
-                result = dataclasses.replace(step.result, features=features)
+                result = _named(step.result, source.plane_axes, through)
                 for export in exports:
                     with naming(export.path):
                         export.add(result)
@@ -285,12 +296,19 @@ class Batch:
             "planes_done_before": outcome.continued,
             "masks": outcome.masks,
             "labels": outcome.labels,
+            "objects": outcome.objects,
             "labels_cut_by_crops": outcome.cut,
             "objects_too_large_for_crops": outcome.too_large,
             "seconds": round(outcome.seconds, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
+
+
+def _named(result: PlaneResult, plane_axes: str, through: str) -> PlaneResult:
+    """With the letters of the axes in the names of columns."""
+    objects = None if result.objects is None else of_plane_axes(result.objects, plane_axes, through)
+    return dataclasses.replace(result, features=of_plane_axes(result.features, plane_axes), objects=objects)
 
 
 def _intensities(given: IntensityRange | None, surveyed: Survey | None) -> dict[str, Any]:

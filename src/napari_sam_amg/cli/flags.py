@@ -36,6 +36,11 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
   NAME_labels.tif    --format labels (the default): label image of the shape of the input, uint16 or uint32
   NAME_labels.ome.zarr  --format zarr: the same as OME-Zarr, uint32, with coarser levels for viewers
   NAME_features.csv  with either: one row a label (id, area, scores, centroid, bounding box, prompt)
+  NAME_objects.csv   with it and --link: one row an object through the stack (id, planes, volume, scores, centroid);
+                     the rows of NAME_features.csv are its cross-sections then, each with the object's id
+  NAME_tracks.csv    with it and --link t: id, time, y and x of every cross-section, as napari's Tracks layer has them
+  NAME_res_track.txt with it and --link t: id, first and last plane, and parent of each object, as the Cell Tracking
+                     Challenge has them
   NAME_masks.json    --format coco-rle: all masks, overlapping ones too, as the records that the reference's
                      scripts/amg.py writes with --convert-to-rle; in a stack each has one more key, "plane"
   NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);

@@ -12,6 +12,7 @@ from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import PlaneResult
 
 SAID = 3  # planes that are named in a line; the record names all
+MOSTLY = 0.5  # of the objects through time, the share in one plane alone above which they seem to be lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Outcome:
     used: AmgParameters | None = None  # see PlaneResult; None until there is a plane
     masks: int = 0  # before overlaps were resolved
     labels: int = 0
+    objects: int | None = None  # through the stack; None if planes were not linked
+    fleeting: int = 0  # objects through time in one plane alone
     cut: int = 0  # labels that the edge of a crop may have cut
     too_large: int = 0  # objects without a label, larger than the crops
     empty: dict[Index, str] = field(default_factory=dict)  # planes with nothing in them, and what is all there is
@@ -43,6 +46,9 @@ class Outcome:
         self.used = result.params
         self.masks += len(result.masks)
         self.labels += len(result.features)
+        if result.objects is not None:
+            self.objects = (self.objects or 0) + len(result.objects)
+            self.fleeting += int((result.objects["planes"] == 1).sum())
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
         if result.nothing:
@@ -74,10 +80,25 @@ class Outcome:
         """A line on what was read, found and written, and all that a reader might not expect."""
         height, width = source.stack.plane_size
         size = f"{height} x {width} pixels, {_count(self.planes, 'plane')}"
-        found = f"{_count(self.masks, 'mask')}, {_count(self.labels, 'label')} in {self.seconds:.1f} s"
+        found = f"{self._found()} in {self.seconds:.1f} s"
         written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
         notes = "; ".join(note for note in (source.note, *self._notes(source.stack.plane_size)) if note)
         return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
+
+    def _found(self) -> str:
+        if self.objects is None:
+            return f"{_count(self.masks, 'mask')}, {_count(self.labels, 'label')}"
+        through = "time" if self.params.link == "t" else "z"
+        return f"{_count(self.objects, 'object')} through {through}, {_count(self.labels, 'cross-section')}"
+
+    def _losses(self) -> str:
+        """What there is to say where most objects are not found again."""
+        if self.params.link != "t" or self.planes < 2 or self.fleeting <= MOSTLY * (self.objects or 0):
+            return ""
+        return (
+            f"{self.fleeting} of {_count(self.objects or 0, 'object')} are in one plane only: "
+            "what moves by more than its size from plane to plane is not followed"
+        )
 
     def _notes(self, size: tuple[int, int]) -> tuple[str, ...]:
         """What was chosen, where that is not what one expects; why masks may be missing, or cut."""
@@ -90,12 +111,14 @@ class Outcome:
         continued = f"{self.continued} of them done before" * bool(self.continued)
         search = "approximate" if used.approximate else self.asked.note_on(used)
         search = "AIS" if used.mode == "ais" else search
-        return continued, tiles, layer, search, cut, missing, self._emptiness(), self.failed
+        return continued, tiles, layer, search, self._losses(), cut, missing, self._emptiness(), self.failed
 
     def _emptiness(self) -> str:
         """Why there is no mask at all."""
         if len(self.empty) + len(self.problems) == self.planes:
             return f"nothing in it: {', '.join(list(dict.fromkeys(self.empty.values()))[:SAID])}" if self.empty else ""
+        if self.params.link == "z" and not self.masks:
+            return "lower --pred-iou-thresh, --link-iou or --min-planes to find more"
         if self.params.mode == "ais":
             return "" if self.masks else "the segmentation decoder shows no object"
         return "" if self.masks else "lower --pred-iou-thresh or --stability-score-thresh to find more"

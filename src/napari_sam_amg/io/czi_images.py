@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -43,17 +43,19 @@ def open_czi(path: Path, series: int | None = None) -> Iterator[RawImage]:
         file = czifile.CziFile(str(path), multifile=False)
     with file:
         with in_words("the CZI file is damaged"):
-            raw = _raw(file, series)
-        yield raw
+            # those that are stored smaller than they are belong to coarser levels
+            blocks = [_block(entry) for entry in file.subblock_directory if entry.shape == entry.stored_shape]
+        if not blocks:
+            raise ValueError("the CZI file holds no image")
+        scenes = sorted({block.at.get("S", 0) for block in blocks})
+        check_series(series, len(scenes))
+        with in_words("the CZI file is damaged"):
+            raw = _raw(file, [block for block in blocks if block.at.get("S", 0) == scenes[series or 0]])
+        note = f"series 0 of 0..{len(scenes) - 1} (--series chooses)"
+        yield replace(raw, note=note) if series is None and len(scenes) > 1 else raw
 
 
-def _raw(file: Any, series: int | None) -> RawImage:
-    blocks = [_block(entry) for entry in file.subblock_directory if entry.shape == entry.stored_shape]
-    if not blocks:
-        raise ValueError("there is no image in it")
-    scenes = sorted({block.at.get("S", 0) for block in blocks})
-    check_series(series, len(scenes))
-    chosen = [block for block in blocks if block.at.get("S", 0) == scenes[series or 0]]
+def _raw(file: Any, chosen: list[Block]) -> RawImage:
     first = {axis: min(block.at.get(axis, 0) for block in chosen) for axis in _ORDER + "YX"}
     ends = {axis: max(block.at.get(axis, 0) + block.size.get(axis, 1) for block in chosen) for axis in first}
     lengths = {axis: ends[axis] - first[axis] for axis in first}
@@ -74,12 +76,10 @@ def _raw(file: Any, series: int | None) -> RawImage:
             plane[top : top + block.size["Y"], left : left + block.size["X"]] = _pixels(block.entry, plane.ndim)
         return plane
 
-    note = f"series 0 of 0..{len(scenes) - 1} (--series chooses)" if series is None and len(scenes) > 1 else ""
     stated, channels = _described(file.metadata())
     letters = "".join(axis if axis in _KNOWN else "Q" for axis in leading)
-    return RawImage(
-        Frames(read, shape, dtype), letters + "YX" + "S" * (samples > 1), stated=stated, channels=channels, note=note
-    )
+    frames = Frames(read, shape, dtype, in_colour=samples > 1)
+    return RawImage(frames, letters + "YX" + "S" * (samples > 1), stated=stated, channels=channels)
 
 
 def _block(entry: Any) -> Block:

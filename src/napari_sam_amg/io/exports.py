@@ -68,8 +68,9 @@ class CocoJson:
 
     def add(self, result: PlaneResult) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            for record in result.masks.to_coco("coco_rle"):
-                file.write((", " if self.count else "") + as_json(record | _plane_key(result.index)))
+            for row, record in enumerate(result.masks.to_coco("coco_rle")):
+                more = _plane_key(result.index) | _object_key(result, row)
+                file.write((", " if self.count else "") + as_json(record | more))
                 self.count += 1
 
     def finish(self) -> None:
@@ -80,6 +81,11 @@ class CocoJson:
 def _plane_key(index: tuple[int, ...]) -> dict[str, Any]:
     """The key "plane", if there is a stack."""
     return {"plane": plane_number(index)} if index else {}
+
+
+def _object_key(result: PlaneResult, row: int) -> dict[str, Any]:
+    """The key "object", its id, if objects go through the stack: then there is a mask for each label."""
+    return {} if result.objects is None else {"object": int(result.features["index"].iloc[row])}
 
 
 def foreign_in(folder: Path) -> str:

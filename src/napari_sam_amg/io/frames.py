@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,22 @@ class Frames:
     read: Callable[[tuple[int, ...]], NDArray[Any]]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    in_colour: bool = False  # S is the last axis
 
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        """One plane: ``index`` has a position for every axis before Y."""
-        with in_words(f"plane {', '.join(map(str, index))} cannot be read" if index else "it cannot be read"):
-            return self.read(index)
+    rows_only: ClassVar[bool] = True  # of one plane, see views.pages_of
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is read together, along each axis: a plane."""
+        leading = len(self.shape) - 2 - self.in_colour
+        return (*(1 for _ in range(leading)), *self.shape[leading:])
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """One plane: ``index`` has a position for every axis before Y, and perhaps a slice of its rows."""
+        position, rows = tuple(at for at in index if not isinstance(at, slice)), index[-1:]
+        with in_words(f"plane {', '.join(map(str, position))} cannot be read" if position else "it cannot be read"):
+            plane = self.read(position)
+        return plane[rows] if len(index) > len(position) else plane
 
 
 def library(name: str, extra: str, kind: str) -> Any:

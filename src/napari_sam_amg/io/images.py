@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_sam_amg.amg.plane_reader import chunk_edges
 from napari_sam_amg.amg.planes import LARGE_SIDE, PlaneStack, may_tile
+from napari_sam_amg.amg.read_once import read_once
 from napari_sam_amg.io.czi_images import open_czi
 from napari_sam_amg.io.discover import is_zarr
 from napari_sam_amg.io.lif_images import open_lif
@@ -73,7 +75,7 @@ def open_image(
     with _READERS.get(image_kind(path), open_raster)(path, series) as raw:
         source = choose_channel(geometry.applied_to(raw), channel, geometry.plane, dict(geometry.ranges))
         _check_memory(source.stack, raw.read_at_once, params)
-        yield source
+        yield replace(source, stack=read_once(source.stack))
 
 
 def _check_memory(stack: PlaneStack, read_at_once: int, params: AmgParameters | None) -> None:

@@ -10,7 +10,8 @@ import dask.array as da
 import pandas as pd
 import zarr
 
-from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, ZARR_ENDING
+from napari_sam_amg.amg.table import LINKED_COLUMN
+from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING, ZARR_ENDING
 from napari_sam_amg.io.feature_table import rows_by_label
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.io.ngff import Multiscale, ome_attributes, read_multiscale
@@ -32,6 +33,8 @@ class WrittenLabels:
 
 def read_label_volume(path: Path) -> WrittenLabels:
     """A label volume, the table NAME_features.csv and the record NAME_run.json beside NAME_labels.ome.zarr.
+
+    Of objects through the stack the table is NAME_objects.csv.
 
     Raises ``ValueError`` or ``OSError`` for a folder that is none, and for a table that cannot be read.
     """
@@ -55,6 +58,9 @@ def _table(beside: Path) -> pd.DataFrame | None:
         return None
     try:
         table = pd.read_csv(path)
+        if LINKED_COLUMN in table:
+            path = beside.with_name(beside.name + OBJECTS_ENDING)
+            table = pd.read_csv(path)
         return rows_by_label(table)
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path} is no table of labels: {error}") from error

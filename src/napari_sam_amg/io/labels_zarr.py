@@ -31,10 +31,11 @@ class LabelsZarr:
         self._waiting = PlaneFile(path.with_suffix(".planes"), lengths, self._order) if is_turned else None
 
     def add(self, result: PlaneResult) -> None:
-        index = tuple(result.index[place] for place in self._order[:-2])
         if self._waiting is not None:
             self._waiting.add(result.index, result.labels, result.rows)
-        elif result.rows is None:
+            return
+        index = tuple(result.index[place] for place in self._order[:-2])
+        if result.rows is None:
             self._volume.write_plane(index, result.labels)
         else:
             self._write_rows(index, result.rows, result.labels)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,19 @@ def open_lif(path: Path, series: int | None = None) -> Iterator[RawImage]:
         file = liffile.LifFile(path)
     with file:
         with in_words("the LIF file is damaged"):
-            raw = _choose(list(file.images), series)
-        yield raw
+            images = list(file.images)
+            sizes = [prod(image.frames.frame_shape) for image in images]
+        if not images:
+            raise ValueError("the LIF file holds no image")
+        check_series(series, len(images))
+        with in_words("the LIF file is damaged"):
+            chosen = sizes.index(max(sizes)) if series is None else series
+            raw = _raw(images[chosen])
+        note = f"series {chosen} ({images[chosen].name}) of 0..{len(images) - 1} (--series chooses)"
+        yield replace(raw, note=note) if series is None and len(images) > 1 else raw
 
 
-def _choose(images: list[Any], series: int | None) -> RawImage:
-    if not images:
-        raise ValueError("there is no image in it")
-    check_series(series, len(images))
-    sizes = [prod(image.frames.frame_shape) for image in images]
-    chosen = sizes.index(max(sizes)) if series is None else series
-    name = f"series {chosen} ({images[chosen].name}) of 0..{len(images) - 1} (--series chooses)"
-    return _raw(images[chosen], name if series is None and len(images) > 1 else "")
-
-
-def _raw(image: Any, note: str) -> RawImage:
+def _raw(image: Any) -> RawImage:
     frames = image.frames
     if len([axis for axis in frames.frame_dims if axis != "S"]) != 2:
         raise ValueError(f"an image with axes {', '.join(frames.frame_dims)} has no planes")
@@ -53,10 +52,9 @@ def _raw(image: Any, note: str) -> RawImage:
 
     axes = [str(axis) if axis in tuple(_KNOWN) else "Q" for axis in frames.dims]
     return RawImage(
-        Frames(read, tuple(frames.shape), np.dtype(image.dtype)),
+        Frames(read, tuple(frames.shape), np.dtype(image.dtype), in_colour=axes[-1] == "S"),
         "".join(axis if axes.index(axis) == place else "Q" for place, axis in enumerate(axes)),
         stated=_spacings(image),
-        note=note,
     )
 
 

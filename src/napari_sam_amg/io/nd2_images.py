@@ -27,16 +27,17 @@ def open_nd2(path: Path, series: int | None = None) -> Iterator[RawImage]:
         file = nd2.ND2File(path)
     with file:
         with in_words("the ND2 file is damaged"):
-            raw = _raw(file, series)
+            sizes = {str(axis): int(length) for axis, length in file.sizes.items()}
+        check_series(series, sizes.get("P", 1))
+        with in_words("the ND2 file is damaged"):
+            raw = _raw(file, sizes, series)
         yield raw
 
 
-def _raw(file: Any, series: int | None) -> RawImage:
-    sizes = {str(axis): int(length) for axis, length in file.sizes.items()}
+def _raw(file: Any, sizes: dict[str, int], series: int | None) -> RawImage:
     loops = [axis for axis in sizes if axis not in _IN_FRAME]
     inside = [axis for axis in sizes if axis in _IN_FRAME]
     positions = sizes.get("P", 1)
-    check_series(series, positions)
     kept = [axis for axis in sizes if axis != "P"]
     leading = [axis for axis in kept if axis not in "YXS"]
 
@@ -51,7 +52,7 @@ def _raw(file: Any, series: int | None) -> RawImage:
     order = [*leading, "Y", "X", *(["S"] if "S" in sizes else [])]
     note = f"series 0 of 0..{positions - 1} (--series chooses)" if series is None and positions > 1 else ""
     return RawImage(
-        Frames(read, tuple(sizes[axis] for axis in order), np.dtype(file.dtype)),
+        Frames(read, tuple(sizes[axis] for axis in order), np.dtype(file.dtype), in_colour="S" in sizes),
         "".join(axis if axis in _KNOWN else "Q" for axis in order),
         stated=_spacings(file, sizes),
         channels=tuple(channel.channel.name for channel in getattr(file.metadata, "channels", None) or ()),

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -28,6 +28,8 @@ class NpyPlanes:
     fortran: bool  # the first axis varies fastest in the file
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    rows_only: ClassVar[bool] = True  # of one plane, see views.pages_of
 
     @property
     def chunks(self) -> tuple[int, ...]:

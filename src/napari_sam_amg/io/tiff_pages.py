@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tifffile
@@ -32,6 +32,8 @@ class TiffPlanes:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     own_tags: bool = True  # whether each page is read as its own tags say
+
+    rows_only: ClassVar[bool] = True  # of one plane, see views.pages_of
 
     @property
     def chunks(self) -> tuple[int, ...]:

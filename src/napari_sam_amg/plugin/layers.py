@@ -15,6 +15,7 @@ from napari.layers.base import Layer
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
+from napari_sam_amg.amg.read_once import read_once
 from napari_sam_amg.amg.views import in_order
 from napari_sam_amg.plugin.placing import is_pixel, shown_order, unit_conversion
 
@@ -169,7 +170,7 @@ def take(
         name=layer.name,
         shape=tuple(int(length) for length in full_resolution(layer).shape),
         axes=axes,
-        whole=stack_of(layer, axes, channel[1] if channel else 0),
+        whole=read_once(stack_of(layer, axes, channel[1] if channel else 0)),
         at=at,
         first=first,
         contrast_limits=(float(low), float(high)),

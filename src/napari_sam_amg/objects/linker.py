@@ -1,0 +1,152 @@
+"""Planes in their order to objects through z, or through time, each with one id, in memory for a few planes.
+
+It knows no model: candidates that were stored give another result for other parameters of the second phase.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from napari_sam_amg.amg.assemble import HeldBack, PlaneResult
+from napari_sam_amg.amg.planes import Index
+from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region
+from napari_sam_amg.amg.table import LINKED_COLUMN, plane_table
+from napari_sam_amg.errors import in_words
+from napari_sam_amg.objects.chains import Chains, Section, select
+from napari_sam_amg.objects.support import Support
+from napari_sam_amg.objects.table import Tally, Units
+from napari_sam_amg.params import AmgParameters
+
+#: Letters of axes that are known to be something; any other may be what it is taken for.
+_KNOWN = frozenset("ztcysx")
+
+
+def link_planes(
+    candidates: Iterable[RegionCandidates],
+    params: AmgParameters,
+    axis: int = 0,
+    units: Units | None = None,
+) -> Iterator[PlaneResult]:
+    """Planes with one id an object, out of what was proposed for each plane.
+
+    ``candidates``: of whole planes, in the order of :func:`in_order`; none of them is held for long. ``params.link`` is
+    "z" or "t". ``axis``: which of the stack's axes that is. The same candidates may be linked again with other
+    parameters, as :func:`~napari_sam_amg.refilter` takes them. Raises what the first plane raised if all failed.
+    """
+    linker = Linker(params, axis, units)
+    for one in candidates:
+        yield from linker.add(one)
+    yield from linker.end()
+
+
+def in_order(indices: Iterable[Index], axis: int) -> list[Index]:
+    """Planes so that those which are linked come one after another."""
+    return sorted(indices, key=lambda index: (_line(index, axis), index[axis]))
+
+
+def linked_axis(params: AmgParameters, names: Sequence[str] | None, count: int) -> int:
+    """Which of the ``count`` axes of a stack is the one that is linked; ``names`` of each, if they are known.
+
+    An axis that is alone may have no name, or an unknown one; of planes of x and z "z" is through y. ``ValueError`` if
+    there is no such axis.
+    """
+    if not count:
+        raise ValueError(f"link={params.link!r} needs a stack, and this is a single plane: choose link='none'")
+    letters = [name.strip().lower() for name in names or [""] * count]
+    places = [place for place, letter in enumerate(letters) if letter == params.link]
+    if params.link == "z" and not places:
+        places = [place for place, letter in enumerate(letters) if letter and letter in "yx"]
+    if len(places) == 1:
+        return places[0]
+    if count == 1 and letters[0] not in _KNOWN:
+        return 0
+    what = f"has the axes {', '.join(names)}" if names else f"has {count} axes without names"
+    raise ValueError(f"link={params.link!r} needs a stack with one axis {params.link!r}, and this one {what}")
+
+
+def through_axis(params: AmgParameters, names: Sequence[str]) -> str:
+    """The name of the axis that is linked, of those of a stack; empty if none is. ``ValueError`` as linked_axis."""
+    return "" if params.link == "none" else names[linked_axis(params, names, len(names))]
+
+
+def _line(index: Index, axis: int) -> Index:
+    """Where along the other axes."""
+    return index[:axis] + index[axis + 1 :]
+
+
+class Linker:
+    """Takes the candidates of planes, gives planes with ids a few planes later. Another line begins another object."""
+
+    def __init__(self, params: AmgParameters, axis: int = 0, units: Units | None = None) -> None:
+        if params.link == "none":
+            raise ValueError("link='none' links nothing: choose link='z' or link='t'")
+        self._params, self._axis, self._units = params, axis, units or Units()
+        self._last: Index | None = None  # the plane that came last
+        self._last_id = 0
+        self._held = HeldBack()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._support = Support(self._params) if self._params.link == "z" else None
+        self._chains = Chains(self._params)
+        self._tally = Tally(self._params.link, self._axis, self._units)
+
+    def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
+        """The planes that are certain now. ``ValueError`` if this one does not come after those that were given."""
+        index, results = candidates.region.index, []
+        if self._last is not None:
+            before, here = ((_line(at, self._axis), at[self._axis]) for at in (self._last, index))
+            if here <= before:
+                raise ValueError(f"plane {index} comes after plane {self._last}: give planes in the order of in_order")
+            # a plane that was left out ends what came before it, too
+            if here != (before[0], before[1] + 1):
+                results = self._end_line()
+        self._last = index
+        painted = [paint_region(candidates, self._params)] if self._support is None else self._support.add(candidates)
+        return results + self._link(painted)
+
+    def end(self) -> list[PlaneResult]:
+        """The planes that are left. Raises the first failure if no plane succeeded."""
+        results = self._end_line()
+        self._held.check()
+        return results
+
+    def _end_line(self) -> list[PlaneResult]:
+        painted = [] if self._support is None else self._support.end()
+        results = self._link(painted)
+        for section in self._chains.end():
+            results += self._give(section)
+        self._begin()
+        return results
+
+    def _link(self, painted: Iterable[PaintedRegion]) -> list[PlaneResult]:
+        return [plane for region in painted for section in self._chains.add(region) for plane in self._give(section)]
+
+    def _give(self, section: Section) -> list[PlaneResult]:
+        """With ids: those of new objects count on. Objects of which this is the last plane are complete."""
+        for chain in section.chains:
+            if not chain.id:
+                self._last_id += 1
+                chain.id = self._last_id
+                chain.parent_id = chain.parent.id if chain.parent is not None else 0
+                chain.parent = None  # or all ancestors would be held
+        section = select(section, np.argsort([chain.id for chain in section.chains], kind="stable"))
+        return self._held.add(self._result(section), section.region.candidates.failure)
+
+    def _result(self, section: Section) -> PlaneResult:
+        region, units, chains = section.region, self._units, section.chains
+        candidates, painted = region.candidates, region.painted
+        index = candidates.region.index
+        ids = np.array([chain.id for chain in chains], np.int64)
+        table = plane_table(region.masks, painted, index, units.pixel_size, units.area_column)
+        table["index"], table[LINKED_COLUMN] = ids, np.array(section.iou, np.float64)
+        table["filled"] = np.array(section.filled, np.int64)
+        labels = np.concatenate([[0], ids]).astype(np.int32)[painted.labels]
+        self._tally.add(labels, table, np.array([chain.parent_id for chain in chains], np.int64))
+        ended = ids[np.array([chain.last == section.position for chain in chains], bool)]
+        objects = self._tally.take(ended, index)
+        problem = candidates.problem if candidates.failure is None else in_words(candidates.failure)
+        return PlaneResult(
+            index, labels, table, region.masks, self._params, problem, candidates.nothing, candidates.image,
+            region.too_large, objects=objects,
+        )  # fmt: skip

@@ -1,0 +1,169 @@
+"""The table of objects: measured plane by plane, each object's row given away once it is complete."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_sam_amg.amg.table import plane_columns
+
+#: From the faces of voxels, which look along three axes, to a surface: right for a sphere, and for any shape in the
+#: mean over its directions (Crofton's formula). A sphere's voxels have half as much again in faces.
+FACES_TO_SURFACE = 2 / 3
+
+# What is known of an object that may go on, in columns: added up, the least and the most of its planes.
+_ADDED = (
+    "planes", "filled_planes", "volume", "shared_z", "shared_y", "shared_x", "moment_z", "moment_y", "moment_x",
+    "predicted_iou", "stability_score",
+)  # fmt: skip
+_LEAST = ("first_plane", "bbox_y0", "bbox_x0", "least_predicted_iou", "least_stability_score", "weakest_link")
+_MOST = ("last_plane", "bbox_y1", "bbox_x1")
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """How large a voxel is, and how columns in physical units are called."""
+
+    pixel_size: tuple[float, float] | None = None  # (y, x)
+    spacing: float | None = None  # from plane to plane, in the same unit
+    area_column: str = "area_physical"
+
+    @property
+    def voxel(self) -> tuple[float, float, float] | None:
+        """(z, y, x) if all are known."""
+        return None if self.pixel_size is None or self.spacing is None else (self.spacing, *self.pixel_size)
+
+    def column(self, quantity: str, power: int) -> str:
+        """Of "volume" and 3 "volume_um3" where areas are "area_um2"; "volume_physical" beside "area_physical"."""
+        unit = self.area_column.removeprefix("area_")
+        return f"{quantity}_{unit.removesuffix('2')}{power if power > 1 and unit.endswith('2') else ''}"
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """Objects that may go on, n rows."""
+
+    ids: NDArray[np.int64]  # (n,) rising
+    parents: NDArray[np.int64]  # (n,) 0: none
+    largest: NDArray[np.float64]  # (n, 2) area of the largest cross-section, and its plane
+    added: NDArray[np.float64]  # (n, columns)
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
+
+
+def _begun(ids: NDArray[np.int64], parents: NDArray[np.int64]) -> _Open:
+    count = len(ids)
+    unknown = [np.full((count, len(names)), np.nan) for names in (_LEAST, _MOST)]
+    return _Open(ids, parents, np.zeros((count, 2)), np.zeros((count, len(_ADDED))), *unknown)
+
+
+class Tally:
+    """Objects along one line of planes. It holds those alone that may go on."""
+
+    def __init__(self, params_link: str, axis: int, units: Units) -> None:
+        self._through_time, self._axis, self._units = params_link == "t", axis, units
+        self._open = _begun(np.empty(0, np.int64), np.empty(0, np.int64))
+        self._before: NDArray[np.int32] | None = None  # the plane before, with ids
+
+    def add(self, labels: NDArray[np.int32], table: pd.DataFrame, parents: NDArray[np.int64]) -> None:
+        """Measure a plane: (H, W) with ids, a row for each cross-section in order of id, and the objects' parents."""
+        ids = table["index"].to_numpy(np.int64)
+        is_new = ~np.isin(ids, self._open.ids)
+        self._open = _stacked(self._open, _begun(ids[is_new], parents[is_new]))
+        rows, to, columns = np.searchsorted(self._open.ids, ids), self._open, self._measured(labels, table)
+        to.added[rows] += np.column_stack([columns[name] for name in _ADDED])
+        to.least[rows] = np.fmin(to.least[rows], np.column_stack([columns[name] for name in _LEAST]))
+        to.most[rows] = np.fmax(to.most[rows], np.column_stack([columns[name] for name in _MOST]))
+        is_larger = columns["volume"] > to.largest[rows, 0]
+        to.largest[rows[is_larger]] = np.column_stack([columns["volume"], columns["first_plane"]])[is_larger]
+        self._before = labels
+
+    def _measured(self, labels: NDArray[np.int32], table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+        """What each cross-section adds to its object."""
+        found = {str(name): column.to_numpy(np.float64) for name, column in table.items()}
+        area, position = found["area"], found[_plane_column(table, self._axis)]
+        found |= {"planes": np.ones(len(table)), "filled_planes": found["filled"], "volume": area}
+        found |= {f"moment_{name}": area * found[f"centroid_{name}"] for name in "yx"} | {"moment_z": area * position}
+        found |= {"first_plane": position, "last_plane": position, "weakest_link": found["link_iou"]}
+        for name in ("predicted_iou", "stability_score"):
+            # nothing is predicted of what was filled in, nor by AIS of anything
+            found |= {f"least_{name}": found[name], name: np.nan_to_num(found[name])}
+        return found | dict(zip(("shared_z", "shared_y", "shared_x"), self._shared(labels, table), strict=True))
+
+    def _shared(self, labels: NDArray[np.int32], table: pd.DataFrame) -> list[NDArray[np.float64]]:
+        """Faces between two voxels of one object, along z, y and x."""
+        before = np.zeros_like(labels) if self._before is None else self._before
+        pairs = ((labels, before), (labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1]))
+        return [_count(one[(one == other) & (one > 0)], table["index"].to_numpy()) for one, other in pairs]
+
+    def take(self, ids: NDArray[np.int64], index: tuple[int, ...]) -> pd.DataFrame:
+        """The rows of objects that are complete; ``index`` of the plane in which they end."""
+        chosen = np.isin(self._open.ids, ids)
+        done, self._open = _rows(self._open, chosen), _rows(self._open, ~chosen)
+        return self._table(done, index)
+
+    def _table(self, of: _Open, index: tuple[int, ...]) -> pd.DataFrame:
+        added = dict(zip(_ADDED, of.added.T, strict=True))
+        least, most = dict(zip(_LEAST, of.least.T, strict=True)), dict(zip(_MOST, of.most.T, strict=True))
+        table = pd.DataFrame({"index": of.ids})
+        if self._through_time:
+            table["parent"] = of.parents
+        for axis, name in enumerate(plane_columns(len(index))):
+            table[name] = of.largest[:, 1].astype(np.int64) if axis == self._axis else index[axis]
+        table["first_plane"] = least["first_plane"].astype(np.int64)
+        table["last_plane"] = most["last_plane"].astype(np.int64)
+        for name in ("planes", "filled_planes"):
+            table[name] = added[name].astype(np.int64)
+        self._add_size(table, added)
+        rated = added["planes"] - added["filled_planes"]
+        for name in ("predicted_iou", "stability_score"):
+            table[name] = np.where(np.isnan(least[f"least_{name}"]), np.nan, added[name] / np.maximum(rated, 1))
+            table[f"least_{name}"] = least[f"least_{name}"]
+        table["weakest_link"] = least["weakest_link"]
+        self._add_centroid(table, added)
+        for name in ("bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"):
+            table[name] = (least if name in least else most)[name].astype(np.int64)
+        return table
+
+    def _add_size(self, table: pd.DataFrame, added: dict[str, NDArray[np.float64]]) -> None:
+        volume, units = added["volume"], self._units
+        if self._through_time:
+            table["area"] = volume / added["planes"]
+            if units.pixel_size is not None:
+                table[units.area_column] = table["area"] * (units.pixel_size[0] * units.pixel_size[1])
+            return
+        faces = [2 * FACES_TO_SURFACE * (volume - added[f"shared_{axis}"]) for axis in "zyx"]
+        table["volume"], table["surface"] = volume.astype(np.int64), sum(faces)
+        if units.voxel is not None:
+            z, y, x = units.voxel
+            table[units.column("volume", 3)] = volume * (z * y * x)
+            table[units.column("surface", 2)] = faces[0] * (y * x) + faces[1] * (z * x) + faces[2] * (z * y)
+
+    def _add_centroid(self, table: pd.DataFrame, added: dict[str, NDArray[np.float64]]) -> None:
+        units = self._units
+        sizes = dict(zip("zyx", units.voxel or (None, *(units.pixel_size or (None, None))), strict=True))
+        axes = "yx" if self._through_time else "zyx"
+        for axis in axes:
+            table[f"centroid_{axis}"] = added[f"moment_{axis}"] / added["volume"]
+        for axis in axes:
+            size = sizes[axis]
+            if size is not None:
+                table[units.column(f"centroid_{axis}", 1)] = table[f"centroid_{axis}"] * size
+
+
+def _plane_column(table: pd.DataFrame, axis: int) -> str:
+    return "plane" if "plane" in table else f"plane_{axis}"
+
+
+def _count(ids: NDArray[np.int32], of: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each of the rising ids ``of`` is among ``ids``, which hold no other."""
+    return np.bincount(np.searchsorted(of, ids), minlength=len(of)).astype(np.float64)
+
+
+def _stacked(one: _Open, other: _Open) -> _Open:
+    return _Open(*(np.concatenate([getattr(one, name), getattr(other, name)]) for name in _Open.__slots__))
+
+
+def _rows(of: _Open, chosen: NDArray[np.bool_]) -> _Open:
+    return _Open(*(getattr(of, name)[chosen] for name in _Open.__slots__))

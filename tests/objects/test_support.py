@@ -1,0 +1,60 @@
+"""Which of several outlines of one place is kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from napari_sam_amg.amg.region import RegionCandidates, whole_plane
+from napari_sam_amg.objects.linker import link_planes
+from napari_sam_amg.objects.support import eased
+from tests.objects.discs import SIZE, T, Z, disc, masks_of
+
+
+def planes_with_two_outlines():
+    """An object in five planes; in the middle one the model likes an outline of its half better, by a little."""
+    planes = []
+    for z in range(5):
+        frames, scores = [disc(50, 50, 14)], [0.7]
+        if z == 2:
+            half = disc(50, 50, 14)
+            half[:, 50:] = False
+            frames, scores = [*frames, half], [0.7, 0.8]
+        planes.append(RegionCandidates(whole_plane((z,), SIZE), masks_of(frames, scores)))
+    return planes
+
+
+def test_the_outline_that_is_found_again_beside_is_kept():
+    results = list(link_planes(planes_with_two_outlines(), Z))
+    for result in results:
+        np.testing.assert_array_equal(result.labels > 0, disc(50, 50, 14))
+        assert result.features["predicted_iou"].tolist() == np.float32([0.7]).tolist()  # as the model said it
+    # through time every frame is segmented as it would be alone
+    alone = list(link_planes(planes_with_two_outlines(), T))[2].labels
+    assert alone[50, 40] != alone[50, 60]
+
+
+def test_support_is_asked_of_both_planes_beside():
+    planes = planes_with_two_outlines()
+    for parts, expected in (((1, 2), 14), ((2, 3), 14)):
+        results = list(link_planes([planes[z] for z in parts], dataclasses.replace(Z, min_planes=1)))
+        middle = results[parts.index(2)]
+        assert (middle.labels > 0)[disc(50, 50, expected)].all()
+
+
+def test_a_mask_of_most_of_the_plane_is_background():
+    whole = np.ones(SIZE, bool)
+    half = whole.copy()
+    half[:, SIZE[1] // 2 :] = False
+    for frame, count in ((whole, 0), (half, 1)):
+        planes = [RegionCandidates(whole_plane((z,), SIZE), masks_of([frame])) for z in range(3)]
+        assert all(len(result.features) == count for result in link_planes(planes, Z))
+
+
+def test_weaker_masks_are_asked_for_where_other_planes_have_a_say():
+    params = dataclasses.replace(Z, pred_iou_thresh=0.48)
+    assert eased(params).pred_iou_thresh == pytest.approx(0.36)
+    assert eased(dataclasses.replace(params, pred_iou_thresh=0.05)).pred_iou_thresh == 0
+    for link, mode in (("none", "amg"), ("t", "amg"), ("z", "ais")):
+        other = dataclasses.replace(params, link=link, mode=mode)
+        assert eased(other) is other

@@ -1,0 +1,77 @@
+"""Objects through a stack, from pixels on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
+from tests.disc_model import BlobModel, blobs
+from tests.test_run import Storage
+
+PARAMS = AmgParameters(points_per_side=16, stability_score_thresh=0.6, link="z", min_planes=2)
+COLUMN, OTHER = (20, 20, 8), (70, 60, 12)
+EMPTY = np.zeros((96, 128), np.uint8)
+STACK = np.stack([
+    EMPTY, blobs((96, 128), (COLUMN,)), blobs((96, 128), (COLUMN, OTHER)), blobs((96, 128), (OTHER,)), EMPTY,
+    blobs((96, 128), (OTHER,)), blobs((96, 128), (OTHER,)),
+])  # fmt: skip
+
+
+def results(data, params=PARAMS, **options):
+    return [step.result for step in segment_planes(PlaneStack(data), BlobModel(), params, **options) if step.result]
+
+
+def ids(planes):
+    return [np.unique(plane.labels[plane.labels > 0]).tolist() for plane in planes]
+
+
+def test_objects_have_one_id_through_planes_and_a_row_each():
+    planes = results(STACK, pixel_size=(0.5, 0.5), spacing=2.0, area_column="area_um2")
+    assert [plane.index for plane in planes] == [(z,) for z in range(7)]
+    assert ids(planes) == [[], [1], [1, 2], [2], [], [3], [3]]
+    assert [plane.features["index"].tolist() for plane in planes] == ids(planes)
+    assert [plane.objects["index"].tolist() for plane in planes] == [[], [], [1], [2], [], [], [3]]
+    objects = pd.concat([plane.objects for plane in planes])
+    volumes = [sum(int((plane.labels == id).sum()) for plane in planes) for id in (1, 2, 3)]
+    assert objects["volume"].tolist() == volumes
+    assert objects["volume_um3"].tolist() == [volume * 0.5 for volume in volumes]
+    for plane in planes:  # a mask for each label
+        assert len(plane.masks) == len(plane.features)
+        for row, id in enumerate(plane.features["index"]):
+            assert (plane.masks.frame(row) & (plane.labels == id)).sum() > 0.9 * (plane.labels == id).sum()
+
+
+def test_gaps_and_failed_planes():
+    assert ids(results(STACK, replace(PARAMS, link_gap=1))) == [[], [1], [1, 2], [2], [2], [2], [2]]
+    broken = results(Storage(STACK, (1,)))
+    assert ids(broken) == [[], [], [1], [1], [], [2], [2]]
+    assert [bool(plane.problem) for plane in broken] == [z == 1 for z in range(7)]
+    with pytest.raises(RuntimeError, match="a block is missing"):
+        results(Storage(STACK, range(7)))
+
+
+def test_axes_are_found_by_their_names_and_each_position_of_the_others_is_linked_by_itself():
+    data = np.stack([STACK, STACK[::-1]])
+    planes = results(data, axes="TZ")
+    assert [plane.index for plane in planes] == [(t, z) for t in range(2) for z in range(7)]
+    assert ids(planes) == [[], [1], [1, 2], [2], [], [3], [3], [4], [4], [], [5], [5, 6], [6], []]
+    through_time = results(data, replace(PARAMS, link="t"), axes="TZ")
+    assert [plane.index for plane in through_time] == [(t, z) for z in range(7) for t in range(2)]
+    assert {name: ids(results(data, axes=name)) for name in ("TZ", "Tz")}["Tz"] == ids(planes)
+    with pytest.raises(ValueError, match="link='z' needs a stack with one axis 'z', and this one has the axes T, Q"):
+        results(data, axes="TQ")
+    with pytest.raises(ValueError, match="single plane"):
+        results(STACK[2])
+
+
+def test_progress_reaches_its_end_and_results_follow():
+    steps = list(segment_planes(PlaneStack(STACK), BlobModel(), PARAMS))
+    assert steps[-1].done == steps[-1].total == 28
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert [step.result.index for step in steps if step.result] == [(z,) for z in range(7)]
+
+
+def test_without_links_nothing_is_said_of_objects():
+    assert all(plane.objects is None for plane in results(STACK, replace(PARAMS, link="none")))
