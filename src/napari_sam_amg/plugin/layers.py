@@ -146,6 +146,7 @@ class SourceLayer:
             },
             "channel": {str(axes.others[axis]): position for axis, position in self.whole.fixed.items()},
             "plane": None if self.at is None else list(self.at),
+            "first": None if self.first is None else list(self.first),
         }
 
 

@@ -32,11 +32,13 @@ from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
 from napari_sam_amg.plugin.results_box import ResultsBox
 from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
+from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
 LEAST_HEIGHT = 120  # px of the fields
 TABLE_HELP = "napari's features table of the results: one row for each mask. A click on a row goes to the object."
+SETTINGS_HELP = "Choose the model and the settings that the selected results, or the newest ones, were made with."
 NO_TABLE = "There are no results yet."
 
 
@@ -74,6 +76,7 @@ class SegmentPanel(QWidget):
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
+        self.settings_button = QPushButton("Settings of these results")
         self.bar = QProgressBar()
         self.status = wrapped_label()
         self.message = wrapped_label()
@@ -106,6 +109,7 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
         layout.addWidget(self.table_button)
+        layout.addWidget(self.settings_button)
 
     def _connect(self) -> None:
         for box in (self.image_box, self.results_box, self.model_box, self.form):
@@ -114,6 +118,7 @@ class SegmentPanel(QWidget):
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
+        self.settings_button.clicked.connect(self.take_settings)
         self.run_button.setToolTip("Segment the image with these settings.")
         self.cancel_button.setToolTip(
             "Stop at once, or as soon as a few points are done. Planes that are finished stay."
@@ -208,8 +213,19 @@ class SegmentPanel(QWidget):
             self._viewer.layers.selection.active = newest_result(self._viewer)
         open_table(self._viewer)
 
+    def take_settings(self) -> None:
+        """Choose here what the selected results, or the newest ones, were made with."""
+        layer = newest_result(self._viewer)
+        if layer is not None:
+            try:
+                self.status.setText(take_settings(self, layer))
+            except ValueError as error:
+                show_error(explain_in_window(error))
+
     def _offer_table(self, event: object = None) -> None:
         there = any(is_result(layer) for layer in self._viewer.layers)
+        self.settings_button.setEnabled(there)
+        self.settings_button.setToolTip(SETTINGS_HELP if there else NO_TABLE)
         self.table_button.setEnabled(there)
         self.table_button.setToolTip(TABLE_HELP if there else NO_TABLE)
 
