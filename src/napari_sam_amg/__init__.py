@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.masks import Masks
     from napari_sam_amg.amg.planes import PlaneStack
     from napari_sam_amg.amg.stored import StoredCandidates
+    from napari_sam_amg.cli.from_python import SegmentedFile, segment_to_files
     from napari_sam_amg.evaluation.scores import Score, evaluate_labels
     from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
     from napari_sam_amg.models.checkpoint import load_model
@@ -30,6 +31,7 @@ __all__ = [
     "PlaneResult",
     "PlaneStack",
     "Score",
+    "SegmentedFile",
     "Step",
     "StoredCandidates",
     "__version__",
@@ -40,6 +42,7 @@ __all__ = [
     "propose_candidates",
     "refilter",
     "segment_planes",
+    "segment_to_files",
 ]
 __version__ = _version("napari-sam-amg")
 
@@ -52,6 +55,7 @@ _HOME = {
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
     "Score": "evaluation.scores",
+    "SegmentedFile": "cli.from_python",
     "Step": "run",
     "StoredCandidates": "amg.stored",
     "evaluate_labels": "evaluation.scores",
@@ -61,6 +65,7 @@ _HOME = {
     "propose_candidates": "run",
     "refilter": "amg.generate",
     "segment_planes": "run",
+    "segment_to_files": "cli.from_python",
 }
 
 
