@@ -215,6 +215,11 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "outputs are incomplete; resumes a batch",
     )  # fmt: skip
     group.add_argument(
+        "--merge-tables", action="store_true",
+        help="write the tables of all images as one, too, with a column that names the image: "
+        "DIR/all_features.csv, and DIR/all_objects.csv with --link",
+    )  # fmt: skip
+    group.add_argument(
         "--no-resume", action="store_true",
         help="begin stacks anew, and keep no work of them: else a stack that was interrupted goes on with the plane at "
         "which it was, if the same command is given again",
