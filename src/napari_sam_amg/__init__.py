@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
     from napari_sam_amg.models.checkpoint import load_model
     from napari_sam_amg.params import AmgParameters
+    from napari_sam_amg.replay import segment_again
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
+    from napari_sam_amg.settings import Settings, read_settings
 
 __all__ = [
     "AmgParameters",
@@ -30,6 +32,7 @@ __all__ = [
     "PlaneResult",
     "PlaneStack",
     "Score",
+    "Settings",
     "Step",
     "StoredCandidates",
     "__version__",
@@ -38,7 +41,9 @@ __all__ = [
     "generate_masks",
     "load_model",
     "propose_candidates",
+    "read_settings",
     "refilter",
+    "segment_again",
     "segment_planes",
 ]
 __version__ = _version("napari-sam-amg")
@@ -52,6 +57,7 @@ _HOME = {
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
     "Score": "evaluation.scores",
+    "Settings": "settings",
     "Step": "run",
     "StoredCandidates": "amg.stored",
     "evaluate_labels": "evaluation.scores",
@@ -59,7 +65,9 @@ _HOME = {
     "generate_masks": "run",
     "load_model": "models.checkpoint",
     "propose_candidates": "run",
+    "read_settings": "settings",
     "refilter": "amg.generate",
+    "segment_again": "replay",
     "segment_planes": "run",
 }
 

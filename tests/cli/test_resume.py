@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from napari_sam_amg.cli import batch
-from napari_sam_amg.jobs import kept
+from napari_sam_amg.jobs import identity
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs
 
@@ -115,7 +115,7 @@ def test_settings_that_do_not_may_change(arguments, terminal, stack, broken_off)
 
 def test_work_of_other_versions_is_not_mixed(terminal, stack, broken_off, monkeypatch):
     broken_off(2, stack)
-    monkeypatch.setattr(kept, "versions", lambda: {"torch": "9", "platform": "any"})
+    monkeypatch.setattr(identity, "versions", lambda: {"torch": "9", "platform": "any"})
     assert terminal.segment(stack) == 1
     assert re.search(r'torch was "2\..*, now it is "9"', terminal.lines()[1][0])
 

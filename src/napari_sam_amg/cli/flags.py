@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.cli import evaluate, export_onnx, models
+from napari_sam_amg.cli import diff, evaluate, export_onnx, models
+from napari_sam_amg.cli.from_settings import SETTINGS_HELP
 from napari_sam_amg.cli.messages import add_message_flags
 from napari_sam_amg.io.discover import SUFFIXES
 from napari_sam_amg.io.label_volume import VERSIONS
@@ -20,7 +21,12 @@ from napari_sam_amg.sam.precision import PRECISIONS
 
 FORMATS = ("labels", "zarr", "coco-rle", "masks", "rois")
 DEMO_FOLDER = "napari-sam-amg-demo"
-COMMANDS = {"evaluate": evaluate, "models": models, "export-onnx": export_onnx}  # besides segment and demo
+COMMANDS = {
+    "evaluate": evaluate,
+    "models": models,
+    "diff": diff,
+    "export-onnx": export_onnx,
+}  # besides segment and demo
 _RANGE = re.compile(r"(?P<axis>[A-Za-z])=(?=\d|:)(?P<first>\d*)(?P<colon>:?)(?P<stop>(?<=:)\d*)?")
 _NEGATIVE_NUMBER = re.compile(r"-(([\d_]+\.?[\d_]*|\.[\d_]+)(e[+-]?[\d_]+)?|inf(inity)?|nan)$", re.IGNORECASE)
 
@@ -112,6 +118,7 @@ def _add_segment(commands: Any) -> None:
         "inputs", nargs="+", type=Path, metavar="INPUT", help="image (TIFF, PNG, JPEG, ...), or folder of images"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help=SETTINGS_HELP)
     _add_model(parser)
     _add_reading(parser)
     _add_writing(parser)
@@ -142,7 +149,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto, the fastest)")
     group.add_argument(
-        "--precision", choices=PRECISIONS, default="exact",
+        "--precision", choices=PRECISIONS,
         help="exact: 32-bit floats; fast: 16-bit floats where the device has them, with nearly the same masks "
         "(default: exact)",
     )  # fmt: skip

@@ -7,13 +7,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.cli.flags import given_parameters
+from napari_sam_amg.cli.from_settings import check_model, take_settings
 from napari_sam_amg.cli.messages import DONE, FAILED, print_error, printable, report, say
 from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
 from napari_sam_amg.models.defaults import suited
 from napari_sam_amg.models.registry import EMBEDDED, CheckpointError, known_models
-from napari_sam_amg.params import merged
+from napari_sam_amg.settings import Settings
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.propose import Model
@@ -25,10 +26,11 @@ _LESS_MEMORY = ": try a smaller --points-per-batch, or --device cpu"
 
 
 def run(arguments: argparse.Namespace) -> int:
+    settings = take_settings(arguments)
     given = given_parameters(arguments)
     if "point_grids" in given:
         given["point_grids"] = read_point_grids(given["point_grids"])
-    merged({}, given)  # what is not allowed is said before anything is loaded
+    settings.params({}, given)  # what is not allowed is said before anything is loaded
     files, bad_inputs = find_inputs(arguments.inputs, arguments.output, arguments.recursive)
     for bad in bad_inputs:
         print_error(bad.path, bad.reason)
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     made = make_folder(arguments.output)
     try:
         with _workers(arguments) as workers:
-            failed = segment_all(_batch(arguments, given, workers), files, arguments.debug)
+            failed = segment_all(_batch(arguments, settings, given, workers), files, arguments.debug)
     finally:
         remove_empty(made)
     return FAILED if failed or bad_inputs else DONE
@@ -63,7 +65,9 @@ def _workers(arguments: argparse.Namespace) -> "AbstractContextManager[Workers |
     return workers_for(spec, arguments.scheduler, arguments.workers)
 
 
-def _batch(arguments: argparse.Namespace, given: dict[str, Any], workers: "Workers | None") -> "Batch":
+def _batch(
+    arguments: argparse.Namespace, settings: Settings, given: dict[str, Any], workers: "Workers | None"
+) -> "Batch":
     """The model, once for all inputs, and the parameters that suit it."""
     from napari_sam_amg.amg.ais import check_mode
     from napari_sam_amg.amg.guided import can_guide
@@ -73,7 +77,8 @@ def _batch(arguments: argparse.Namespace, given: dict[str, Any], workers: "Worke
     options = _options(arguments)
     model: Model = _load_model(arguments) if workers is None else workers.model
     _check_architecture(arguments, model)
-    params = merged(model.info.amg_defaults or suited(arguments.model or ""), given)
+    check_model(settings, model)
+    params = settings.params(model.info.amg_defaults or suited(arguments.model or ""), given)
     # what does not fit each other, or the model, fails here, not at every image
     layer_grids(params)
     check_mode(model, params)

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import tifffile
+from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.io.discover import FEATURES_ENDING, LABELS_ENDING, RECORD_ENDING, file_stem
@@ -121,13 +122,18 @@ def _write_image(path: Path, saved: SavedLabels) -> None:
     grid = cast(PlaneStack, _Grid(shape[:-2], shape[-2:]))
     tiff = LabelsTiff(path, SourceImage(grid, saved.axes[:-2], raw, None, ""), saved.pixel_size)
     for index in np.ndindex(shape[:-2]):
-        plane = np.asarray(saved.labels[index])
-        lowest, highest = (int(plane.min()), int(plane.max())) if plane.size else (0, 0)
-        if lowest < 0 or highest > HIGHEST:
-            bad = lowest if lowest < 0 else highest
-            raise ValueError(f"label {bad} cannot be saved: allowed are 0 to {HIGHEST}")
-        tiff.add_rows(index, plane)
+        tiff.add_rows(index, checked_plane(saved.labels, index))
     tiff.finish()
+
+
+def checked_plane(labels: Any, index: tuple[int, ...]) -> NDArray[Any]:
+    """One plane of labels; ``ValueError`` for such that no label image can hold."""
+    plane = np.asarray(labels[index])
+    lowest, highest = int(plane.min(initial=0)), int(plane.max(initial=0))
+    if lowest < 0 or highest > HIGHEST:
+        bad = lowest if lowest < 0 else highest
+        raise ValueError(f"label {bad} cannot be saved: allowed are 0 to {HIGHEST}")
+    return plane
 
 
 def read_label_files(image: Path) -> SavedLabels:

@@ -1,5 +1,6 @@
 """Which image, which channel, which planes, and how bright."""
 
+from math import prod
 from typing import Literal, cast
 
 from napari.layers import Image
@@ -182,6 +183,10 @@ class ImageBox(QWidget):
         return shown_axes(layer, self._viewer.dims, self.channel_axis.currentData())
 
     @property
+    def axes(self) -> Axes | None:
+        return None if self.layer is None else self._axes(self.layer)
+
+    @property
     def chosen_channel(self) -> tuple[int, int] | None:
         axis = self.channel_axis.currentData()
         return None if axis is None else (axis, self.channel.value())
@@ -195,6 +200,20 @@ class ImageBox(QWidget):
     @property
     def chosen_intensities(self) -> Intensities:
         return "contrast limits" if self.intensities.currentText() == CONTRAST else "percentile"
+
+    @property
+    def _takes_one(self) -> bool:
+        return self.is_stack and self.planes.currentText() == THIS_PLANE
+
+    def extent(self) -> tuple[int, tuple[int, ...] | None]:
+        """How many planes will be segmented, into labels of which shape; 0 and None without an image."""
+        layer = self.layer
+        if layer is None:
+            return 0, None
+        axes = self._axes(layer)
+        single = (axes.channel, *(axes.stack if self._takes_one else ()))
+        shape = tuple(1 if axis in single else _length(layer, axis) for axis in range(layer.ndim))
+        return prod(shape[axis] for axis in axes.stack), shape
 
     def problems(self) -> list[Problem]:
         if self.layer is None:
@@ -212,7 +231,7 @@ class ImageBox(QWidget):
             raise ValueError("there is no image layer to segment")
         axes, position = self._axes(self.layer), shown_position(self.layer, self._viewer.dims)
         seen = tuple(position[axis] for axis in axes.stack)
-        one = self.is_stack and self.planes.currentText() == THIS_PLANE
+        one = self._takes_one
         return take(self.layer, self.chosen_channel, seen if one else None, axes.plane, None if one else seen)
 
 
