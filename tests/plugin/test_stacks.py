@@ -104,7 +104,9 @@ def test_one_channel_of_many(plugin: Any, stack: np.ndarray) -> None:
     for plane, channel in np.ndindex(3, 2):  # seen on its plane, in both channels
         plugin.viewer.dims.set_current_step((0, 1), (plane, channel))
         np.testing.assert_array_equal(layer._slice.image.raw, layer.data[plane, 0])
-    assert layer.metadata[METADATA_KEY]["source"]["axes"] == {"stack": [0], "plane": [2, 3], "channel": 1}
+    assert layer.metadata[METADATA_KEY]["source"]["axes"] == {
+        "stack": [0], "plane": [2, 3], "channel": 1, "names": "yx"
+    }  # fmt: skip
 
 
 def test_all_planes_begin_with_the_one_in_sight(plugin: Any, stack: np.ndarray) -> None:

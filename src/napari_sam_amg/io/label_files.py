@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
 import pandas as pd
@@ -50,6 +51,13 @@ def label_levels(group: zarr.Group, path: Path) -> WrittenLabels:
     levels = [da.from_zarr(group[name]) for name in known.paths]
     beside = path.with_name(path.name.removesuffix(ZARR_ENDING))
     return WrittenLabels(levels, known, _table(beside), _record(beside))
+
+
+def fresh_levels(path: Path) -> list[da.Array]:
+    """The levels of a volume that grows, as they are now: arrays that no cache of dask's knows."""
+    group = zarr.open_group(path, mode="r")
+    paths = read_multiscale(ome_attributes(group)).paths
+    return [da.from_zarr(group[name], name=f"labels-{uuid4().hex}") for name in paths]
 
 
 def _table(beside: Path) -> pd.DataFrame | None:

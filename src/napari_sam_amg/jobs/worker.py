@@ -64,7 +64,7 @@ class ModelPlugin(WorkerPlugin):
     @property
     def model(self) -> "Sam":
         if self.failure is not None:
-            raise UnfitWorker(f"{here()} has no model: {in_words(self.failure)}") from self.failure
+            raise UnfitWorker(f"{here()} has no model: {in_words(self.failure)}")
         return self._model
 
     def run_in(self, folder: str) -> "OpenRun":
@@ -169,7 +169,7 @@ def _said_by_worker(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnfitWorker(f"{here()} cannot reach {path}: {in_words(error)}; it {_SHARED}") from error
+        raise UnfitWorker(f"{here()} cannot reach {path}: {in_words(error)}; it {_SHARED}") from None  # it is sent
 
 
 def check_model(identity: Mapping[str, Any], model: "Sam") -> None:

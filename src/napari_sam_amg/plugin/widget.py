@@ -26,8 +26,10 @@ from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
+from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
 from napari_sam_amg.plugin.problems import RED, Problem, mark
 from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
+from napari_sam_amg.plugin.results_box import ResultsBox
 from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
@@ -70,6 +72,7 @@ class SegmentPanel(QWidget):
         self.image_box = ImageBox(napari_viewer)
         self.model_box = ModelBox()
         self.form = ParameterForm()
+        self.results_box = ResultsBox()
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
@@ -89,7 +92,7 @@ class SegmentPanel(QWidget):
         fields = QWidget()
         column = QVBoxLayout(fields)
         column.setContentsMargins(0, 0, 0, 0)
-        for box in (self.image_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.model_box, self.form):
             column.addWidget(box)
         # fields stay together at the top of a high window
         column.addStretch()
@@ -109,7 +112,7 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.settings_button)
 
     def _connect(self) -> None:
-        for box in (self.image_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.model_box, self.form):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
         self.run_button.clicked.connect(self.run)
@@ -131,7 +134,13 @@ class SegmentPanel(QWidget):
         """What keeps Run from working, empty if nothing does."""
         of_model = self.model_box.problems()
         mode = [] if of_model else self._mode_problems()
-        return [*self.image_box.problems(), *of_model, *self.form.problems(), *mode]
+        of_image = self.image_box.problems() or self.results_box.problems() or self._folder_problems()
+        return [*of_image, *of_model, *self.form.problems(), *mode]
+
+    def _folder_problems(self) -> list[Problem]:
+        axes = self.image_box.axes
+        reason = "" if self.results_box.chosen is None or axes is None else why_not(axes)
+        return [Problem(self.results_box.where, reason)] if reason else []
 
     def _mode_problems(self) -> list[Problem]:
         mode, model = self.form.fields["mode"], self.model_box.chosen
@@ -140,6 +149,7 @@ class SegmentPanel(QWidget):
 
     def _check(self) -> None:
         """Mark what is bad, say why, and let nothing run until it is good."""
+        self.results_box.suit(*self.image_box.extent())
         problems = self.problems()
         bad = [problem.control for problem in problems]
         # first what was marked, so that what has become good is unmarked
@@ -168,13 +178,15 @@ class SegmentPanel(QWidget):
         self.runner.start()
 
     def _job(self) -> Job:
+        source, folder = self.image_box.source(), self.results_box.chosen
         return Job(
-            source=self.image_box.source(),
+            source=source,
             params=self.form.parameters(),
             model=self.model_box.chosen,
             device=self.model_box.device.currentText(),
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
+            files=None if folder is None else ResultFiles.of(folder, source.name),
         )
 
     def cancel(self) -> None:
