@@ -1,6 +1,8 @@
 """Labels as a TIFF file, in the words of ImageJ or OME. Free of torch: napari saves layers with it."""
 
 import math
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +55,7 @@ class LabelsTiff:
         dtype = np.dtype(np.uint16 if self.highest <= np.iinfo(np.uint16).max else np.uint32)
         is_big = math.prod(self.shape) * dtype.itemsize > _BIGTIFF_ABOVE
         container, image = self._format(dtype, is_big or self.is_tiled)
-        pages = self.planes.tiles(_TILE) if self.is_tiled else self.planes.pages()
+        pages = self.planes.tiles(_TILE) if self.is_tiled else _as_stored(self.planes.pages(), self.shape)
         planes = (page.astype(dtype) for page in pages)
         if self.is_tiled:  # some rows at a time, each packed before the next is made
             image |= {"tile": (_TILE, _TILE), "maxworkers": 1}
@@ -97,3 +99,13 @@ class LabelsTiff:
         if not _SMALLEST_DENSITY <= min(y, x) <= max(y, x) <= 1 / _SMALLEST_DENSITY:
             return {}
         return {"resolution": (x, y), "resolutionunit": name}
+
+
+def _as_stored(pages: Iterator[NDArray[np.int32]], shape: tuple[int, ...]) -> Iterator[NDArray[np.int32]]:
+    """As tifffile takes them: of axes of length 1 at the end it makes no sides of a page, but of those before them."""
+    stored = list(shape)
+    while len(stored) > 2 and stored[-1] == 1:
+        stored.pop()
+    together = math.prod(stored[-2:]) // math.prod(shape[-2:])
+    while some := list(islice(pages, together)):
+        yield np.stack(some).reshape(stored[-2:])
