@@ -66,8 +66,8 @@ def test_a_stack_goes_on_where_it_was(first, terminal, stack, broken_off):
     assert terminal.segment(stack, *OPTIONS, "--overwrite") == 0
     assert len(terminal.model.embedded) - seen == 5 - first
     assert contents(terminal) == whole
-    assert f"({first} of them done before)" in terminal.lines()[0][0]
-    assert json.loads((terminal.out / "s_run.json").read_text())["planes_done_before"] == first
+    assert f"(goes on from {first} part{'s' * (first > 1)} done before" in terminal.lines()[0][0]
+    assert json.loads((terminal.out / "s_run.json").read_text())["parts_done_before"] == first
 
 
 def test_a_single_plane_keeps_nothing(terminal, broken_off):

@@ -296,7 +296,7 @@ class Batch:
             "threads": getattr(self.model, "threads", torch.get_num_threads()),
             "parameters_used": dataclasses.asdict(outcome.params),
             "point_search_note": self.params.note_on(outcome.params),
-            "planes_done_before": outcome.continued,
+            "parts_done_before": outcome.continued,
             "masks": outcome.masks,
             "labels": outcome.labels,
             "objects": outcome.objects,
