@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.masks import Masks
     from napari_sam_amg.amg.planes import PlaneStack
     from napari_sam_amg.amg.stored import StoredCandidates
+    from napari_sam_amg.cli.from_python import SegmentedFile, segment_to_files
     from napari_sam_amg.evaluation.scores import Score, evaluate_labels
     from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
     from napari_sam_amg.models.checkpoint import load_model
@@ -32,6 +33,7 @@ __all__ = [
     "PlaneResult",
     "PlaneStack",
     "Score",
+    "SegmentedFile",
     "Settings",
     "Step",
     "StoredCandidates",
@@ -45,6 +47,7 @@ __all__ = [
     "refilter",
     "segment_again",
     "segment_planes",
+    "segment_to_files",
 ]
 __version__ = _version("napari-sam-amg")
 
@@ -58,6 +61,7 @@ _HOME = {
     "PlaneStack": "amg.planes",
     "Score": "evaluation.scores",
     "Settings": "settings",
+    "SegmentedFile": "cli.from_python",
     "Step": "run",
     "StoredCandidates": "amg.stored",
     "evaluate_labels": "evaluation.scores",
@@ -69,6 +73,7 @@ _HOME = {
     "refilter": "amg.generate",
     "segment_again": "replay",
     "segment_planes": "run",
+    "segment_to_files": "cli.from_python",
 }
 
 

@@ -230,7 +230,7 @@ WRONG_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "text": (
         "a.tif",
         lambda path: path.write_text("hello"),
-        "that can be read: allowed are TIFF, OME-Zarr, ND2, ",
+        "that can be read: allowed are TIFF, OME-Zarr, ND2, LIF, CZI, PNG, JPEG,",
     ),
     "tiff header only": ("a.tif", lambda path: path.write_bytes(b"II*\0"), "damaged"),
     "tiff of zeros": ("a.tif", lambda path: path.write_bytes(b"II*\0" + bytes(100)), "damaged"),

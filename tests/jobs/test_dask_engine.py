@@ -156,7 +156,7 @@ def test_a_run_of_workers_is_continued_by_one_process(command, stack, tmp_path, 
     units = len((told / "units").read_text().splitlines())
     assert command(stack, "--skip-existing", out="a", here=True)[0] == 0
     assert len((told / "units").read_text().splitlines()) == units
-    assert record(tmp_path / "a")["planes_done_before"] == 5
+    assert record(tmp_path / "a")["parts_done_before"] == 5
     assert hashes(tmp_path / "a") == hashes(tmp_path / "here")
 
 

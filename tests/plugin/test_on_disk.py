@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_sam_amg.plugin.label_reader import get_reader
+from napari_sam_amg.plugin.label_reader import read
 from napari_sam_amg.plugin.results import METADATA_KEY
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
@@ -40,10 +40,7 @@ def test_on_disk_is_what_is_in_memory(plugin: Any, stack: np.ndarray, tmp_path: 
     written = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert written == ["cells_features.csv", "cells_labels.ome.zarr", "cells_run.json"]
     # and it is opened again as it was
-    zarr = str(tmp_path / "new" / "cells_labels.ome.zarr")
-    reader = get_reader(zarr)
-    assert reader is not None
-    ((data, arguments, kind),) = reader(zarr)
+    data, arguments, kind = read(tmp_path / "new" / "cells_labels.ome.zarr")
     assert kind == "labels"
     np.testing.assert_array_equal(np.asarray(data), expected.data)
     np.testing.assert_allclose(arguments["scale"], expected.scale)

@@ -146,7 +146,7 @@ def test_planes_in_sight_are_segmented_whichever_axes_they_have(plugin: Any) -> 
     assert [len(np.unique(layer.data[:, y])) - 1 for y in range(3)] == [2, 1, 0]
     assert list(layer.features["plane"][1:]) == [0, 0, 1]
     np.testing.assert_allclose(layer.features["area_um2"][1:], layer.features["area"][1:] * 6)
-    np.testing.assert_allclose(layer.features.loc[3, ["centroid_y", "centroid_x"]].astype(float), (15, 50), atol=0.5)
+    np.testing.assert_allclose(layer.features.loc[3, ["centroid_z", "centroid_x"]].astype(float), (15, 50), atol=0.5)
     plugin.viewer.dims.order = (0, 1, 2)
     assert "3 x 80 pixels" in plugin.widget.message.text()
     assert not plugin.widget.run_button.isEnabled()

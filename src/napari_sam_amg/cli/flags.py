@@ -50,8 +50,9 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
   NAME_run.json      always: all settings, model, versions, timings, hash of the input; put in place last
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
 
-Read are TIFF, with the descriptions of ImageJ, OME, Zeiss LSM, MetaMorph and others, and PNG, JPEG, BMP, GIF, WebP,
-JPEG 2000, AVIF, PNM, TGA and a few more pictures; the frames of an animated picture are a stack. A file that is named
+Read are TIFF, with the descriptions of ImageJ, OME, Zeiss LSM, MetaMorph and others, OME-Zarr and plain Zarr (such a
+folder counts as a file), NPY if it is named, with extras ND2, LIF and CZI, and PNG, JPEG, BMP, GIF, WebP, JPEG 2000,
+AVIF, PNM, TGA and a few more pictures; the frames of an animated picture are a stack. A file that is named
 may be called anything. From folders those files are taken that end in
 {suffixes}.
 
@@ -212,6 +213,11 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "--skip-existing", action="store_true",
         help="skip images whose outputs are there already, from the same image and settings, and do again those whose "
         "outputs are incomplete; resumes a batch",
+    )  # fmt: skip
+    group.add_argument(
+        "--merge-tables", action="store_true",
+        help="write the tables of all images as one, too, with a column that names the image: "
+        "DIR/all_features.csv, and DIR/all_objects.csv with --link",
     )  # fmt: skip
     group.add_argument(
         "--no-resume", action="store_true",

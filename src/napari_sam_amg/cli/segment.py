@@ -4,10 +4,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.cli.flags import given_parameters
 from napari_sam_amg.cli.from_settings import check_model, take_settings
+from napari_sam_amg.cli.merge import check_merged, merge
 from napari_sam_amg.cli.messages import DONE, FAILED, print_error, printable, report, say
 from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
@@ -42,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     made = make_folder(arguments.output)
     try:
         with _workers(arguments) as workers:
-            failed = segment_all(_batch(arguments, settings, given, workers), files, arguments.debug)
+            batch = _batch(arguments, settings, given, workers)
+            failed = segment_all(batch, files, arguments.debug, arguments.output if arguments.merge_tables else None)
     finally:
         remove_empty(made)
     return FAILED if failed or bad_inputs else DONE
@@ -145,23 +148,34 @@ def _options(arguments: argparse.Namespace) -> "Options":
     )
 
 
-def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool) -> int:
-    """Segment one file after another; returns how many failed, if only in part."""
-    failed = 0
-    for file, done in _done(batch, files):
+def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool, tables_in: Path | None = None) -> int:
+    """Segment one file after another; returns how many failed, if only in part.
+
+    ``tables_in``: a folder for the tables of all files as one, if that is wanted.
+    """
+    if tables_in is not None:
+        check_merged(files, tables_in, batch.options, batch.params.link)
+    failed, there = 0, []
+    for file, done in segmented(batch, files):
         if isinstance(done, Exception):  # of any kind: the other images of a night's batch are not concerned
             failed += 1
             report(file.path, done, debug, _LESS_MEMORY)
             continue
+        there.append(file)
         if not batch.options.quiet:
             say(printable(done.summary))
         if done.failed:
             failed += 1
             print_error(file.path, done.failed)
+    if tables_in is not None:
+        there.sort(key=files.index)  # other processes may have done them in another order
+        tables = merge(there, tables_in, batch.options, batch.params.link)
+        if not batch.options.quiet:
+            say(printable(f"tables of {len(there)} of {len(files)} files -> {', '.join(map(str, tables))}"))
     return failed
 
 
-def _done(batch: "Batch", files: Sequence[InputFile]) -> "Iterator[tuple[InputFile, Done | Exception]]":
+def segmented(batch: "Batch", files: Sequence[InputFile]) -> "Iterator[tuple[InputFile, Done | Exception]]":
     """What became of each file."""
     if batch.workers is not None:
         from napari_sam_amg.cli.spread import spread

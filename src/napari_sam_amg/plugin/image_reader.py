@@ -14,7 +14,6 @@ from napari_sam_amg.io.images import image_kind, open_raw
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.io.ngff import Spacing
 from napari_sam_amg.io.raw_image import RawImage
-from napari_sam_amg.plugin import label_reader
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -40,6 +39,8 @@ def _each(path: str | Sequence[str]) -> list[Path]:
 
 def _layers(path: Path) -> list[LayerData]:
     if is_label_volume(path):
+        from napari_sam_amg.plugin import label_reader  # needs torch, which opening the widget does not
+
         return [label_reader.read(path)]
     layers: list[LayerData] = []
     count = 1

@@ -115,7 +115,8 @@ class DiskRun:
     ) -> None:
         """Raises ``ValueError`` where results of another run lie, and ``OSError`` where nothing can be written."""
         from napari_sam_amg.io.label_volume import LabelVolume, RowsOfPlanes, is_label_volume
-        from napari_sam_amg.jobs.kept import KeptRun, OtherRun, identity_of, made_by
+        from napari_sam_amg.jobs.identity import identity_of, made_by
+        from napari_sam_amg.jobs.kept import KeptRun, OtherRun
 
         files.folder.mkdir(parents=True, exist_ok=True)
         identity = identity_of(

@@ -251,5 +251,6 @@ class Runner(QObject):
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:
             stay = "in the layer" if self._job.files is None else "in the folder, and Run continues there"
-            words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else "Cancelled."]
+            kept = f" What is finished of the plane stays {stay}." if self._live.has_results else ""
+            words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else f"Cancelled.{kept}"]
         return "\n".join([*words, *filter(None, [failed_planes(self._live.failed, self._planes)])])
