@@ -29,8 +29,10 @@ def labels_again(record: Any, image: Any, model: Any = None) -> Any:
     return np.stack([results[index] for index in sorted(results)])
 
 
-@pytest.mark.parametrize("planes", ["All planes", "This plane"])
-@pytest.mark.parametrize("brightness", ["percentiles", "contrast limits"])
+@pytest.mark.parametrize(
+    ("planes", "brightness"),
+    [("All planes", "percentiles"), ("This plane", "percentiles"), ("All planes", "contrast limits")],
+)
 def test_a_layers_record_runs_again_in_python(planes: str, brightness: str, cells: Any) -> None:
     cells.viewer.layers["cells"].contrast_limits = (10, 150)
     cells.choose(pred_iou_thresh=0.65)
