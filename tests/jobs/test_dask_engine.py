@@ -4,19 +4,24 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+from napari_sam_amg import segment_to_files
 from napari_sam_amg.cli.main import main
 from napari_sam_amg.jobs import dask_engine, worker
+from napari_sam_amg.jobs.kept import KeptRun, count_units
 from tests.disc_model import blobs
 
 PLANES = np.stack([blobs((64, 80), [(20 + 4 * n, 20, 8), (50, 40, 6 + n)]) for n in range(6)])
@@ -221,3 +226,70 @@ def test_so_many_workers_are_started_as_are_asked_for(stack, tmp_path, client, m
     arguments = ["segment", str(stack), "--output", str(tmp_path / "out"), "--checkpoint", str(tiny_model)]
     assert main([*arguments, "--workers", "2"]) == 0
     assert asked == [2]
+
+
+def test_a_run_whose_own_process_was_killed_goes_on(command, stack, tmp_path, told, client, tiny_model):
+    assert command(stack, here=True, out="here")[0] == 0
+    (told / "slow").write_text("0.5")
+    arguments = [str(stack), "--output", str(tmp_path / "out"), "--checkpoint", str(tiny_model)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_sam_amg", "segment", *arguments, "--scheduler", client.scheduler.address]
+    )
+    journals = list[Path]()
+    deadline = time.monotonic() + 120
+    while not (journals and count_units(journals[0].parent) >= 2):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+        journals = list((tmp_path / "out").glob(".*/work/journal.jsonl"))
+    process.kill()
+    process.wait()
+    (told / "slow").unlink()
+    assert command(stack)[0] == 0
+    assert record(tmp_path / "out")["parts_done_before"] >= 2
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "here")
+
+
+def test_an_interrupted_run_takes_its_tasks_back(command, stack, tmp_path, told, client, monkeypatch):
+    (told / "slow").write_text("0.3")
+    read = KeptRun.read
+
+    def interrupted(self, region):
+        if region.index == (1,):
+            raise KeyboardInterrupt
+        return read(self, region)
+
+    monkeypatch.setattr(KeptRun, "read", interrupted)
+    status, _, (line,) = command(stack)
+    assert status == 130
+    assert line == "napari-sam-amg: interrupted; images and planes that were finished are kept"
+    deadline = time.monotonic() + 20
+    while any(client.processing().values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len((told / "units").read_text().splitlines()) < 6
+
+
+def test_files_become_files_from_python_too(stack, tmp_path, client, tiny_model, told):
+    (here,) = segment_to_files(stack, tmp_path / "here", tiny_model)
+    (there,) = segment_to_files(stack, tmp_path / "there", tiny_model, client=client)
+    assert (here.problem, there.problem) == ("", "")
+    assert hashes(tmp_path / "there") == hashes(tmp_path / "here")
+    assert len((told / "units").read_text().splitlines()) == 6
+
+
+def test_without_the_extra_it_is_named(stack, tmp_path, capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("napari_sam_amg.jobs.dask_engine")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main(["segment", str(stack), "--output", str(tmp_path / "out"), "--workers", "2"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "--workers needs the package distributed, which is not there: pip install 'napari-sam-amg[cluster]'"
+    )
+
+
+@pytest.mark.parametrize("workers", ["0", "-1"])
+def test_a_number_of_workers_that_is_none_is_refused(workers, stack, tmp_path, capsys):
+    assert main(["segment", str(stack), "--output", str(tmp_path / "out"), "--workers", workers]) == 1
+    assert f"workers={workers} is not allowed: it must be a whole number from 1" in capsys.readouterr().err
