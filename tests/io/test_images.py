@@ -227,7 +227,11 @@ def huge(path: Path) -> None:
 ZIPPED = tiff(STACK, photometric="minisblack", compression="zlib")
 WRONG_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "empty": ("a.tif", lambda path: path.write_bytes(b""), "the file is empty"),
-    "text": ("a.tif", lambda path: path.write_text("hello"), "that can be read: allowed are TIFF, OME-Zarr, ND2, LIF, CZI, PNG, JPEG,"),
+    "text": (
+        "a.tif",
+        lambda path: path.write_text("hello"),
+        "that can be read: allowed are TIFF, OME-Zarr, ND2, LIF, CZI, PNG, JPEG,",
+    ),
     "tiff header only": ("a.tif", lambda path: path.write_bytes(b"II*\0"), "damaged"),
     "tiff of zeros": ("a.tif", lambda path: path.write_bytes(b"II*\0" + bytes(100)), "damaged"),
     "tiff cut": ("a.tif", cut(ZIPPED, 0.01), "damaged or cut short: "),

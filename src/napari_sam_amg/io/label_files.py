@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from napari_sam_amg.amg.table import LINKED_COLUMN
+from napari_sam_amg.amg.table import LINKED_COLUMN, rows_up_to
 from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING, ZARR_ENDING
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.io.ngff import Multiscale, ome_attributes, read_multiscale
@@ -79,7 +79,7 @@ def rows_by_label(table: pd.DataFrame) -> pd.DataFrame:
     highest = int(ids.max(initial=0))
     if highest > _MOST_GAPS * max(len(ids), 100):
         raise ValueError(f"{len(ids)} rows do not reach up to label {highest}")
-    return table.set_index("index").reindex(range(highest + 1)).rename_axis("index").reset_index()
+    return rows_up_to(highest, table)
 
 
 def _record(beside: Path) -> Mapping[str, Any]:

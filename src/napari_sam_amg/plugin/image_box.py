@@ -14,6 +14,7 @@ from napari_sam_amg.plugin.layers import (
     full_resolution,
     guess_channel_axis,
     shown_axes,
+    stack_names,
     stack_of,
     take,
 )
@@ -170,6 +171,17 @@ class ImageBox(QWidget):
         """Whether there is more than one plane to choose from."""
         layer = self.layer
         return layer is not None and any(_length(layer, axis) > 1 for axis in self._axes(layer).stack)
+
+    @property
+    def takes_one(self) -> bool:
+        """Whether one plane is to be segmented."""
+        return not self.is_stack or self.planes.currentText() == THIS_PLANE
+
+    @property
+    def stack_names(self) -> tuple[str, ...]:
+        """A letter for each axis of the stack; empty where none is known."""
+        layer = self.layer
+        return () if layer is None else stack_names(layer.axis_labels, self._axes(layer).stack)
 
     @property
     def chosen_intensities(self) -> Intensities:

@@ -102,6 +102,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     if surveyed is not None:
         about["intensities"] |= surveyed.record()
     yield Ready(about)
+    linked = source.linked_place(job.params)
     yield from segment_planes(
         source.stack,
         InterruptibleModel(model, reins),
@@ -110,6 +111,8 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         surveyed=surveyed if source.at is None else None,
         pixel_size=source.pixel_size,
         area_column=source.area_column,
+        spacing=None if linked is None else source.spacing(linked),
+        axes=source.stack_names,
         first=source.first,
     )
 
