@@ -7,7 +7,8 @@ import weakref
 import numpy as np
 import pytest
 
-from napari_sam_amg.objects.linker import Linker, in_order, link_planes, linked_axis
+from napari_sam_amg.objects.axes import in_order, linked_axis
+from napari_sam_amg.objects.linker import Linker, link_planes
 from tests.objects.discs import SIZE, T, Z, disc, linked, plane, stack
 
 GAP = dataclasses.replace(Z, link_gap=1)

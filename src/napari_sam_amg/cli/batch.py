@@ -44,7 +44,7 @@ from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.jobs.kept import KeptRun, drop_work
-from napari_sam_amg.objects.linker import through_axis
+from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import Standing, describe_run, sizes, standing, versions, write_record
 from napari_sam_amg.run import PlaneResult, segment_planes, survey_if_needed
