@@ -9,10 +9,14 @@ import pytest
 from napari_sam_amg.amg import planes, tiled_plane
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange
-from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.evaluation.scores import evaluate_labels
+from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.run import generate_masks, segment_planes
 from tests.amg.test_one_pass import Chunked
 from tests.disc_model import BlobModel, blobs
+from tests.finetune_model import FinetuneModel
+from tests.samples import sample
 
 PARAMS = AmgParameters(points_per_side=16, pred_iou_thresh=0.9, stability_score_thresh=0.5, tile_size=64, tile_halo=16)
 SIZE = (250, 190)
@@ -143,3 +147,24 @@ def test_generating_masks_of_an_image_knows_no_tiles():
 def test_tiles_that_cannot_be_are_refused_in_words(values, message):
     with pytest.raises(ValueError, match=message):
         AmgParameters(**values)
+
+
+def test_a_real_model_finds_the_same_nuclei_tile_by_tile():
+    image = sample("nuclei.tif")[:128, :256]
+    model = load_model(device="cpu")
+    params = replace(merged(model.info.amg_defaults), crop_layers="last", crop_n_layers=0, points_per_side=16)
+    whole, tiled = (
+        [step.result for step in segment_planes(PlaneStack(image), model, some) if step.result is not None]
+        for some in (params, replace(params, tile_size=128, tile_halo=24))
+    )
+    assert len(tiled[0].features) >= 10
+    assert evaluate_labels(whole[0].labels, tiled[0].labels).ap(0.5) >= 0.7
+
+
+def test_objects_of_ais_are_merged_over_seams_too():
+    model, params = FinetuneModel(), AmgParameters(mode="ais", tile_size=64, tile_halo=24)
+    image = discs()
+    steps = segment_planes(PlaneStack(image), model, params, intensities=IntensityRange(0, 255))
+    (result,) = [step.result for step in steps if step.result is not None]
+    assert len(result.features) == 21
+    assert ((result.labels > 0) != (image > 0)).mean() < 0.01

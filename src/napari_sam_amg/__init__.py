@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.masks import Masks
     from napari_sam_amg.amg.planes import PlaneStack
     from napari_sam_amg.amg.stored import StoredCandidates
+    from napari_sam_amg.cli.from_python import SegmentedFile, segment_to_files
     from napari_sam_amg.evaluation.scores import Score, evaluate_labels
     from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
     from napari_sam_amg.models.checkpoint import load_model
     from napari_sam_amg.params import AmgParameters
+    from napari_sam_amg.replay import segment_again
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
+    from napari_sam_amg.settings import Settings, read_settings
 
 __all__ = [
     "AmgParameters",
@@ -30,6 +33,8 @@ __all__ = [
     "PlaneResult",
     "PlaneStack",
     "Score",
+    "SegmentedFile",
+    "Settings",
     "Step",
     "StoredCandidates",
     "__version__",
@@ -38,8 +43,11 @@ __all__ = [
     "generate_masks",
     "load_model",
     "propose_candidates",
+    "read_settings",
     "refilter",
+    "segment_again",
     "segment_planes",
+    "segment_to_files",
 ]
 __version__ = _version("napari-sam-amg")
 
@@ -52,6 +60,8 @@ _HOME = {
     "PlaneResult": "run",
     "PlaneStack": "amg.planes",
     "Score": "evaluation.scores",
+    "Settings": "settings",
+    "SegmentedFile": "cli.from_python",
     "Step": "run",
     "StoredCandidates": "amg.stored",
     "evaluate_labels": "evaluation.scores",
@@ -59,8 +69,11 @@ _HOME = {
     "generate_masks": "run",
     "load_model": "models.checkpoint",
     "propose_candidates": "run",
+    "read_settings": "settings",
     "refilter": "amg.generate",
+    "segment_again": "replay",
     "segment_planes": "run",
+    "segment_to_files": "cli.from_python",
 }
 
 

@@ -39,7 +39,7 @@ def test_one_failure_does_not_stop_the_others(terminal: Terminal) -> None:
     assert err == [
         f"{inputs[1]}: error: no such file or folder",
         f"{inputs[0]}: error: not an image that can be read: allowed are "
-        "TIFF, PNG, JPEG, BMP, GIF, WebP, JPEG 2000, AVIF, PNM, TGA and a few more",
+        "TIFF, OME-Zarr, ND2, LIF, CZI, PNG, JPEG, BMP, GIF, WebP, JPEG 2000, AVIF, PNM, TGA and a few more",
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from napari_sam_amg.cli import batch
-from napari_sam_amg.jobs import kept
+from napari_sam_amg.jobs import identity
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs
 
@@ -66,8 +66,8 @@ def test_a_stack_goes_on_where_it_was(first, terminal, stack, broken_off):
     assert terminal.segment(stack, *OPTIONS, "--overwrite") == 0
     assert len(terminal.model.embedded) - seen == 5 - first
     assert contents(terminal) == whole
-    assert f"({first} of them done before)" in terminal.lines()[0][0]
-    assert json.loads((terminal.out / "s_run.json").read_text())["planes_done_before"] == first
+    assert f"(goes on from {first} part{'s' * (first > 1)} done before" in terminal.lines()[0][0]
+    assert json.loads((terminal.out / "s_run.json").read_text())["parts_done_before"] == first
 
 
 def test_a_single_plane_keeps_nothing(terminal, broken_off):
@@ -115,7 +115,7 @@ def test_settings_that_do_not_may_change(arguments, terminal, stack, broken_off)
 
 def test_work_of_other_versions_is_not_mixed(terminal, stack, broken_off, monkeypatch):
     broken_off(2, stack)
-    monkeypatch.setattr(kept, "versions", lambda: {"torch": "9", "platform": "any"})
+    monkeypatch.setattr(identity, "versions", lambda: {"torch": "9", "platform": "any"})
     assert terminal.segment(stack) == 1
     assert re.search(r'torch was "2\..*, now it is "9"', terminal.lines()[1][0])
 

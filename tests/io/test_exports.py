@@ -17,9 +17,10 @@ from torch import as_tensor
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange
 from napari_sam_amg.amg.table import joined
-from napari_sam_amg.io import exports
-from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
+from napari_sam_amg.io import labels_tiff
+from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, MaskFolder, OverlayPng
 from napari_sam_amg.io.images import open_image
+from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.overlay import draw_overlay
 from napari_sam_amg.io.raw_image import RawImage, SourceImage, choose_channel
 from napari_sam_amg.params import AmgParameters
@@ -135,9 +136,9 @@ def test_imagej_where_it_can_hold_it_else_ome(axes: str, highest: int, kind: str
 
 
 def test_large_labels_are_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert exports._BIGTIFF_ABOVE + 2**25 < 2**32
+    assert labels_tiff._BIGTIFF_ABOVE + 2**25 < 2**32
     for above, is_big in ((3 * 9 * 11 * 2, False), (3 * 9 * 11 * 2 - 1, True)):
-        monkeypatch.setattr(exports, "_BIGTIFF_ABOVE", above)
+        monkeypatch.setattr(labels_tiff, "_BIGTIFF_ABOVE", above)
         labels = np.ones((3, 9, 11), np.int32)
         tiff = LabelsTiff(tmp_path / "a.tif", source_of(labels.astype(np.uint8)), (0.5, 0.5))
         for index in range(3):

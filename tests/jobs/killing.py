@@ -76,9 +76,9 @@ def sweep(folder: Path, image: Path, kills: int) -> None:
         assert status == 0, f"{out}: exit status {status}"
         assert hashes(out) == expected, f"{out}: not what an uninterrupted run gives"
         assert sorted(path.name for path in out.iterdir()) == sorted([*OUTPUTS, "s_run.json"])
-        continued.append(json.loads((out / "s_run.json").read_text())["planes_done_before"])
+        continued.append(json.loads((out / "s_run.json").read_text())["parts_done_before"])
     assert any(continued), "no run went on with what was done"
-    print(f"{killed} kills, {len(continued)} runs, all equal; planes done before: {continued}")
+    print(f"{killed} kills, {len(continued)} runs, all equal; parts done before: {continued}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
+from napari_sam_amg.amg import planes
 from napari_sam_amg.amg.preprocess import IntensityRange, survey
 from napari_sam_amg.amg.region import whole_plane
 from napari_sam_amg.amg.work import ModelWork
-from napari_sam_amg.jobs.kept import KeptRun, OtherRun, count_units, drop_work, identity_of
+from napari_sam_amg.jobs.identity import identity_of
+from napari_sam_amg.jobs.kept import KeptRun, OtherRun, count_units, drop_work
 from tests.disc_model import BlobModel, blobs
 
 PARAMS = AmgParameters(points_per_side=16, stability_score_thresh=0.6)
@@ -184,3 +186,41 @@ def test_progress_goes_on_where_it_was(tmp_path):
             )
         )  # fmt: skip
     assert [step.done for step in steps] == [4, 8, 12, 13, 14, 15, 16, 16]
+
+
+def test_tiles_are_chosen_by_what_the_first_look_has_kept(tmp_path, monkeypatch):
+    """As it was, also where the run ended before they were chosen."""
+    monkeypatch.setattr(planes, "LARGE_SIDE", 128)
+    image = np.zeros((640, 160), np.uint8)
+    image[400:560] = blobs((160, 160), [(x, y, 5) for x in range(12, 150, 24) for y in range(12, 150, 24)])
+    params = replace(PARAMS, crop_layers="auto")
+    identity = identity_of(params)
+    whole, _ = run(tmp_path / "whole", params=params, planes=image[None], identity=identity)
+    assert whole[0].params.tile_size
+    assert count_units(tmp_path / "whole") > 1
+    with KeptRun(tmp_path / "kept", identity) as kept:
+        seen = kept.surveyed(lambda: survey(PlaneStack(image[None])))
+        assert len(seen.parts) > 0
+        kept.note({"unit": "of another age"})  # so that it stays
+    with KeptRun(tmp_path / "kept", identity) as kept:
+        back = kept.surveyed(lambda: pytest.fail("a second look"))
+        assert [part.tolist() for part in back.parts] == [part.tolist() for part in seen.parts]
+        assert back.margins == seen.margins
+    monkeypatch.setitem(run.__globals__, "survey", lambda stack: pytest.fail("a second look"))
+    again, _ = run(tmp_path / "kept", params=params, planes=image[None], identity=identity)
+    assert again[0].params == whole[0].params
+    assert equal(again, whole)
+
+
+def test_a_look_whose_pixels_were_lost_is_taken_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(planes, "LARGE_SIDE", 128)
+    stack = PlaneStack(np.tile(blobs((160, 160)), (1, 2))[None])
+    for _ in range(2):
+        with KeptRun(tmp_path, IDENTITY) as kept:
+            seen = kept.surveyed(lambda: survey(stack))
+            assert len(seen.parts) > 0
+            kept.note({"unit": "plane_0"})
+        (tmp_path / "parts.npz").write_bytes(b"PK")
+    with KeptRun(tmp_path, IDENTITY) as kept:
+        kept.decided(PARAMS, lambda: PARAMS)
+        assert kept.surveyed(lambda: pytest.fail("nothing depends on it any more")).parts == ()

@@ -12,10 +12,12 @@ import zarr
 from napari.layers import Labels
 from npe2 import PluginManager
 
-from napari_sam_amg.io.label_files import label_levels, read_label_volume, rows_by_label
+from napari_sam_amg.io.feature_table import rows_by_label
+from napari_sam_amg.io.label_files import label_levels, read_label_volume
 from napari_sam_amg.io.label_volume import LabelVolume
 from napari_sam_amg.io.ngff import Spacing
-from napari_sam_amg.plugin.label_reader import get_reader, labels_layer, shown_levels
+from napari_sam_amg.plugin.image_reader import get_reader
+from napari_sam_amg.plugin.label_reader import labels_layer, shown_levels
 from napari_sam_amg.plugin.results import go_to, is_result
 from tests.counting_store import CountingStore
 
@@ -105,12 +107,10 @@ def test_napari_finds_the_reader_by_the_folder_s_name(tmp_path: Path) -> None:
     path = write(tmp_path)
     manager = PluginManager.instance()
     names = [reader.command for reader in manager.iter_compatible_readers([str(path)])]
-    assert "napari-sam-amg.read_labels" in names
+    assert "napari-sam-amg.read" in names
 
 
 def test_other_folders_are_left_to_others(tmp_path: Path) -> None:
-    zarr.create_group(tmp_path / "a_labels.ome.zarr")
-    assert get_reader(str(tmp_path / "a_labels.ome.zarr")) is None
     assert get_reader([str(write(tmp_path)), str(tmp_path)]) is None
     with pytest.raises(ValueError, match="is no label volume"):
         read_label_volume(tmp_path)

@@ -104,7 +104,9 @@ def test_one_channel_of_many(plugin: Any, stack: np.ndarray) -> None:
     for plane, channel in np.ndindex(3, 2):  # seen on its plane, in both channels
         plugin.viewer.dims.set_current_step((0, 1), (plane, channel))
         np.testing.assert_array_equal(layer._slice.image.raw, layer.data[plane, 0])
-    assert layer.metadata[METADATA_KEY]["source"]["axes"] == {"stack": [0], "plane": [2, 3], "channel": 1}
+    assert layer.metadata[METADATA_KEY]["source"]["axes"] == {
+        "stack": [0], "plane": [2, 3], "channel": 1, "names": "yx"
+    }  # fmt: skip
 
 
 def test_all_planes_begin_with_the_one_in_sight(plugin: Any, stack: np.ndarray) -> None:
@@ -144,7 +146,7 @@ def test_planes_in_sight_are_segmented_whichever_axes_they_have(plugin: Any) -> 
     assert [len(np.unique(layer.data[:, y])) - 1 for y in range(3)] == [2, 1, 0]
     assert list(layer.features["plane"][1:]) == [0, 0, 1]
     np.testing.assert_allclose(layer.features["area_um2"][1:], layer.features["area"][1:] * 6)
-    np.testing.assert_allclose(layer.features.loc[3, ["centroid_y", "centroid_x"]].astype(float), (15, 50), atol=0.5)
+    np.testing.assert_allclose(layer.features.loc[3, ["centroid_z", "centroid_x"]].astype(float), (15, 50), atol=0.5)
     plugin.viewer.dims.order = (0, 1, 2)
     assert "3 x 80 pixels" in plugin.widget.message.text()
     assert not plugin.widget.run_button.isEnabled()

@@ -86,7 +86,8 @@ class PlaneRows:
                 except Exception as missing:
                     if is_out_of_memory(missing):
                         raise
-                    self._failures.append((rows, columns, missing))
+                    # a traceback holds the pixels of all who called
+                    self._failures.append((rows, columns, missing.with_traceback(None)))
         return parts
 
 

@@ -12,6 +12,8 @@ from napari_sam_amg.params import AmgParameters
 
 #: Of any two axes the first is down in a plane and the second to the right, however they are stored.
 CANONICAL = "TZYX"
+#: Pixels of a plane up to which its bands are joined, and its image kept, so that its result is that of one region.
+WHOLE_PIXELS = 4096 * 4096
 MIN_SIDE = 8  # px; anything smaller holds no object that a model could find
 #: px; a plane with a longer side is large: it is looked at some rows at a time, and may be taken tile by tile. Up to
 #: that size the crop layers magnify enough for the smallest objects, with a model whose input has 512 px.

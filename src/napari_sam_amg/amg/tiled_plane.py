@@ -15,6 +15,7 @@ from napari_sam_amg.amg.ais import painting_rules
 from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.masks import Masks, joined_masks, no_masks
 from napari_sam_amg.amg.plane_images import FAILURES
+from napari_sam_amg.amg.planes import WHOLE_PIXELS
 from napari_sam_amg.amg.region import Region, RegionCandidates, RegionResult, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import joined as joined_tables
@@ -23,8 +24,6 @@ from napari_sam_amg.amg.tile_seams import MOST_WINDOWS, TileMasks, find_links, j
 from napari_sam_amg.errors import in_words, is_out_of_memory
 from napari_sam_amg.params import AmgParameters
 
-#: Pixels of a plane up to which its bands are joined, and its image kept, so that its result is that of one region.
-WHOLE_PIXELS = 4096 * 4096
 SAID = 3  # tiles that failed and are named
 
 

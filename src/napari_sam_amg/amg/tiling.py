@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.crops import CropBox
+from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.magnify import Choice, best_layer, magnified
 from napari_sam_amg.amg.object_sizes import LARGE, SCALED_DOWN, Sizes, seen_sizes
 from napari_sam_amg.amg.planes import Index
@@ -74,9 +74,9 @@ def _window_that_suits(looks: Sequence[Image], model: Model, params: AmgParamete
         if params.mode == "ais":
             return LOOKS[0], 0.0
     choice = best_layer(looks[0], model, params)
-    side = max(looks[0].shape[:2]) / 2**choice.layer
-    window = next((w for w in WINDOWS if w <= side), WINDOWS[-1])
-    return window, choice.object_area * window**2
+    height, width = layer_boxes((looks[0].shape[0], looks[0].shape[1]), choice.layer, params.crop_overlap_ratio)[0].size
+    window = next((w for w in WINDOWS if w <= max(height, width)), WINDOWS[-1])
+    return window, choice.object_area * height * width
 
 
 def _least(window: int, img_size: int) -> float:

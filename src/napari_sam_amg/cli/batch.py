@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import tqdm
 
-from napari_sam_amg.amg.planes import may_tile, plane_number
+from napari_sam_amg.amg.planes import PlaneStack, may_tile, plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.table import of_plane_axes
@@ -33,12 +33,14 @@ from napari_sam_amg.io.discover import (
     ZARR_ENDING,
     InputFile,
 )
-from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng, foreign_in
+from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, MaskFolder, OverlayPng, foreign_in
 from napari_sam_amg.io.images import image_kind, open_image
 from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
+from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.labels_zarr import LabelsZarr
 from napari_sam_amg.io.object_exports import ChallengeTracks, ObjectsCsv, TracksCsv
 from napari_sam_amg.io.raw_image import Geometry, SourceImage
+from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.jobs.kept import KeptRun, drop_work
@@ -82,6 +84,7 @@ class Options:
             CHALLENGE_ENDING: has_tables and link == "t",
             COCO_ENDING: "coco-rle" in self.formats,
             MASKS_ENDING: "masks" in self.formats,
+            ROIS_ENDING: "rois" in self.formats,
             OVERLAY_ENDING: self.overlay,
             RECORD_ENDING: True,
         }
@@ -108,12 +111,7 @@ class Batch:
         if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
         _check_free(targets, self.options, before)
-        with (
-            open_image(
-                file.path, self.options.channel, self.options.series, self.options.geometry, self.params
-            ) as source,
-            staged(targets) as folder,
-        ):
+        with self.opened(file.path) as source, staged(targets) as folder:
             sha256 = hash_file(file.path)
             state.check(file.path)  # so that the hash is that of the file which is open
             before = self._before(targets, settings, sha256)
@@ -135,6 +133,15 @@ class Batch:
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
         return Done(outcome.summary(file, source, targets), outcome.failed)
+
+    def opened(self, path: Path) -> AbstractContextManager[SourceImage]:
+        """An image, as it is to be read."""
+        options = self.options
+        return open_image(path, options.channel, options.series, options.geometry, self.params)
+
+    def has_parts(self, stack: PlaneStack) -> bool:
+        """Whether what is to be done can be done in parts."""
+        return len(stack.indices) > 1 or may_tile(stack.plane_size, self.params)
 
     def _before(
         self, targets: list[Path], settings: dict[str, Any], image: Path | str, was_done: bool = False
@@ -167,6 +174,7 @@ class Batch:
             CHALLENGE_ENDING: ChallengeTracks,
             COCO_ENDING: CocoJson,
             MASKS_ENDING: MaskFolder,
+            ROIS_ENDING: lambda path: RoisZip.of_image(path, source),
             OVERLAY_ENDING: OverlayPng,
         }
         exports = []
@@ -180,8 +188,7 @@ class Batch:
         self, source: SourceImage, settings: dict[str, Any], sha256: str, folder: Path
     ) -> AbstractContextManager[KeptRun | None]:
         """What is kept of the work: of what can be done in parts, and of all that others do."""
-        has_parts = len(source.stack.indices) > 1 or may_tile(source.stack.plane_size, self.params)
-        if not has_parts and self.workers is None:
+        if not self.has_parts(source.stack) and self.workers is None:
             return nullcontext()
         if not self.options.resume:
             drop_work(work_folder(folder))
@@ -289,7 +296,7 @@ class Batch:
             "threads": getattr(self.model, "threads", torch.get_num_threads()),
             "parameters_used": dataclasses.asdict(outcome.params),
             "point_search_note": self.params.note_on(outcome.params),
-            "planes_done_before": outcome.continued,
+            "parts_done_before": outcome.continued,
             "masks": outcome.masks,
             "labels": outcome.labels,
             "objects": outcome.objects,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.cli import evaluate, export_onnx, models
+from napari_sam_amg.cli import diff, evaluate, export_onnx, models
+from napari_sam_amg.cli.from_settings import SETTINGS_HELP
 from napari_sam_amg.cli.messages import add_message_flags
 from napari_sam_amg.io.discover import SUFFIXES
 from napari_sam_amg.io.label_volume import VERSIONS
@@ -18,9 +19,14 @@ from napari_sam_amg.models.registry import EMBEDDED, known_models
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.precision import PRECISIONS
 
-FORMATS = ("labels", "zarr", "coco-rle", "masks")
+FORMATS = ("labels", "zarr", "coco-rle", "masks", "rois")
 DEMO_FOLDER = "napari-sam-amg-demo"
-COMMANDS = {"evaluate": evaluate, "models": models, "export-onnx": export_onnx}  # besides segment and demo
+COMMANDS = {
+    "evaluate": evaluate,
+    "models": models,
+    "diff": diff,
+    "export-onnx": export_onnx,
+}  # besides segment and demo
 _RANGE = re.compile(r"(?P<axis>[A-Za-z])=(?=\d|:)(?P<first>\d*)(?P<colon>:?)(?P<stop>(?<=:)\d*)?")
 _NEGATIVE_NUMBER = re.compile(r"-(([\d_]+\.?[\d_]*|\.[\d_]+)(e[+-]?[\d_]+)?|inf(inity)?|nan)$", re.IGNORECASE)
 
@@ -39,12 +45,14 @@ For every image NAME.tif, files are written into the folder DIR, each of them wh
                      scripts/amg.py writes with --convert-to-rle; in a stack each has one more key, "plane"
   NAME_masks/        --format masks: the folder that scripts/amg.py writes (0.png, 1.png, ..., metadata.csv);
                      in a stack one such folder for each plane, plane_0000, plane_0001, ...
+  NAME_rois.zip      --format rois: the labels as ImageJ's regions of interest, one for each label and plane
   NAME_overlay.png   --overlay: the labels over the image; of a stack the plane with most labels
   NAME_run.json      always: all settings, model, versions, timings, hash of the input; put in place last
 A multi-page TIFF is a stack, segmented plane by plane. Label ids are unique in a stack.
 
-Read are TIFF, with the descriptions of ImageJ, OME, Zeiss LSM, MetaMorph and others, and PNG, JPEG, BMP, GIF, WebP,
-JPEG 2000, AVIF, PNM, TGA and a few more pictures; the frames of an animated picture are a stack. A file that is named
+Read are TIFF, with the descriptions of ImageJ, OME, Zeiss LSM, MetaMorph and others, OME-Zarr and plain Zarr (such a
+folder counts as a file), NPY if it is named, with extras ND2, LIF and CZI, and PNG, JPEG, BMP, GIF, WebP, JPEG 2000,
+AVIF, PNM, TGA and a few more pictures; the frames of an animated picture are a stack. A file that is named
 may be called anything. From folders those files are taken that end in
 {suffixes}.
 
@@ -110,6 +118,7 @@ def _add_segment(commands: Any) -> None:
         "inputs", nargs="+", type=Path, metavar="INPUT", help="image (TIFF, PNG, JPEG, ...), or folder of images"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help=SETTINGS_HELP)
     _add_model(parser)
     _add_reading(parser)
     _add_writing(parser)
@@ -140,7 +149,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto, the fastest)")
     group.add_argument(
-        "--precision", choices=PRECISIONS, default="exact",
+        "--precision", choices=PRECISIONS,
         help="exact: 32-bit floats; fast: 16-bit floats where the device has them, with nearly the same masks "
         "(default: exact)",
     )  # fmt: skip
@@ -204,6 +213,11 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "--skip-existing", action="store_true",
         help="skip images whose outputs are there already, from the same image and settings, and do again those whose "
         "outputs are incomplete; resumes a batch",
+    )  # fmt: skip
+    group.add_argument(
+        "--merge-tables", action="store_true",
+        help="write the tables of all images as one, too, with a column that names the image: "
+        "DIR/all_features.csv, and DIR/all_objects.csv with --link",
     )  # fmt: skip
     group.add_argument(
         "--no-resume", action="store_true",

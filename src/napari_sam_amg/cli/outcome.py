@@ -29,7 +29,7 @@ class Outcome:
 
     planes: int  # all of them
     asked: AmgParameters
-    continued: int = 0  # planes that an earlier run had done
+    continued: int = 0  # planes or tiles that an earlier run had done
     used: AmgParameters | None = None  # see PlaneResult; None until there is a plane
     masks: int = 0  # before overlaps were resolved
     labels: int = 0
@@ -108,7 +108,7 @@ class Outcome:
         edge = "tile" if tiles else "crop"
         cut = f"{_count(self.cut, 'label')} may be cut by the edge of a {edge}" if self.cut else ""
         missing = f"{_count(self.too_large, 'object')} too large for the {edge}s may be missing" * bool(self.too_large)
-        continued = f"{self.continued} of them done before" * bool(self.continued)
+        continued = f"goes on from {_count(self.continued, 'part')} done before" * bool(self.continued)
         search = "approximate" if used.approximate else self.asked.note_on(used)
         search = "AIS" if used.mode == "ais" else search
         return continued, tiles, layer, search, self._losses(), cut, missing, self._emptiness(), self.failed

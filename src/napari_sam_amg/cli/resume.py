@@ -8,7 +8,8 @@ from typing import Any
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.io.staging import work_folder
-from napari_sam_amg.jobs.kept import KeptRun, OtherRun, drop_work, identity_of, made_by
+from napari_sam_amg.jobs.identity import identity_of, made_by
+from napari_sam_amg.jobs.kept import KeptRun, OtherRun, drop_work
 from napari_sam_amg.objects.support import eased
 from napari_sam_amg.params import AmgParameters
 

@@ -4,16 +4,19 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.cli.flags import given_parameters
+from napari_sam_amg.cli.from_settings import check_model, take_settings
+from napari_sam_amg.cli.merge import check_merged, merge
 from napari_sam_amg.cli.messages import DONE, FAILED, print_error, printable, report, say
 from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
 from napari_sam_amg.io.staging import make_folder, remove_empty
 from napari_sam_amg.models.defaults import suited
 from napari_sam_amg.models.registry import EMBEDDED, CheckpointError, known_models
-from napari_sam_amg.params import merged
+from napari_sam_amg.settings import Settings
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.propose import Model
@@ -25,10 +28,11 @@ _LESS_MEMORY = ": try a smaller --points-per-batch, or --device cpu"
 
 
 def run(arguments: argparse.Namespace) -> int:
+    settings = take_settings(arguments)
     given = given_parameters(arguments)
     if "point_grids" in given:
         given["point_grids"] = read_point_grids(given["point_grids"])
-    merged({}, given)  # what is not allowed is said before anything is loaded
+    settings.params({}, given)  # what is not allowed is said before anything is loaded
     files, bad_inputs = find_inputs(arguments.inputs, arguments.output, arguments.recursive)
     for bad in bad_inputs:
         print_error(bad.path, bad.reason)
@@ -40,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     made = make_folder(arguments.output)
     try:
         with _workers(arguments) as workers:
-            failed = segment_all(_batch(arguments, given, workers), files, arguments.debug)
+            batch = _batch(arguments, settings, given, workers)
+            failed = segment_all(batch, files, arguments.debug, arguments.output if arguments.merge_tables else None)
     finally:
         remove_empty(made)
     return FAILED if failed or bad_inputs else DONE
@@ -63,7 +68,9 @@ def _workers(arguments: argparse.Namespace) -> "AbstractContextManager[Workers |
     return workers_for(spec, arguments.scheduler, arguments.workers)
 
 
-def _batch(arguments: argparse.Namespace, given: dict[str, Any], workers: "Workers | None") -> "Batch":
+def _batch(
+    arguments: argparse.Namespace, settings: Settings, given: dict[str, Any], workers: "Workers | None"
+) -> "Batch":
     """The model, once for all inputs, and the parameters that suit it."""
     from napari_sam_amg.amg.ais import check_mode
     from napari_sam_amg.amg.guided import can_guide
@@ -73,7 +80,8 @@ def _batch(arguments: argparse.Namespace, given: dict[str, Any], workers: "Worke
     options = _options(arguments)
     model: Model = _load_model(arguments) if workers is None else workers.model
     _check_architecture(arguments, model)
-    params = merged(model.info.amg_defaults or suited(arguments.model or ""), given)
+    check_model(settings, model)
+    params = settings.params(model.info.amg_defaults or suited(arguments.model or ""), given)
     # what does not fit each other, or the model, fails here, not at every image
     layer_grids(params)
     check_mode(model, params)
@@ -140,23 +148,34 @@ def _options(arguments: argparse.Namespace) -> "Options":
     )
 
 
-def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool) -> int:
-    """Segment one file after another; returns how many failed, if only in part."""
-    failed = 0
-    for file, done in _done(batch, files):
+def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool, tables_in: Path | None = None) -> int:
+    """Segment one file after another; returns how many failed, if only in part.
+
+    ``tables_in``: a folder for the tables of all files as one, if that is wanted.
+    """
+    if tables_in is not None:
+        check_merged(files, tables_in, batch.options, batch.params.link)
+    failed, there = 0, []
+    for file, done in segmented(batch, files):
         if isinstance(done, Exception):  # of any kind: the other images of a night's batch are not concerned
             failed += 1
             report(file.path, done, debug, _LESS_MEMORY)
             continue
+        there.append(file)
         if not batch.options.quiet:
             say(printable(done.summary))
         if done.failed:
             failed += 1
             print_error(file.path, done.failed)
+    if tables_in is not None:
+        there.sort(key=files.index)  # other processes may have done them in another order
+        tables = merge(there, tables_in, batch.options, batch.params.link)
+        if not batch.options.quiet:
+            say(printable(f"tables of {len(there)} of {len(files)} files -> {', '.join(map(str, tables))}"))
     return failed
 
 
-def _done(batch: "Batch", files: Sequence[InputFile]) -> "Iterator[tuple[InputFile, Done | Exception]]":
+def segmented(batch: "Batch", files: Sequence[InputFile]) -> "Iterator[tuple[InputFile, Done | Exception]]":
     """What became of each file."""
     if batch.workers is not None:
         from napari_sam_amg.cli.spread import spread

@@ -11,8 +11,7 @@ from napari_sam_amg.cli.batch import Batch
 from napari_sam_amg.cli.outcome import Done
 from napari_sam_amg.errors import explain
 from napari_sam_amg.io.discover import InputFile
-from napari_sam_amg.io.images import open_image
-from napari_sam_amg.jobs.kept import made_by
+from napari_sam_amg.jobs.identity import made_by
 from napari_sam_amg.jobs.remote import ModelSpec
 
 if TYPE_CHECKING:
@@ -56,10 +55,10 @@ def spread(batch: Batch, files: Sequence[InputFile]) -> Iterator[tuple[InputFile
 
 
 def _is_single(batch: Batch, file: InputFile) -> bool:
-    """Whether a file has one plane; also if it cannot be read, which whoever gets it will say."""
+    """Whether there is one thing to do in a file; also if it cannot be read, which whoever gets it will say."""
     try:
-        with open_image(file.path, batch.options.channel, batch.options.series) as source:
-            return len(source.stack.indices) == 1
+        with batch.opened(file.path) as source:
+            return not batch.has_parts(source.stack)
     except Exception:
         return True
 

@@ -52,7 +52,7 @@ def open_czi(path: Path, series: int | None = None) -> Iterator[RawImage]:
         with in_words("the CZI file is damaged"):
             raw = _raw(file, [block for block in blocks if block.at.get("S", 0) == scenes[series or 0]])
         note = f"series 0 of 0..{len(scenes) - 1} (--series chooses)"
-        yield replace(raw, note=note) if series is None and len(scenes) > 1 else raw
+        yield replace(raw, images=len(scenes), note=note if series is None and len(scenes) > 1 else "")
 
 
 def _raw(file: Any, chosen: list[Block]) -> RawImage:

@@ -57,6 +57,11 @@ _READERS: dict[str, Callable[[Path, int | None], AbstractContextManager[RawImage
 }
 
 
+def open_raw(path: Path, series: int | None = None) -> AbstractContextManager[RawImage]:
+    """An image as it is stored, of any kind that is read."""
+    return _READERS.get(image_kind(path), open_raster)(path, series)
+
+
 @contextmanager
 def open_image(
     path: Path,
@@ -72,7 +77,7 @@ def open_image(
     tile; without, a plane must fit into memory.
     Raises ``ValueError`` or ``OSError`` for a file that cannot be segmented, and for a plane that cannot be read.
     """
-    with _READERS.get(image_kind(path), open_raster)(path, series) as raw:
+    with open_raw(path, series) as raw:
         source = choose_channel(geometry.applied_to(raw), channel, geometry.plane, dict(geometry.ranges))
         _check_memory(source.stack, raw.read_at_once, params)
         yield replace(source, stack=read_once(source.stack))

@@ -5,18 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
-import numpy as np
 import pandas as pd
 import zarr
 
-from napari_sam_amg.amg.table import LINKED_COLUMN, rows_up_to
+from napari_sam_amg.amg.table import LINKED_COLUMN
 from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING, ZARR_ENDING
+from napari_sam_amg.io.feature_table import rows_by_label
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.io.ngff import Multiscale, ome_attributes, read_multiscale
-
-_MOST_GAPS = 10  # ids without a row for each id with one: more rows would be made than there are labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +53,13 @@ def label_levels(group: zarr.Group, path: Path) -> WrittenLabels:
     return WrittenLabels(levels, known, _table(beside), _record(beside))
 
 
+def fresh_levels(path: Path) -> list[da.Array]:
+    """The levels of a volume that grows, as they are now: arrays that no cache of dask's knows."""
+    group = zarr.open_group(path, mode="r")
+    paths = read_multiscale(ome_attributes(group)).paths
+    return [da.from_zarr(group[name], name=f"labels-{uuid4().hex}") for name in paths]
+
+
 def _table(beside: Path) -> pd.DataFrame | None:
     path = beside.with_name(beside.name + FEATURES_ENDING)
     if not path.exists():
@@ -66,20 +72,6 @@ def _table(beside: Path) -> pd.DataFrame | None:
         return rows_by_label(table)
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path} is no table of labels: {error}") from error
-
-
-def rows_by_label(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each id from 0 on, NaN where there is no such label: napari takes a row's number for the label's id.
-
-    ``ValueError`` for ids that are no whole numbers from 1 on, or so far apart that most rows would be empty.
-    """
-    ids = table["index"].to_numpy()
-    if len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 1 or len(np.unique(ids)) < len(ids)):
-        raise ValueError("the column index does not hold ids of labels: whole numbers from 1 on, each once")
-    highest = int(ids.max(initial=0))
-    if highest > _MOST_GAPS * max(len(ids), 100):
-        raise ValueError(f"{len(ids)} rows do not reach up to label {highest}")
-    return rows_up_to(highest, table)
 
 
 def _record(beside: Path) -> Mapping[str, Any]:

@@ -126,11 +126,38 @@ class LabelVolume:
         target: Any = (*place.index, slice(*place.rows), slice(*place.columns))
         self.levels[place.level][target] = finer[source]
 
+    def reduce_plane(self, index: tuple[int, ...]) -> None:
+        """The coarser levels of one plane, once its finest is written."""
+        for level in range(1, len(self.levels)):
+            for place in self.chunks(level):
+                if place.index == index:
+                    self.reduce(place)
+
     def pyramid(self) -> None:
         """All coarser levels, once the finest is written; a few chunks in memory at a time."""
         for level in range(1, len(self.levels)):
             for place in self.chunks(level):
                 self.reduce(place)
+
+
+class RowsOfPlanes:
+    """Planes, or rows of planes from the top down, to whole chunks: what is none yet waits for more rows."""
+
+    def __init__(self, volume: LabelVolume) -> None:
+        self._volume = volume
+        self._rest = np.zeros((0, volume.shape[-1]), np.int32)
+
+    def write(self, index: tuple[int, ...], labels: NDArray[Any], rows: Bounds | None = None) -> None:
+        """``labels`` of one plane, or of some ``rows`` of it."""
+        height, width = self._volume.shape[-2:]
+        first, last = rows or (0, height)
+        start = first - len(self._rest) if first else 0
+        whole = np.concatenate([self._rest, labels]) if first and len(self._rest) else labels
+        side = self._volume.levels[0].chunks[-2]
+        end = last if last == height else last // side * side
+        if end > start:
+            self._volume.write(index, (start, end), (0, width), whole[: end - start])
+        self._rest = whole[max(end - start, 0) :].copy()
 
 
 def is_label_volume(path: Path) -> bool:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_sam_amg.io.label_volume import SIDE, VERSIONS, LabelVolume, ngff_axes
+from napari_sam_amg.io.label_volume import VERSIONS, LabelVolume, RowsOfPlanes, ngff_axes
 from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.run import PlaneResult
@@ -27,7 +26,7 @@ class LabelsZarr:
         shape = tuple(lengths[place] for place in self._order)
         self._volume = LabelVolume.create(path, shape, axes, spacing, version)
         is_turned = axes[-2:] != source.plane_axes
-        self._rest = np.zeros((0, shape[-1]), np.int32)  # of a plane in parts, what is no whole chunk yet
+        self._rows = RowsOfPlanes(self._volume)
         self._waiting = PlaneFile(path.with_suffix(".planes"), lengths, self._order) if is_turned else None
 
     def add(self, result: PlaneResult) -> None:
@@ -35,20 +34,7 @@ class LabelsZarr:
             self._waiting.add(result.index, result.labels, result.rows)
             return
         index = tuple(result.index[place] for place in self._order[:-2])
-        if result.rows is None:
-            self._volume.write_plane(index, result.labels)
-        else:
-            self._write_rows(index, result.rows, result.labels)
-
-    def _write_rows(self, index: tuple[int, ...], rows: tuple[int, int], labels: NDArray[np.int32]) -> None:
-        """Rows of a plane as they come, from the top: whole chunks are written, the rest waits for more."""
-        height, width = self._volume.shape[-2:]
-        start = rows[0] - len(self._rest) if rows[0] else 0
-        whole = np.concatenate([self._rest, labels]) if rows[0] and len(self._rest) else labels
-        end = rows[1] if rows[1] == height else rows[1] // SIDE * SIDE
-        if end > start:
-            self._volume.write(index, (start, end), (0, width), whole[: end - start])
-        self._rest = whole[max(end - start, 0) :].copy()
+        self._rows.write(index, result.labels, result.rows)
 
     def finish(self) -> None:
         if self._waiting is not None:

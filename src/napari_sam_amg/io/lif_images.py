@@ -39,7 +39,7 @@ def open_lif(path: Path, series: int | None = None) -> Iterator[RawImage]:
             chosen = sizes.index(max(sizes)) if series is None else series
             raw = _raw(images[chosen])
         note = f"series {chosen} ({images[chosen].name}) of 0..{len(images) - 1} (--series chooses)"
-        yield replace(raw, note=note) if series is None and len(images) > 1 else raw
+        yield replace(raw, images=len(images), note=note if series is None and len(images) > 1 else "")
 
 
 def _raw(image: Any) -> RawImage:

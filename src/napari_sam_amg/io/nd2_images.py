@@ -56,6 +56,7 @@ def _raw(file: Any, sizes: dict[str, int], series: int | None) -> RawImage:
         "".join(axis if axis in _KNOWN else "Q" for axis in order),
         stated=_spacings(file, sizes),
         channels=tuple(channel.channel.name for channel in getattr(file.metadata, "channels", None) or ()),
+        images=positions,
         note=note,
         read_at_once=int(np.prod([sizes[axis] for axis in inside])) * np.dtype(file.dtype).itemsize,
     )

@@ -20,6 +20,7 @@ class RawImage:
     z_spacing: float | None = None  # micrometres from plane to plane along Z
     stated: Mapping[str, Spacing] = field(default_factory=dict)  # by letter, what the file says, in its own units
     channels: tuple[str, ...] = ()  # their names, if they have some
+    images: int = 1  # how many there are in the file, of which ``series`` chose one
     note: str = ""  # what was left out
     compression: str = ""  # tifffile's name of it, in a TIFF file
     read_at_once: int = 0  # bytes that are read and decoded to get at one plane, if more than the plane

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def _plain(array: "zarr.Array[Any]") -> RawImage:
 
 
 def _image(path: Path, group: "zarr.Group", series: int | None) -> RawImage:
-    attributes, note = ome_attributes(group), ""
+    attributes, note, images = ome_attributes(group), "", 1
     if "plate" in attributes:
         wells = [well["path"] for well in attributes["plate"].get("wells", ())]
         example = f", such as {path / wells[0] / '0'}" if wells else ""
@@ -63,10 +64,11 @@ def _image(path: Path, group: "zarr.Group", series: int | None) -> RawImage:
         names = _side_by_side(path, attributes)
         if not names:
             raise ValueError("a Zarr group without an image: an OME-Zarr has 'multiscales' in its metadata")
-        check_series(series, len(names))
+        images = len(names)
+        check_series(series, images)
         chosen = series or 0
-        if series is None and len(names) > 1:
-            note = f"series 0 of 0..{len(names) - 1} (--series chooses)"
+        if series is None and images > 1:
+            note = f"series 0 of 0..{images - 1} (--series chooses)"
         group = _member(group, names[chosen], "Group")
         attributes = ome_attributes(group)
     known = read_multiscale(attributes)
@@ -74,7 +76,7 @@ def _image(path: Path, group: "zarr.Group", series: int | None) -> RawImage:
     if len(array.shape) != len(known.axes):
         raise ValueError(f"its OME-Zarr metadata name axes {', '.join(known.axes)} for an array of shape {array.shape}")
     letters = axis_letters(known.axes, known.types)
-    return _raw(array, letters, _spacings(known, letters), known.channels, note)
+    return replace(_raw(array, letters, _spacings(known, letters), known.channels, note), images=images)
 
 
 def _side_by_side(path: Path, attributes: dict[str, Any]) -> list[str]:

@@ -1,8 +1,11 @@
 """Work for the processes of dask.distributed: few tasks in flight, next to nothing over the wire, results in files."""
 
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from logging import CRITICAL
+from multiprocessing import forkserver
 from typing import Any, TypeVar
 
 import dask
@@ -19,6 +22,7 @@ from napari_sam_amg.params import AmgParameters
 
 AHEAD = 2  # tasks for each worker: one to do, and the next one
 _PATIENCE = 60.0  # seconds until a worker must have joined
+_PRELOADED = ("napari_sam_amg.jobs.worker", "napari_sam_amg.models.checkpoint", "napari_sam_amg.cli.batch")
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
@@ -27,16 +31,29 @@ Result = TypeVar("Result")
 def local_cluster(workers: int) -> Iterator[Client]:
     """So many processes on this machine, which share its cores; ended with the block."""
     cores = max(1, CPU_COUNT // workers)
-    # A unit is tried alone before it is said to end workers, see Workers.results; the second time is then enough.
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        dask.config.set(_local_settings()),
         # without a limit, as in one process: dask has no memory of ours to give back, it could only end workers
         LocalCluster(
-            n_workers=workers, threads_per_worker=cores, memory_limit=0, dashboard_address=None, silence_logs=50
+            n_workers=workers,
+            threads_per_worker=cores,
+            memory_limit=0,
+            silence_logs=CRITICAL,
+            dashboard_address="127.0.0.1:0",  # any port: the usual one may be taken, by another run
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+def _local_settings() -> dict[str, Any]:
+    # Whatever a worker had when it died is suspected at once: it is tried alone before it is said to end workers.
+    settings: dict[str, Any] = {"distributed.scheduler.allowed-failures": 0}
+    if sys.platform == "linux":  # one process imports what workers need, and they are forked from it, again if they die
+        settings["distributed.worker.multiprocessing-method"] = "forkserver"
+        forkserver.set_forkserver_preload(list(_PRELOADED))
+        forkserver.ensure_running()  # before dask sets what is preloaded
+    return settings
 
 
 @contextmanager

@@ -8,28 +8,25 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from napari_sam_amg.amg.plane_images import FAILURES, PlaneImages
-from napari_sam_amg.amg.preprocess import IntensityRange, Survey
-from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.amg.preprocess import Survey
 from napari_sam_amg.amg.region import Region, RegionCandidates
-from napari_sam_amg.amg.stored import FREE
 from napari_sam_amg.amg.work import Work
 from napari_sam_amg.errors import LOGGER
+from napari_sam_amg.jobs.identity import Identity, differences, may_change
 from napari_sam_amg.jobs.journal import Entry, Journal, entries
 from napari_sam_amg.jobs.masks_file import DamagedUnit
+from napari_sam_amg.jobs.survey_record import parts_are_kept, survey_of, survey_record, write_parts
 from napari_sam_amg.jobs.units import read_unit, unit_name, write_unit
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.provenance import versions
 
-FORMAT = "napari-sam-amg work 1"
 JOURNAL, UNITS = "journal.jsonl", "units"
-Identity = Mapping[str, Any]
 
 
 class OtherRun(ValueError):
@@ -38,25 +35,6 @@ class OtherRun(ValueError):
     def __init__(self, message: str, parts: frozenset[str]) -> None:
         super().__init__(message)
         self.parts = parts  # of the identity that differ
-
-
-def identity_of(params: AmgParameters, **parts: Any) -> dict[str, Any]:
-    """What a run is known by: all that decides about its candidates, as JSON has it.
-
-    Parameters that act on candidates alone are no part of it: they may change when a run is continued.
-    """
-    free = FREE if params.mode == "amg" else ()
-    decisive = {name: value for name, value in dataclasses.asdict(params).items() if name not in free}
-    identity: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, "parameters": decisive} | parts))
-    return identity
-
-
-def made_by(model: Model) -> dict[str, Any]:
-    """The parts of an identity that say which model, and with which packages."""
-    info = model.info
-    about = {"name": info.name, "sha256": info.sha256, "decoder_sha256": info.decoder_sha256}
-    packages = {name: number for name, number in versions().items() if name != "platform"}
-    return {"model": about | {"precision": getattr(model, "precision", "exact")}, "versions": packages}
 
 
 class KeptRun:
@@ -84,23 +62,27 @@ class KeptRun:
 
     def surveyed(self, look: Callable[[], Survey | None]) -> Survey | None:
         """What a look at all planes says, as it was when the run began."""
-        if (record := self._said("survey", None)) is not None:
-            return survey_of(record) if record else None
+        record = self._said("survey")
+        # what it shows is needed until all is decided; if that was lost, one has to look again
+        if record is not None and (self._said("decided") is not None or parts_are_kept(record, self.folder)):
+            return survey_of(record, self.folder)
         survey = look()
-        self.journal.add({"survey": {} if survey is None else _survey_record(survey)})
+        if survey is not None and survey.parts:
+            write_parts(survey.parts, self.folder)
+        self.journal.add({"survey": {} if survey is None else survey_record(survey)})
         return survey
 
     def decided(self, params: AmgParameters, decide: Callable[[], AmgParameters]) -> AmgParameters:
         """What was decided when the run began, with those of ``params`` that may change meanwhile."""
-        if (record := self._said("decided", None)) is not None:
-            free = FREE if params.mode == "amg" else ()
-            return AmgParameters(**record | {name: getattr(params, name) for name in free})
+        if (record := self._said("decided")) is not None:
+            return AmgParameters(**record | {name: getattr(params, name) for name in may_change(params)})
         decided = decide()
         self.journal.add({"decided": dataclasses.asdict(decided)})
         return decided
 
-    def _said(self, what: str, otherwise: Any) -> Any:
-        return next((entry[what] for entry in self.journal.entries if what in entry), otherwise)
+    def _said(self, what: str) -> Any:
+        """The last word on it; None if there is none."""
+        return next((entry[what] for entry in reversed(self.journal.entries) if what in entry), None)
 
     def over(self, work: Work) -> "KeptWork":
         """The same work, done once."""
@@ -195,44 +177,3 @@ def _other_run(before: Entry, identity: Identity, done: int) -> OtherRun:
     units = f"{done} unit" + "s" * (done != 1)
     said = "; ".join(differences(name, old.get(name), identity.get(name)) for name in sorted(parts))
     return OtherRun(f"the work of another run, {units} of it, is kept here: {said}", parts)
-
-
-def differences(name: str, old: Any, new: Any) -> str:
-    """Where two parts of an identity differ, in words."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        return ", ".join(differences(key, old.get(key), new.get(key)) for key in differing)
-    return f"{name} was {_short(old)}, now it is {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _survey_record(survey: Survey) -> dict[str, Any]:
-    """As JSON has it, without pixels."""
-    low, high = survey.intensities.low, survey.intensities.high
-    return {
-        "intensities": [low, high],
-        "shown": survey.shown,
-        "planes": survey.planes,
-        "step": survey.step,
-        "fullest": survey.fullest,
-        "problems": list(survey.problems.items()),
-        "margins": list(survey.margins.items()),
-    }
-
-
-def survey_of(record: Mapping[str, Any]) -> Survey:
-    """What a journal says of a look at all planes."""
-    return Survey(
-        IntensityRange(*record["intensities"]),
-        tuple(tuple(index) for index in record["shown"]),
-        record["planes"],
-        record["step"],
-        None if record["fullest"] is None else tuple(record["fullest"]),
-        None,
-        {tuple(index): reason for index, reason in record["problems"]},
-        margins={tuple(index): margin for index, margin in record["margins"]},
-    )

@@ -23,8 +23,10 @@ from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.images import open_image
 from napari_sam_amg.io.raw_image import Geometry
 from napari_sam_amg.jobs.gpus import own_gpu
-from napari_sam_amg.jobs.kept import UNITS, differences, head, made_by, survey_of
+from napari_sam_amg.jobs.identity import differences, made_by
+from napari_sam_amg.jobs.kept import UNITS, head
 from napari_sam_amg.jobs.remote import ModelFacts, ModelSpec, UnfitWorker, UnitReport
+from napari_sam_amg.jobs.survey_record import survey_of
 from napari_sam_amg.jobs.units import find_unit, write_unit
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.scratch import POOL
@@ -64,7 +66,7 @@ class ModelPlugin(WorkerPlugin):
     @property
     def model(self) -> "Sam":
         if self.failure is not None:
-            raise UnfitWorker(f"{here()} has no model: {in_words(self.failure)}") from self.failure
+            raise UnfitWorker(f"{here()} has no model: {in_words(self.failure)}")
         return self._model
 
     def run_in(self, folder: str) -> "OpenRun":
@@ -86,7 +88,8 @@ class ModelPlugin(WorkerPlugin):
 class OpenRun:
     """A run whose image is open."""
 
-    def __init__(self, folder: Path, model: "Sam") -> None:
+    def __init__(self, folder: Path, model: "Sam", asked: AmgParameters | None = None) -> None:
+        """``asked``: the parameters that were given, as long as nothing is decided."""
         said = head(folder)
         if not said:
             raise UnfitWorker(f"{here()} does not see {folder}: the output folder {_SHARED}")
@@ -98,8 +101,10 @@ class OpenRun:
         with _said_by_worker(path):
             _check_same(path, source)
             geometry = Geometry.of(source["geometry"])
-            image = self._resources.enter_context(open_image(path, source["channel"], source["series"], geometry))
-        surveyed = survey_of(said["survey"]) if said.get("survey") else None
+            image = self._resources.enter_context(
+                open_image(path, source["channel"], source["series"], geometry, self.params or asked)
+            )
+        surveyed = survey_of(said["survey"], folder)
         self.images = PlaneImages(image.stack, surveyed, IntensityRange(*source["intensities"]))
         self.work = ModelWork(model)
         self._resources.enter_context(POOL.kept())
@@ -123,7 +128,7 @@ def decide(plugin: str, folder: str, params: AmgParameters) -> AmgParameters:
         run = found.open.pop(folder, None)
         if run is not None:
             run.close()  # what was decided is to be read again
-        run = OpenRun(Path(folder), found.model)
+        run = OpenRun(Path(folder), found.model, params)
         try:
             return run.work.decide(run.images, params)
         finally:
@@ -169,7 +174,7 @@ def _said_by_worker(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnfitWorker(f"{here()} cannot reach {path}: {in_words(error)}; it {_SHARED}") from error
+        raise UnfitWorker(f"{here()} cannot reach {path}: {in_words(error)}; it {_SHARED}") from None  # it is sent
 
 
 def check_model(identity: Mapping[str, Any], model: "Sam") -> None:

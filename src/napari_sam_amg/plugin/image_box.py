@@ -1,13 +1,17 @@
 """Which image, which channel, which planes, and how bright."""
 
+from math import prod
 from typing import Literal, cast
 
 from napari.layers import Image
 from napari.utils.events import Event
+from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QSpinBox, QWidget
+from qtpy.QtWidgets import QPushButton, QSpinBox, QWidget
 
+from napari_sam_amg.errors import explain_in_window
+from napari_sam_amg.plugin.file_geometry import may_be_known, take_from_file
 from napari_sam_amg.plugin.layers import (
     Axes,
     SourceLayer,
@@ -29,6 +33,10 @@ MOST_CHANNELS_LAST = 7  # longer last axes are pixels
 INTENSITIES_HELP = (
     "What the model sees as black and white: percentiles 0.1 and 99.8 of the whole image, the same for every plane, "
     "or the contrast limits that the layer is shown with."
+)
+SIZES_HELP = (
+    "napari opens TIFF files without the names, sizes and units of their axes. They are set on the layer, and areas "
+    "are measured in these units."
 )
 PLANES_HELP = (
     "The plane that the viewer shows, or every plane parallel to it, beginning with that one. "
@@ -52,6 +60,7 @@ class ImageBox(QWidget):
         self.planes = combo([THIS_PLANE, ALL_PLANES])
         self.view = wrapped_label()  # which axes are segmented, where these are not the last two
         self.intensities = combo([PERCENTILE, CONTRAST])
+        self.sizes = QPushButton("Take axes and sizes from the file")
         self._arrange()
         self._connect()
         self._follow(viewer)
@@ -64,6 +73,7 @@ class ImageBox(QWidget):
                 self.image,
                 "The image layer to segment: the one that is selected in napari, or that you choose.",
             ),
+            ("", self.sizes, SIZES_HELP),
             ("Channel axis", self.channel_axis, "The axis that holds channels, if one does. It is no stack axis then."),
             ("Channel", self.channel, "Which channel to segment, counted from 0."),
             ("Planes", self.planes, PLANES_HELP),
@@ -79,6 +89,7 @@ class ImageBox(QWidget):
         for signal in (self.channel.valueChanged, self.planes.currentIndexChanged):
             signal.connect(lambda *_: self.changed.emit())
         self.intensities.currentIndexChanged.connect(lambda *_: self.changed.emit())
+        self.sizes.clicked.connect(self._take_sizes)
 
     def _follow(self, viewer: Viewer) -> None:
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
@@ -151,6 +162,7 @@ class ImageBox(QWidget):
     def _show_rows(self) -> None:
         """Rows that say nothing for this image are hidden."""
         layer = self.layer
+        show_row(self.form, self.sizes, layer is not None and may_be_known(layer))
         show_row(self.form, self.channel_axis, layer is not None and layer.ndim > 2)
         show_row(self.form, self.channel, self.channel_axis.currentData() is not None)
         show_row(self.form, self.planes, self.is_stack)
@@ -158,8 +170,22 @@ class ImageBox(QWidget):
         show_row(self.form, self.view, bool(self.view.text()))
         self.form.invalidate()  # or the gap of a hidden row stays
 
+    def _take_sizes(self) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        try:
+            show_info(f"{layer.name}: {take_from_file(layer)}")
+        except Exception as error:  # whatever is wrong with the file
+            show_error(explain_in_window(error))
+        self._show_image()
+
     def _axes(self, layer: Image) -> Axes:
         return shown_axes(layer, self._viewer.dims, self.channel_axis.currentData())
+
+    @property
+    def axes(self) -> Axes | None:
+        return None if self.layer is None else self._axes(self.layer)
 
     @property
     def chosen_channel(self) -> tuple[int, int] | None:
@@ -187,6 +213,20 @@ class ImageBox(QWidget):
     def chosen_intensities(self) -> Intensities:
         return "contrast limits" if self.intensities.currentText() == CONTRAST else "percentile"
 
+    @property
+    def _takes_one(self) -> bool:
+        return self.is_stack and self.planes.currentText() == THIS_PLANE
+
+    def extent(self) -> tuple[int, tuple[int, ...] | None]:
+        """How many planes will be segmented, into labels of which shape; 0 and None without an image."""
+        layer = self.layer
+        if layer is None:
+            return 0, None
+        axes = self._axes(layer)
+        single = (axes.channel, *(axes.stack if self._takes_one else ()))
+        shape = tuple(1 if axis in single else _length(layer, axis) for axis in range(layer.ndim))
+        return prod(shape[axis] for axis in axes.stack), shape
+
     def problems(self) -> list[Problem]:
         if self.layer is None:
             return [Problem(self.image, "Open an image first: there is no image layer.")]
@@ -203,7 +243,7 @@ class ImageBox(QWidget):
             raise ValueError("there is no image layer to segment")
         axes, position = self._axes(self.layer), shown_position(self.layer, self._viewer.dims)
         seen = tuple(position[axis] for axis in axes.stack)
-        one = self.is_stack and self.planes.currentText() == THIS_PLANE
+        one = self._takes_one
         return take(self.layer, self.chosen_channel, seen if one else None, axes.plane, None if one else seen)
 
 

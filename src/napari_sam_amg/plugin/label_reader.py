@@ -1,6 +1,5 @@
 """Opens label volumes that the command line wrote: lazily, on their image, with their table."""
 
-from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from napari_sam_amg.io.discover import ZARR_ENDING
 from napari_sam_amg.io.label_files import WrittenLabels, read_label_volume
-from napari_sam_amg.io.label_volume import SIDE, is_label_volume
+from napari_sam_amg.io.label_volume import SIDE
 from napari_sam_amg.plugin.results import METADATA_KEY
 
 WINDOW = 2 * SIDE  # px; a plane of a level up to this is one chunk
@@ -18,13 +17,9 @@ VOLUME_BYTES = 512 * 2**20  # of what is shown in 3D
 LayerData = tuple[Any, dict[str, Any], str]
 
 
-def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
-    """npe2's reader: for label volumes of this program, and nothing else."""
-    return read if all(is_label_volume(Path(one)) for one in _each(path)) else None
-
-
-def read(path: str | Sequence[str]) -> list[LayerData]:
-    return [labels_layer(read_label_volume(Path(one)), _name(Path(one))) for one in _each(path)]
+def read(path: Path) -> LayerData:
+    """Raises ``ValueError`` or ``OSError`` for what is no label volume, and for a table that is none."""
+    return labels_layer(read_label_volume(path), path.name.removesuffix(ZARR_ENDING) + " masks")
 
 
 def labels_layer(labels: WrittenLabels, name: str) -> LayerData:
@@ -66,11 +61,3 @@ def _source(labels: WrittenLabels) -> dict[str, Any]:
         name: [labels.axes.index(letter) for letter in axes] for name, axes in (("stack", stack), ("plane", plane))
     }
     return {"axes": places | {"channel": None, "names": plane.lower()}}
-
-
-def _each(path: str | Sequence[str]) -> list[str]:
-    return [path] if isinstance(path, str) else list(path)
-
-
-def _name(path: Path) -> str:
-    return path.name.removesuffix(ZARR_ENDING) + " masks"

@@ -176,6 +176,7 @@ class SourceLayer:
             },
             "channel": {str(axes.others[axis]): position for axis, position in self.whole.fixed.items()},
             "plane": None if self.at is None else list(self.at),
+            "first": None if self.first is None else list(self.first),
         }
 
 
@@ -303,6 +304,14 @@ def area_column(unit: Any) -> str:
     return "area_" + "".join(letter for letter in short if letter.isalnum()) + "2"
 
 
-def make_labels(labels: NDArray[np.int32], source: SourceLayer, **arguments: Any) -> Labels:
-    """A layer that lies on the image that was segmented."""
-    return Labels(labels, name=f"{source.name} masks", **source.geometry.arguments(), **arguments)
+def make_labels(labels: NDArray[np.int32] | list[Any], source: SourceLayer, **arguments: Any) -> Labels:
+    """A layer that lies on the image that was segmented. ``labels``: an array, or a list of levels."""
+    more = source.geometry.arguments() | arguments
+    if isinstance(labels, list) and len(labels) > 1:
+        more["multiscale"] = True
+    return Labels(one_or_many(labels), name=f"{source.name} masks", **more)
+
+
+def one_or_many(labels: Any) -> Any:
+    """As napari wants levels: a list only if there are several."""
+    return labels[0] if isinstance(labels, list) and len(labels) == 1 else labels

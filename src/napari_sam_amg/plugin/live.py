@@ -20,7 +20,8 @@ from qtpy.QtCore import QTimer
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.layers import SourceLayer, make_labels, shown_axes
+from napari_sam_amg.plugin.layers import SourceLayer, make_labels, one_or_many, shown_axes
+from napari_sam_amg.plugin.on_disk import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.outcome import FailedPlane
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
@@ -44,7 +45,14 @@ class LiveLabels:
     ``fail`` is called with what goes wrong in a later turn of the event loop, where nobody else would see it.
     """
 
-    def __init__(self, viewer: Viewer, source: SourceLayer, reins: Reins, fail: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        source: SourceLayer,
+        reins: Reins,
+        fail: Callable[[Exception], None],
+        files: ResultFiles | None = None,
+    ) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
         self.objects: int | None = None  # through the stack, complete; None if planes are not linked
@@ -54,7 +62,8 @@ class LiveLabels:
         self.failed: list[FailedPlane] = []  # among the finished ones
         self.is_adding = False  # the layer, from when it is made until it is painted
         self._viewer, self._source, self._reins, self._fail = viewer, source, reins, fail
-        self._labels = np.zeros(source.labels_shape, np.int32)
+        self._files = files  # to which the worker writes the labels; None: they lie in memory
+        self._labels = np.zeros(source.labels_shape if files is None else (0,), np.int32)
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
         self._sections: list[pd.DataFrame] = []  # where objects through time are in each plane
         self._highest = 0  # label
@@ -101,8 +110,9 @@ class LiveLabels:
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
         # the layer shows this very array: written at once, drawn when it is refreshed
-        rows = slice(*result.rows or (None,))
-        self._source.upright(self._labels[place])[rows] = result.labels
+        if self._files is None:
+            rows = slice(*result.rows or (None,))
+            self._source.upright(self._labels[place])[rows] = result.labels
         if not is_open(self._viewer):
             self._reins.let_go()
         elif self.layer is None and self.has_results:
@@ -138,7 +148,8 @@ class LiveLabels:
     def _make(self) -> None:
         # asked twice where a run ends before the first layer's turn has come
         if self.layer is None:
-            self.layer = make_labels(self._labels, self._source, metadata={METADATA_KEY: self._record})
+            data = self._labels if self._files is None else labels_on_disk(self._files)
+            self.layer = make_labels(data, self._source, metadata={METADATA_KEY: self._record})
             self.layer.features = self._features()
             self.is_adding = True
             self._later(0, self._show)
@@ -171,7 +182,7 @@ class LiveLabels:
     def _refresh(self, layer: Labels, place: tuple[int | slice, ...]) -> None:
         """Draw again only what is shown: most planes of a stack are not."""
         if self._flat and self._is_in_sight(layer, place):
-            layer.refresh(extent=False)
+            self._draw(layer)
         if time.perf_counter() >= self._next_update and self.planes < self._total:
             # no second one is asked for before this one had its turn
             self._next_update = math.inf
@@ -202,7 +213,13 @@ class LiveLabels:
         prepare_tables(self._viewer)
         layer.features = self._features()
         if not self._flat:
+            self._draw(layer)
+
+    def _draw(self, layer: Labels) -> None:
+        if self._files is None:
             layer.refresh(extent=False)
+        else:
+            layer.data = one_or_many(labels_on_disk(self._files))
 
     def _features(self) -> pd.DataFrame:
         """Features of all finished planes, as napari wants them.
@@ -242,6 +259,8 @@ class LiveLabels:
         if self.has_results:
             self._make()
         if self.layer is not None and not self.was_removed:
+            if self._files is not None:
+                self._draw(self.layer)
             # again, since the user may have replaced the layer's metadata
             self.layer.metadata[METADATA_KEY] = self._record
             self._set_features(self.layer)

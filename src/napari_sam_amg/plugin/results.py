@@ -10,8 +10,8 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from napari_sam_amg.plugin.placing import camera_point, slider_points, viewer_units
+from napari_sam_amg.settings import METADATA_KEY as METADATA_KEY
 
-METADATA_KEY = "napari-sam-amg"
 LEAST_SIZE, GOOD_SIZE = 24, 80  # px of the screen: an object smaller than the first is shown in the second
 
 

@@ -43,7 +43,7 @@ class Runner(QObject):
         super().__init__()
         self._viewer, self._job = viewer, job
         self._reins = Reins()
-        self._live = LiveLabels(viewer, job.source, self._reins, self._fail)
+        self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files)
         self._bar: Any = None
         self._failure = ""
         self._begun = self._cancelled = self._removed = False
@@ -155,7 +155,8 @@ class Runner(QObject):
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
             self._live.describe(item.record)
-            self.progressed.emit(0, 0, "Segmenting...")
+            before = item.record.get("parts_done_before")
+            self.progressed.emit(0, 0, f"Going on after {before} parts..." if before else "Segmenting...")
         else:
             self._take_step(item)
 
@@ -249,5 +250,7 @@ class Runner(QObject):
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:
-            words = [f"Cancelled: {done} finished, they stay in the layer." if self._live.planes else "Cancelled."]
+            stay = "in the layer" if self._job.files is None else "in the folder, and Run continues there"
+            kept = f" What is finished of the plane stays {stay}." if self._live.has_results else ""
+            words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else f"Cancelled.{kept}"]
         return "\n".join([*words, *filter(None, [failed_planes(self._live.failed, self._planes)])])

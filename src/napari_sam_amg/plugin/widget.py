@@ -28,15 +28,19 @@ from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
+from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
 from napari_sam_amg.plugin.problems import RED, Problem, mark
 from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
+from napari_sam_amg.plugin.results_box import ResultsBox
 from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
+from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
 LEAST_HEIGHT = 120  # px of the fields
 TABLE_HELP = "napari's features table of the results: one row for each mask. A click on a row goes to the object."
+SETTINGS_HELP = "Choose the model and the settings that the selected results, or the newest ones, were made with."
 NO_TABLE = "There are no results yet."
 
 
@@ -70,9 +74,11 @@ class SegmentPanel(QWidget):
         self.image_box = ImageBox(napari_viewer)
         self.model_box = ModelBox()
         self.form = ParameterForm()
+        self.results_box = ResultsBox()
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
+        self.settings_button = QPushButton("Settings of these results")
         self.bar = QProgressBar()
         self.status = wrapped_label()
         self.message = wrapped_label()
@@ -88,7 +94,7 @@ class SegmentPanel(QWidget):
         fields = QWidget()
         column = QVBoxLayout(fields)
         column.setContentsMargins(0, 0, 0, 0)
-        for box in (self.image_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.model_box, self.form):
             column.addWidget(box)
         # fields stay together at the top of a high window
         column.addStretch()
@@ -105,14 +111,16 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
         layout.addWidget(self.table_button)
+        layout.addWidget(self.settings_button)
 
     def _connect(self) -> None:
-        for box in (self.image_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.model_box, self.form):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
+        self.settings_button.clicked.connect(self.take_settings)
         self.run_button.setToolTip("Segment the image with these settings.")
         self.cancel_button.setToolTip(
             "Stop at once, or as soon as a few points are done. Planes that are finished stay."
@@ -128,7 +136,13 @@ class SegmentPanel(QWidget):
         """What keeps Run from working, empty if nothing does."""
         of_model = self.model_box.problems()
         mode = [] if of_model else self._mode_problems()
-        return [*self.image_box.problems(), *of_model, *self.form.problems(), *mode, *self._link_problems()]
+        of_image = self.image_box.problems() or self.results_box.problems() or self._folder_problems()
+        return [*of_image, *of_model, *self.form.problems(), *mode, *self._link_problems()]
+
+    def _folder_problems(self) -> list[Problem]:
+        axes = self.image_box.axes
+        reason = "" if self.results_box.chosen is None or axes is None else why_not(axes)
+        return [Problem(self.results_box.where, reason)] if reason else []
 
     def _link_problems(self) -> list[Problem]:
         link, box = self.form.fields["link"], self.image_box
@@ -150,6 +164,7 @@ class SegmentPanel(QWidget):
     def _check(self) -> None:
         """Mark what is bad, say why, and let nothing run until it is good."""
         self.form.show_field("link", self.image_box.is_stack)
+        self.results_box.suit(*self.image_box.extent())
         problems = self.problems()
         bad = [problem.control for problem in problems]
         # first what was marked, so that what has become good is unmarked
@@ -178,13 +193,15 @@ class SegmentPanel(QWidget):
         self.runner.start()
 
     def _job(self) -> Job:
+        source, folder = self.image_box.source(), self.results_box.chosen
         return Job(
-            source=self.image_box.source(),
+            source=source,
             params=self._parameters(),
             model=self.model_box.chosen,
             device=self.model_box.device.currentText(),
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
+            files=None if folder is None else ResultFiles.of(folder, source.name),
         )
 
     def _parameters(self) -> AmgParameters:
@@ -216,8 +233,19 @@ class SegmentPanel(QWidget):
             self._viewer.layers.selection.active = newest_result(self._viewer)
         open_table(self._viewer)
 
+    def take_settings(self) -> None:
+        """Choose here what the selected results, or the newest ones, were made with."""
+        layer = newest_result(self._viewer)
+        if layer is not None:
+            try:
+                self.status.setText(take_settings(self, layer))
+            except ValueError as error:
+                show_error(explain_in_window(error))
+
     def _offer_table(self, event: object = None) -> None:
         there = any(is_result(layer) for layer in self._viewer.layers)
+        self.settings_button.setEnabled(there)
+        self.settings_button.setToolTip(SETTINGS_HELP if there else NO_TABLE)
         self.table_button.setEnabled(there)
         self.table_button.setToolTip(TABLE_HELP if there else NO_TABLE)
 

@@ -12,6 +12,7 @@ from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, 
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.plugin.layers import SourceLayer
+from napari_sam_amg.plugin.on_disk import DiskRun, ResultFiles, kept_steps
 from napari_sam_amg.plugin.torch_loader import load_torch
 from napari_sam_amg.plugin.warm_up import warm_up_labels
 from napari_sam_amg.provenance import describe_run, versions
@@ -31,6 +32,7 @@ class Job:
     device: str
     precision: str  # "exact" or "fast"
     use_contrast_limits: bool
+    files: ResultFiles | None = None  # where results grow; None: in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     load_torch()
     warm_up_labels()
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
+    from napari_sam_amg.amg.work import ModelWork
     from napari_sam_amg.run import segment_planes
 
     model = loaded_model(job.model, job.device, job.precision)
@@ -101,20 +104,28 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     about = record(job, model, (limits.low, limits.high))
     if surveyed is not None:
         about["intensities"] |= surveyed.record()
+    surveyed = surveyed if source.at is None else None
+    held = InterruptibleModel(model, reins)
+    run = None if job.files is None else DiskRun(job.files, source, job.params, model, limits)
+    if run is not None:
+        about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
     yield Ready(about)
     linked = source.linked_place(job.params)
-    yield from segment_planes(
+    steps = segment_planes(
         source.stack,
-        InterruptibleModel(model, reins),
+        held,
         job.params,
         intensities=limits,
-        surveyed=surveyed if source.at is None else None,
+        surveyed=surveyed,
         pixel_size=source.pixel_size,
         area_column=source.area_column,
         spacing=None if linked is None else source.spacing(linked),
         axes=source.stack_names,
-        first=source.first,
+        # on disk results have one order, whatever is shown when the run is continued
+        first=source.first if run is None else None,
+        work=None if run is None else run.kept.over(ModelWork(held)),
     )
+    yield from steps if run is None else kept_steps(run, steps, about)
 
 
 _lock = threading.Lock()

@@ -1,0 +1,35 @@
+"""``napari-sam-amg diff``: in which settings two runs differ. Free of torch."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from napari_sam_amg.cli.messages import DONE, FAILED, printable, say
+from napari_sam_amg.settings import differences, read_record
+
+OPTIONS = {
+    "help": "compare the settings of two runs",
+    "description": (
+        "Compare two records (NAME_run.json of the command line, NAME.json of a layer saved in napari), or files of "
+        "settings, and name each setting that differs, then image, device and versions. "
+        "The exit status is 0 if nothing differs, else 1."
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for name in ("first", "second"):
+        parser.add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="a record, or a file of settings")
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    found = differences(read_record(arguments.first), read_record(arguments.second))
+    for name, before, after in found:
+        say(printable(f"{name}: {_words(before)} -> {_words(after)}"))
+    return FAILED if found else DONE
+
+
+def _words(value: Any) -> str:
+    return "not said" if value is None else json.dumps(value)

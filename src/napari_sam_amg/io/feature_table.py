@@ -1,0 +1,83 @@
+"""A layer's table of features as CSV, and back: for napari a row's number is the label, in a file a column is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype, pandas_dtype
+
+INDEX = "index"  # the column of label ids
+_MOST_GAPS = 10  # ids without a row for each id with one: more rows would be made than there are labels
+
+
+def write_table(path: Path, features: pd.DataFrame) -> dict[str, Any]:
+    """Write it as the command line writes its own; returns what CSV cannot say, for :func:`read_table`.
+
+    A first row that stands for the background, with its id and nothing else, is left out.
+    """
+    rest = features.drop(columns=INDEX, errors="ignore")
+    has_background = INDEX in features and len(features) > 0 and features[INDEX].iloc[0] == 0
+    has_background = has_background and bool(rest.iloc[:1].isna().all(axis=None))
+    features.iloc[int(has_background) :].apply(_shortest).to_csv(path, index=False)
+    return {
+        "background_row": has_background,
+        "types": {str(name): str(kind) for name, kind in features.dtypes.items()},
+    }
+
+
+def _shortest(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Whole numbers as such: only the background's NaN makes floats of them."""
+    if column.dtype.kind != "f" or not np.isfinite(column).all() or (column % 1).any() or (column.abs() > 2**53).any():
+        return column
+    return column.astype(np.int64)
+
+
+def read_table(path: Path, said: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """The table as it was, by what :func:`write_table` returned.
+
+    Without that, as of the command line's table, its row numbers become the label ids: row 0 is the background, and a
+    label that has no row in the file has NaN.
+    """
+    types = dict((said or {}).get("types", {}))
+    try:
+        # known types are made from the text: versions of pandas differ in how exactly they read floats
+        table = pd.read_csv(path, dtype=str if types else None, keep_default_na=False, na_values=[""])
+    except pd.errors.EmptyDataError:  # a table without columns
+        return pd.DataFrame()
+    if said is None:
+        return rows_by_label(table)
+    columns = {name: _as_type(column, types[name]) if name in types else column for name, column in table.items()}
+    table = pd.DataFrame(columns)
+    if not said.get("background_row"):
+        return table
+    background = pd.DataFrame({INDEX: [0]}).astype(table.dtypes[INDEX])
+    return pd.concat([background, table], ignore_index=True)
+
+
+def rows_by_label(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each id from 0 on, NaN where there is no such label: napari takes a row's number for the label's id.
+
+    ``ValueError`` for ids that are no whole numbers from 1 on, or so far apart that most rows would be empty.
+    """
+    ids = table["index"].to_numpy()
+    if len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 1 or len(np.unique(ids)) < len(ids)):
+        raise ValueError("the column index does not hold ids of labels: whole numbers from 1 on, each once")
+    highest = int(ids.max(initial=0))
+    if highest > _MOST_GAPS * max(len(ids), 100):
+        raise ValueError(f"{len(ids)} rows do not reach up to label {highest}")
+    return table.set_index("index").reindex(range(highest + 1)).rename_axis("index").reset_index()
+
+
+def _as_type(text: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
+    """A column of numbers, truth values, times or categories; any other type, text for one, is as it was read."""
+    try:
+        dtype: Any = pandas_dtype(kind)
+    except TypeError:  # of another version of pandas
+        return text
+    if is_bool_dtype(dtype):
+        return text.map({"True": True, "False": False}).astype(dtype)
+    if is_numeric_dtype(dtype) or is_datetime64_any_dtype(dtype) or kind == "category":
+        return text.astype(dtype)
+    return text

@@ -1,0 +1,228 @@
+"""Settings out of files: of a run, by its record, or of one's own. And in which settings two runs differ.
+
+A record is what the command line writes (NAME_run.json), what is saved with a labels layer (NAME.json), or what the
+layer has in its metadata. A file of one's own, JSON or TOML, has some of the same keys, for one::
+
+    model = "vit_b_lm"
+    intensities = [100, 4000]
+    [parameters]
+    pred_iou_thresh = 0.6
+"""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_sam_amg.params import AmgParameters, check_value, merged, whole_numbers
+
+METADATA_KEY = "napari-sam-amg"  # of a layer's metadata
+#: How an image is read: keys of a record, and flags of the command line by the same names.
+READING = ("channel", "series", "axes", "plane", "ranges", "pixel_size", "z_spacing")
+_KEYS = ("model", "precision", "parameters", "intensities", *READING)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides about the result, besides the image."""
+
+    model: str = ""  # a name; empty: not said
+    sha256: str = ""  # of its file, if it must be that one
+    precision: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    is_whole: bool = False  # of a run: what is not among the parameters did not exist yet
+    intensities: tuple[float, float] | None = None  # None: percentiles of the image
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    #: Of a run on one plane: what the percentiles of the whole stack were.
+    seen: tuple[float, float] | None = None
+    first: tuple[int, ...] | None = None  # the plane that was segmented before the others
+
+    def params(
+        self, defaults: Mapping[str, Any] | None = None, given: Mapping[str, Any] | None = None
+    ) -> AmgParameters:
+        """The parameters: on top of the ``defaults`` of a model, unless they are whole, and below what is ``given``."""
+        values = whole_numbers(self.parameters)
+        return overridden(AmgParameters(**values) if self.is_whole else merged(defaults or {}, values), given or {})
+
+
+def overridden(params: AmgParameters, given: Mapping[str, Any]) -> AmgParameters:
+    """With some parameters replaced; points along each side replace explicit grids."""
+    values = dataclasses.asdict(params)
+    if given.get("points_per_side") is not None and "point_grids" not in given:
+        values["point_grids"] = None
+    return merged(values, given)
+
+
+def read_settings(path: Path) -> Settings:
+    """Of a file. ``ValueError`` names it and what is wrong with it."""
+    try:
+        return settings_of(read_record(path))
+    except ValueError as error:
+        raise ValueError(error if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What a file says, JSON or TOML. ``ValueError`` if it is neither."""
+    try:
+        text = path.read_text("utf-8")
+        record = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no file of settings, JSON or TOML: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is no file of settings: it holds a {type(record).__name__}")
+    return record
+
+
+def settings_of(record: Mapping[str, Any]) -> Settings:
+    """Of a record, a layer's metadata, or what a file of one's own says. ``ValueError`` for what is not allowed."""
+    run = run_of(record)
+    if run is None:
+        return _own(record)
+    source = _mapping(run, "source")
+    model, intensities = _mapping(run, "model"), run.get("intensities")
+    reading = {} if source else {name: run[name] for name in READING if run.get(name) is not None}
+    return Settings(
+        str(model.get("name", "")),
+        str(model.get("sha256", "")),
+        str(run.get("precision", "")),
+        _known(_mapping(run, "parameters")),
+        True,
+        _intensities(intensities),
+        _checked_reading(reading),
+        _seen(intensities) if source.get("plane") is not None else None,
+        tuple(source["first"]) if source.get("first") is not None else None,
+    )
+
+
+def run_of(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The part of a record that says what was asked; None if it is no record of a run.
+
+    ``ValueError`` for labels that no run has found.
+    """
+    if METADATA_KEY in record:
+        record = _mapping(record, METADATA_KEY)
+    if isinstance(settings := record.get("settings"), Mapping):
+        return settings
+    if "run" in record:
+        if record["run"] is None:
+            raise ValueError("these labels were not found by a run, so there are no settings")
+        record = _mapping(record, "run")
+    return record if {"model", "parameters", "versions"} <= record.keys() else None
+
+
+def _own(said: Mapping[str, Any]) -> Settings:
+    """Of a file of one's own."""
+    for key in said:
+        if key not in _KEYS:
+            raise ValueError(f"{key!r} is no setting: allowed are {', '.join(_KEYS)}")
+    model, precision = said.get("model", ""), said.get("precision", "")
+    name, sha256 = (model.get("name", ""), model.get("sha256", "")) if isinstance(model, dict) else (model, "")
+    for key, value in (("model", name), ("precision", precision)):
+        if not isinstance(value, str):
+            raise ValueError(f"{key}={value!r} is not allowed: it must be a name")
+    reading = _checked_reading({key: said[key] for key in READING if said.get(key) is not None})
+    intensities = _intensities(said.get("intensities"))
+    return Settings(name, sha256, precision, _known(_mapping(said, "parameters")), False, intensities, reading)
+
+
+def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = record.get(key, {})
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}={value!r} is not allowed: it must be a table of names and values")
+    return value
+
+
+def _known(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by name, each of them checked."""
+    names = [spec.name for spec in dataclasses.fields(AmgParameters)]
+    for name in parameters:
+        if name not in names:
+            raise ValueError(f"{name!r} is no parameter: allowed are {', '.join(names)}")
+    return {name: check_value(name, value) for name, value in whole_numbers(parameters).items()}
+
+
+def _intensities(said: Any) -> tuple[float, float] | None:
+    """What was asked: None, a pair, or, as records have what was used, a table that says where it came from."""
+    if said is None or (isinstance(said, Mapping) and said.get("from") == "percentiles"):
+        return None
+    values = [said.get("low"), said.get("high")] if isinstance(said, Mapping) else said
+    pair = _pair(*values) if isinstance(values, list | tuple) and len(values) == 2 else None
+    if pair is None:
+        raise ValueError(f"intensities={said!r} is not allowed: it must be two numbers, [black, white]")
+    return pair
+
+
+def _seen(said: Any) -> tuple[float, float] | None:
+    """What was used, wherever it came from."""
+    return _pair(said.get("low"), said.get("high")) if isinstance(said, Mapping) else None
+
+
+def _pair(low: Any, high: Any) -> tuple[float, float] | None:
+    are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (low, high))
+    return (float(low), float(high)) if are_numbers else None
+
+
+_READING_TYPES: dict[str, tuple[type, ...]] = {
+    "channel": (int,), "series": (int,), "axes": (str,), "plane": (str,), "ranges": (dict,),
+    "pixel_size": (int, float), "z_spacing": (int, float),
+}  # fmt: skip
+
+
+def _checked_reading(reading: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in reading.items():
+        if not isinstance(value, _READING_TYPES[key]) or isinstance(value, bool):
+            words = " or ".join(kind.__name__ for kind in _READING_TYPES[key])
+            raise ValueError(f"{key}={value!r} is not allowed: it must be of type {words}")
+    return dict(reading)
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Of two records, or files of one's own: the name of each setting that differs, and both values.
+
+    None stands for what is not there. Settings come first, then the image, then what computed it.
+    """
+    before, after = dict(_said(first)), dict(_said(second))
+    names = [*before, *(name for name in after if name not in before)]
+    pairs = [(name, before.get(name), after.get(name)) for name in names]
+    return sorted((pair for pair in pairs if _plain(pair[1]) != _plain(pair[2])), key=lambda pair: _group(pair[0]))
+
+
+def _said(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Everything that may have made a difference, by name."""
+    asked = run_of(record)
+    settings = asked or record
+    yield from _flat("", {key: settings[key] for key in _KEYS if key in settings and key != "intensities"})
+    if asked is None:
+        yield "intensities", record.get("intensities")
+        return
+    whole: Mapping[str, Any] = record.get(METADATA_KEY, record)
+    whole = whole if "settings" in whole else asked
+    yield from _flat("intensities", whole.get("intensities"))
+    yield from _flat("used", whole.get("parameters_used", {}))
+    yield from _flat("image", whole.get("input", whole.get("source", {})))
+    yield "device", whole.get("device")
+    yield from _flat("versions", whole.get("versions", {}))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, entry in value.items():
+        yield from _flat(f"{name}.{key}" if name else str(key), entry)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as JSON has them."""
+    return json.loads(json.dumps(value))
+
+
+def _group(name: str) -> int:
+    groups = ("used", "image", "device", "versions")
+    start = name.partition(".")[0]
+    return 1 + groups.index(start) if start in groups else 0

@@ -1,0 +1,117 @@
+"""``--settings FILE`` runs again, flags override it, and ``diff`` says what was changed."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_sam_amg.cli.main import main
+from tests.cli.terminal import DEFAULTS, STACK, Terminal
+
+
+def again(terminal: Terminal, *arguments: object) -> Any:
+    """The record of a run into another folder, whose name is the next letter."""
+    terminal.out = terminal.folder / f"out{len(list(terminal.folder.glob('out*')))}"
+    assert terminal.segment(*arguments) == 0
+    return json.loads(next(terminal.out.glob("*_run.json")).read_text())
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model of blobs has a name."""
+    monkeypatch.setattr("napari_sam_amg.cli.from_settings.known_models", lambda: ("embedded", "blobs"))
+    monkeypatch.setattr("napari_sam_amg.cli.segment.known_models", lambda: ("embedded", "blobs"))
+
+
+FLAGS = ("--pred-iou-thresh", "0.65", "--overlap", "small", "--precision", "fast", "--intensities", "0", "210")
+
+
+@pytest.mark.usefixtures("known")
+def test_a_record_runs_again_to_equal_files(terminal: Terminal) -> None:
+    two = np.stack([STACK // 3, STACK], axis=1)
+    tifffile.imwrite(terminal.folder / "s.tif", two, photometric="minisblack", imagej=True, metadata={"axes": "ZCYX"})
+    first = again(
+        terminal, terminal.folder / "s.tif", *FLAGS, "--channel", "1", "--range", "z=0:2", "--pixel-size", "2"
+    )
+    before = terminal.out
+    second = again(terminal, terminal.folder / "s.tif", "--settings", before / "s_run.json")
+    assert terminal.loaded == ["embedded", "blobs"]
+    assert second["settings"] == first["settings"]
+    assert second["settings"]["channel"] == 1
+    assert second["labels"] == first["labels"] == 3
+    for name in ("s_labels.tif", "s_features.csv"):
+        assert (terminal.out / name).read_bytes() == (before / name).read_bytes()
+
+
+@pytest.mark.usefixtures("known")
+def test_flags_come_before_the_file(terminal: Terminal) -> None:
+    first = again(terminal, terminal.png(), *FLAGS)
+    flags = ("--overlap", "large", "--intensities", "0", "220", "--precision", "exact", "--model", "embedded")
+    second = again(terminal, terminal.png(), "--settings", terminal.out / "a_run.json", *flags)
+    expected = first["settings"]["parameters"] | {"overlap": "large"}
+    assert second["settings"]["parameters"] == expected
+    assert second["settings"]["intensities"] == [0, 220]
+    assert second["settings"]["precision"] == "exact"
+    assert terminal.loaded == ["embedded", "embedded"]
+
+
+def test_a_file_of_ones_own(terminal: Terminal) -> None:
+    path = terminal.folder / "mine.toml"
+    path.write_text('precision = "fast"\n[parameters]\noverlap = "small"\npoints_per_side = 8\n')
+    record = again(terminal, terminal.png(), "--settings", path, "--points-per-side", "12")
+    expected = DEFAULTS | {"overlap": "small", "points_per_side": 12}
+    assert expected.items() <= record["settings"]["parameters"].items()
+    assert record["settings"]["precision"] == "fast"
+
+
+def test_a_model_that_is_another_file_by_now_is_refused(terminal: Terminal, known: None) -> None:
+    again(terminal, terminal.png())
+    record = terminal.out / "a_run.json"
+    terminal.model.info = dataclasses.replace(terminal.model.info, sha256="5" * 64)
+    terminal.lines()
+    terminal.out = terminal.folder / "other"
+    assert terminal.segment(terminal.png(), "--settings", record) == 1
+    _, (line,) = terminal.lines()
+    assert "model 'blobs' is not the one of the record any more: its sha256 is 5555" in line
+    assert terminal.segment(terminal.png(), "--settings", record, "--model", "blobs") == 0
+
+
+BAD = [
+    ('{"model": "vit_x"}', "s.json: there is no model of the name 'vit_x': give its file with --checkpoint"),
+    ('{"precision": "double"}', "precision='double' is not allowed: choose from exact, fast"),
+    ('{"parameters": {"overlap": "none"}}', "s.json: overlap='none' is not allowed: choose one of score"),
+    ('{"ranges": {"Z": 5}}', "ranges={'Z': 5} is not allowed: each axis has [first, stop]"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), BAD)
+def test_what_is_wrong_is_said_before_a_model_is_loaded(text: str, words: str, terminal: Terminal) -> None:
+    (terminal.folder / "s.json").write_text(text)
+    assert terminal.segment(terminal.png(), "--settings", terminal.folder / "s.json") == 1
+    out, (line,) = terminal.lines()
+    assert words in line
+    assert (out, terminal.loaded, terminal.written()) == ([], [], [])
+
+
+def test_diff_names_what_was_changed(terminal: Terminal) -> None:
+    again(terminal, terminal.png())
+    first = terminal.out / "a_run.json"
+    again(terminal, terminal.png(), *FLAGS)
+    second = terminal.out / "a_run.json"
+    terminal.lines()
+    assert main(["diff", str(first), str(first)]) == 0
+    assert terminal.lines() == ([], [])
+    assert main(["diff", str(first), str(second)]) == 1
+    out, err = terminal.lines()
+    assert out[:4] == [
+        'precision: "exact" -> "fast"',
+        "parameters.pred_iou_thresh: 0.9 -> 0.65",
+        'parameters.overlap: "score" -> "small"',
+        'intensities.from: "percentiles" -> "given"',
+    ]
+    assert err == []
+    assert main(["diff", str(first), str(terminal.folder / "none.json")]) == 1
+    assert "none.json cannot be read" in terminal.lines()[1][0]

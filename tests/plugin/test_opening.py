@@ -1,0 +1,105 @@
+"""What the command line wrote is opened as a layer of results."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from npe2 import plugin_manager
+
+from napari_sam_amg.models import checkpoint
+from napari_sam_amg.plugin.results import METADATA_KEY, go_to, is_result
+from napari_sam_amg.plugin.saved_reader import read_labels
+from tests.cli.terminal import STACK, Terminal
+
+PLUGIN = "napari-sam-amg"
+SIZES = {"resolution": (4, 2), "metadata": {"axes": "ZYX", "unit": "um", "spacing": 3}, "imagej": True}
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    terminal = Terminal(tmp_path, capsys)
+    monkeypatch.setattr(checkpoint, "load_model", lambda *_, **__: terminal.model)
+    return terminal
+
+
+@pytest.fixture
+def viewer() -> Any:
+    plugin_manager.discover()
+    return ViewerModel()
+
+
+@pytest.mark.parametrize("name", ["s_labels.tif", "s_run.json"])
+def test_results_of_the_command_line_are_a_result(name: str, terminal: Terminal, viewer: Any) -> None:
+    assert terminal.segment(terminal.stack(**SIZES)) == 0
+    (layer,) = viewer.open(terminal.out / name, plugin=PLUGIN)
+    np.testing.assert_array_equal(layer.data, tifffile.imread(terminal.out / "s_labels.tif"))
+    assert layer.data.shape == STACK.shape
+    assert layer.scale.tolist() == [3, 0.5, 0.25]
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    assert layer.axis_labels == ("z", "y", "x")
+    assert is_result(layer)
+    assert list(layer.features.index) == list(layer.features["index"]) == [0, 1, 2, 3, 4, 5]
+    assert layer.features.iloc[0, 1:].isna().all()
+    table = pd.read_csv(terminal.out / "s_features.csv")
+    pd.testing.assert_frame_equal(layer.features.iloc[1:].reset_index(drop=True), table, check_dtype=False)
+    for label in (1, 4, 5):
+        go_to(viewer, layer, label)
+        row = layer.features.loc[label]
+        assert viewer.dims.current_step[0] == row["plane"]
+        place = [3 * row["plane"], row["centroid_y"] / 2, row["centroid_x"] / 4]
+        assert layer.get_value(place, world=True) == label
+        assert layer.get_status(place, world=True)["value"].startswith(f"{label};")
+    assert layer.get_status((3, 0, 0), world=True)["value"].startswith("0")  # NaN is not what it stumbles over
+
+
+def test_the_record_is_the_layers(terminal: Terminal, viewer: Any) -> None:
+    terminal.segment(terminal.png(), "--pred-iou-thresh", "0.91")
+    record = viewer.open(terminal.out / "a_run.json", plugin=None)[0].metadata[METADATA_KEY]
+    assert record["parameters"]["pred_iou_thresh"] == 0.91
+    assert record["model"]["name"] == "blobs"
+    assert record["input"]["path"].endswith("a.png")
+    assert record["source"]["axes"] == {"stack": [], "plane": [0, 1], "channel": None, "names": "yx"}
+
+
+def test_pixels_of_unknown_size_are_pixels(terminal: Terminal, viewer: Any) -> None:
+    terminal.segment(terminal.png())
+    (layer,) = viewer.open(terminal.out / "a_run.json", plugin=None)
+    assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
+    assert layer.scale.tolist() == [1, 1]
+
+
+def test_results_saved_again_are_the_same_again(terminal: Terminal, viewer: Any) -> None:
+    terminal.segment(terminal.stack(**SIZES))
+    (layer,) = viewer.open(terminal.out / "s_run.json", plugin=None)
+    written = viewer.layers.save(str(terminal.folder / "again.tif"), plugin=PLUGIN)
+    (again,) = viewer.open(written[-1], plugin=None)
+    np.testing.assert_array_equal(again.data, layer.data)
+    pd.testing.assert_frame_equal(again.features, layer.features)
+    assert again.metadata == layer.metadata
+
+
+def test_planes_of_other_axes(terminal: Terminal, viewer: Any) -> None:
+    tall = np.pad(np.repeat(STACK[:1], 24, axis=0), ((9, 9), (0, 0), (0, 0)))
+    tifffile.imwrite(terminal.folder / "x.tif", tall, photometric="minisblack", **SIZES)
+    assert terminal.segment(terminal.folder / "x.tif", "--plane", "XZ") == 0
+    (layer,) = viewer.open(terminal.out / "x_run.json", plugin=None)
+    assert layer.data.shape == tall.shape
+    assert layer.scale[[0, 2]].tolist() == [3, 0.25]
+    viewer.dims.order = (1, 0, 2)
+    for label in layer.features["index"][1:4]:
+        go_to(viewer, layer, label)
+        row = layer.features.loc[label]
+        place = [3 * row["centroid_z"], row["plane"] / 2, row["centroid_x"] / 4]
+        assert viewer.dims.current_step[1] == row["plane"]
+        assert layer.get_value(place, world=True) == label
+
+
+def test_a_table_that_is_none_is_named(terminal: Terminal) -> None:
+    terminal.segment(terminal.png())
+    (terminal.out / "a_features.csv").write_text("area\n3\n")
+    with pytest.raises(ValueError, match=r"a_features\.csv is no table of labels: 'index'"):
+        read_labels(str(terminal.out / "a_labels.tif"))
