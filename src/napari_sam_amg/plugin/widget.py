@@ -163,8 +163,8 @@ class SegmentPanel(QWidget):
 
     def _check(self) -> None:
         """Mark what is bad, say why, and let nothing run until it is good."""
-        self.results_box.suit(*self.image_box.extent())
         self.form.show_field("link", self.image_box.is_stack)
+        self.results_box.suit(*self.image_box.extent())
         problems = self.problems()
         bad = [problem.control for problem in problems]
         # first what was marked, so that what has become good is unmarked
