@@ -174,7 +174,10 @@ class AmgParameters:
         words={"none": "per plane", "z": "through z", "t": "through time"},
     )
     link_iou: float = _parameter(
-        0.6, "Overlap (IoU) of an object with itself in the next plane, at least.", Range(0.1, 1.0, 0.05)
+        0.0,
+        "Overlap (IoU) of an object with itself in the next plane, at least. 0: by itself, .6 through z and .2 through "
+        "time.",
+        Range(0.0, 1.0, 0.05),
     )
     link_gap: int = _parameter(
         0,

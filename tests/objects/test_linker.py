@@ -102,6 +102,12 @@ def test_a_gap_of_two_planes_is_never_filled():
     assert ids(linked(stack(column, 10), GAP)[0]) == [[1]] * 4 + [[], []] + [[2]] * 4
 
 
+def test_what_moves_by_half_its_size_is_followed_through_time_and_not_through_z():
+    planes = [plane(at, [(30 + 8 * at, 40, 10)]) for at in range(4)]  # an IoU of .35
+    assert ids(linked(planes, dataclasses.replace(T, link_iou=0))[0]) == [[1]] * 4
+    assert ids(linked(planes, dataclasses.replace(Z, link_iou=0, min_planes=1))[0]) == [[1], [2], [3], [4]]
+
+
 def test_nothing_is_drawn_over_what_is_there():
     column = [((40, 40, 10), range(4)), ((40, 40, 10), range(5, 9))]
     for x, joined in ((40, False), (62, True)):  # in the missing plane lies another object, over it or beside it
