@@ -75,7 +75,8 @@ class Options:
 
     def __post_init__(self) -> None:
         """``ValueError`` for a format that is none: a run would write nothing of what was meant, and say nothing."""
-        names = [self.formats] if isinstance(self.formats, str) else list(self.formats)
+        given: Any = self.formats
+        names = [given] if isinstance(given, str) else list(given)
         for name in names:
             if name not in FORMATS:
                 raise ValueError(f"formats={name!r} is not allowed: choose from {', '.join(FORMATS)}")
