@@ -75,11 +75,12 @@ class Options:
 
     def __post_init__(self) -> None:
         """``ValueError`` for a format that is none: a run would write nothing of what was meant, and say nothing."""
-        names = [self.formats] if isinstance(self.formats, str) else list(self.formats)
+        given: Any = self.formats  # in Python a list or a single name serves as well
+        names = [given] if isinstance(given, str) else list(given)
         for name in names:
             if name not in FORMATS:
                 raise ValueError(f"formats={name!r} is not allowed: choose from {', '.join(FORMATS)}")
-        object.__setattr__(self, "formats", frozenset(names))  # a list or a single name serves as well
+        object.__setattr__(self, "formats", frozenset(names))
 
     def endings(self, link: str) -> tuple[str, ...]:
         """Of the files that are written for each input, the record last: it says that the others are there."""
