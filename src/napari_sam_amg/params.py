@@ -34,8 +34,17 @@ class Range:
         return f"{self.low:.10g} to {self.high:.10g}"
 
 
-def _parameter(default: Any, help: str, allowed: Range | None = None, basic: bool = False) -> Any:
-    return field(default=default, metadata={"help": help, "range": allowed, "basic": basic})
+def _parameter(
+    default: Any,
+    help: str,
+    allowed: Range | None = None,
+    basic: bool = False,
+    title: str = "",
+    words: Mapping[str, str] | None = None,
+) -> Any:
+    """``title`` and ``words``: what the form calls it and its choices, where that is not as Python does."""
+    about = {"help": help, "range": allowed, "basic": basic, "title": title, "words": words or {}}
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +170,14 @@ class AmgParameters:
         "What is one object in a stack. 'none': every plane has its own. 'z': planes are joined to objects through z. "
         "'t': objects are followed through time, and may divide.",
         basic=True,
+        title="Objects",
+        words={"none": "per plane", "z": "through z", "t": "through time"},
     )
     link_iou: float = _parameter(
-        0.6, "Overlap (IoU) of an object with itself in the next plane, at least.", Range(0.1, 1.0, 0.05)
+        0.0,
+        "Overlap (IoU) of an object with itself in the next plane, at least. 0: by itself, .6 through z and .2 through "
+        "time.",
+        Range(0.0, 1.0, 0.05),
     )
     link_gap: int = _parameter(
         0,

@@ -1,6 +1,6 @@
 """A run again, by its record."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from napari_sam_amg.amg.planes import PlaneStack
@@ -12,12 +12,17 @@ from napari_sam_amg.settings import Settings, settings_of
 
 
 def segment_again(
-    stack: PlaneStack, record: Mapping[str, Any] | Settings, model: Model | None = None, device: str = "auto"
+    stack: PlaneStack,
+    record: Mapping[str, Any] | Settings,
+    model: Model | None = None,
+    device: str = "auto",
+    axes: Sequence[str] | None = None,
 ) -> Iterator[Step]:
     """The steps of :func:`segment_planes` with the settings of a record: on the same image its labels, with their ids.
 
     ``record``: what NAME_run.json or NAME.json holds, or a layer's metadata. ``stack``: the planes that were
-    segmented. ``model``: by default the one that the record names, which must be the same file.
+    segmented. ``axes``: the names of its axes, where objects go through one of several. ``model``: by default the one
+    that the record names, which must be the same file.
     """
     settings = record if isinstance(record, Settings) else settings_of(record)
     if model is None:
@@ -28,6 +33,7 @@ def segment_again(
         model,
         settings.params(model.info.amg_defaults),
         intensities=None if intensities is None else IntensityRange(*intensities),
+        axes=axes,
         first=settings.first,
     )
 

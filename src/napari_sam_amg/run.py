@@ -27,7 +27,8 @@ from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.tiled_plane import TiledCandidates, TiledPlane
 from napari_sam_amg.amg.tiling import tiles
 from napari_sam_amg.amg.work import ModelWork, Work
-from napari_sam_amg.objects.linker import Linker, in_order, linked_axis
+from napari_sam_amg.objects.axes import in_order, linked_axis
+from napari_sam_amg.objects.linker import Linker
 from napari_sam_amg.objects.support import eased, loosened
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters, merged

@@ -65,8 +65,8 @@ def test_fewer_planes_and_gaps_are_flags(terminal: Terminal) -> None:
         assert len(table(terminal, "v_objects.csv")) == count
     assert table(terminal, "v_objects.csv")["planes"].tolist() == [5, 5]
     assert table(terminal, "v_features.csv").query("plane == 4")["filled"].tolist() == [1, 1]
-    assert terminal.segment(volume(terminal, data=data), "--link", "z", "--link-iou", "0.05") == 1
-    assert "link_iou=0.05 is out of range: allowed is 0.1 to 1" in terminal.lines()[1][-1]
+    assert terminal.segment(volume(terminal, data=data), "--link", "z", "--link-iou", "1.5") == 1
+    assert "link_iou=1.5 is out of range: allowed is 0 to 1" in terminal.lines()[1][-1]
 
 
 def test_evaluate_takes_them_as_volumes(terminal: Terminal) -> None:

@@ -7,7 +7,8 @@ import weakref
 import numpy as np
 import pytest
 
-from napari_sam_amg.objects.linker import Linker, in_order, link_planes, linked_axis
+from napari_sam_amg.objects.axes import in_order, linked_axis
+from napari_sam_amg.objects.linker import Linker, link_planes
 from tests.objects.discs import SIZE, T, Z, disc, linked, plane, stack
 
 GAP = dataclasses.replace(Z, link_gap=1)
@@ -99,6 +100,12 @@ def test_discs_above_each_other_are_one_object_with_gaps_only_if_their_shapes_ar
 def test_a_gap_of_two_planes_is_never_filled():
     column = [((40, 40, 10), range(4)), ((40, 40, 10), range(6, 10))]
     assert ids(linked(stack(column, 10), GAP)[0]) == [[1]] * 4 + [[], []] + [[2]] * 4
+
+
+def test_what_moves_by_half_its_size_is_followed_through_time_and_not_through_z():
+    planes = [plane(at, [(30 + 8 * at, 40, 10)]) for at in range(4)]  # an IoU of .35
+    assert ids(linked(planes, dataclasses.replace(T, link_iou=0))[0]) == [[1]] * 4
+    assert ids(linked(planes, dataclasses.replace(Z, link_iou=0, min_planes=1))[0]) == [[1], [2], [3], [4]]
 
 
 def test_nothing_is_drawn_over_what_is_there():

@@ -57,4 +57,6 @@ def test_weaker_masks_are_asked_for_where_other_planes_have_a_say():
     assert eased(dataclasses.replace(params, pred_iou_thresh=0.05)).pred_iou_thresh == 0
     for link, mode in (("none", "amg"), ("t", "amg"), ("z", "ais")):
         other = dataclasses.replace(params, link=link, mode=mode)
-        assert eased(other) is other
+        assert eased(other) == other
+    by_itself = {link: dataclasses.replace(params, link=link, link_iou=0) for link in ("none", "z", "t")}
+    assert {link: eased(other).link_iou for link, other in by_itself.items()} == {"none": 0, "z": 0.6, "t": 0.2}

@@ -86,3 +86,8 @@ def with_background(table: pd.DataFrame) -> pd.DataFrame:
     """
     background = pd.DataFrame({"index": [BACKGROUND_ID]})
     return pd.concat([background, table], ignore_index=True)
+
+
+def rows_up_to(highest: int, table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each id from 0 to ``highest``, NaN but for its index where the table has none."""
+    return table.set_index("index").reindex(range(highest + 1)).rename_axis("index").reset_index()

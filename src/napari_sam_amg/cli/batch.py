@@ -24,6 +24,7 @@ from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
     CHALLENGE_ENDING,
     FEATURES_ENDING,
+    FORMATS,
     LABELS_ENDING,
     MASKS_ENDING,
     OBJECTS_ENDING,
@@ -44,7 +45,7 @@ from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
 from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.jobs.kept import KeptRun, drop_work
-from napari_sam_amg.objects.linker import through_axis
+from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import Standing, describe_run, sizes, standing, versions, write_record
 from napari_sam_amg.run import PlaneResult, segment_planes, survey_if_needed
@@ -71,6 +72,15 @@ class Options:
     skip_existing: bool = False
     resume: bool = True  # keep the work of a stack until its outputs are there, and go on with it
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        """``ValueError`` for a format that is none: a run would write nothing of what was meant, and say nothing."""
+        given: Any = self.formats
+        names = [given] if isinstance(given, str) else list(given)
+        for name in names:
+            if name not in FORMATS:
+                raise ValueError(f"formats={name!r} is not allowed: choose from {', '.join(FORMATS)}")
+        object.__setattr__(self, "formats", frozenset(names))  # a list or a single name serves as well
 
     def endings(self, link: str) -> tuple[str, ...]:
         """Of the files that are written for each input, the record last: it says that the others are there."""

@@ -11,7 +11,7 @@ from napari_sam_amg.amg.labels import LabelPlane
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.region import PaintedRegion
 from napari_sam_amg.objects import filling
-from napari_sam_amg.objects.links import Links, links
+from napari_sam_amg.objects.links import Links, least_iou, links
 from napari_sam_amg.objects.splits import daughters
 from napari_sam_amg.params import AmgParameters
 
@@ -93,7 +93,7 @@ class Chains:
         return section if kept.all() else select(section, np.flatnonzero(kept))
 
     def _join(self, before: Section, here: Section) -> None:
-        linked = links(before.labels, here.labels, self._params.link_iou)
+        linked = links(before.labels, here.labels, least_iou(self._params))
         split = daughters(before.labels, here.labels, linked) if self._divides else {}
         parents = {label: before.chains[mother - 1] for mother, labels in split.items() for label in labels}
         self._begin(here, parents, _without(linked, split), before)

@@ -3,7 +3,7 @@
 It knows no model: candidates that were stored give another result for other parameters of the second phase.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -12,13 +12,11 @@ from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region
 from napari_sam_amg.amg.table import LINKED_COLUMN, plane_table
 from napari_sam_amg.errors import in_words
+from napari_sam_amg.objects.axes import line_of
 from napari_sam_amg.objects.chains import Chains, Section, select
 from napari_sam_amg.objects.support import Support
 from napari_sam_amg.objects.table import Tally, Units
 from napari_sam_amg.params import AmgParameters
-
-#: Letters of axes that are known to be something; any other may be what it is taken for.
-_KNOWN = frozenset("ztcysx")
 
 
 def link_planes(
@@ -29,49 +27,15 @@ def link_planes(
 ) -> Iterator[PlaneResult]:
     """Planes with one id an object, out of what was proposed for each plane.
 
-    ``candidates``: of whole planes, in the order of :func:`in_order`; none of them is held for long. ``params.link`` is
-    "z" or "t". ``axis``: which of the stack's axes that is. The same candidates may be linked again with other
-    parameters, as :func:`~napari_sam_amg.refilter` takes them. Raises what the first plane raised if all failed.
+    ``candidates``: of whole planes, in the order of :func:`axes.in_order`; none of them is held for long.
+    ``params.link`` is "z" or "t". ``axis``: which of the stack's axes that is. The same candidates may be linked again
+    with other parameters, as :func:`~napari_sam_amg.refilter` takes them. Raises what the first plane raised if all
+    failed.
     """
     linker = Linker(params, axis, units)
     for one in candidates:
         yield from linker.add(one)
     yield from linker.end()
-
-
-def in_order(indices: Iterable[Index], axis: int) -> list[Index]:
-    """Planes so that those which are linked come one after another."""
-    return sorted(indices, key=lambda index: (_line(index, axis), index[axis]))
-
-
-def linked_axis(params: AmgParameters, names: Sequence[str] | None, count: int) -> int:
-    """Which of the ``count`` axes of a stack is the one that is linked; ``names`` of each, if they are known.
-
-    An axis that is alone may have no name, or an unknown one; of planes of x and z "z" is through y. ``ValueError`` if
-    there is no such axis.
-    """
-    if not count:
-        raise ValueError(f"link={params.link!r} needs a stack, and this is a single plane: choose link='none'")
-    letters = [name.strip().lower() for name in names or [""] * count]
-    places = [place for place, letter in enumerate(letters) if letter == params.link]
-    if params.link == "z" and not places:
-        places = [place for place, letter in enumerate(letters) if letter and letter in "yx"]
-    if len(places) == 1:
-        return places[0]
-    if count == 1 and letters[0] not in _KNOWN:
-        return 0
-    what = f"has the axes {', '.join(names)}" if names else f"has {count} axes without names"
-    raise ValueError(f"link={params.link!r} needs a stack with one axis {params.link!r}, and this one {what}")
-
-
-def through_axis(params: AmgParameters, names: Sequence[str]) -> str:
-    """The name of the axis that is linked, of those of a stack; empty if none is. ``ValueError`` as linked_axis."""
-    return "" if params.link == "none" else names[linked_axis(params, names, len(names))]
-
-
-def _line(index: Index, axis: int) -> Index:
-    """Where along the other axes."""
-    return index[:axis] + index[axis + 1 :]
 
 
 class Linker:
@@ -95,9 +59,11 @@ class Linker:
         """The planes that are certain now. ``ValueError`` if this one does not come after those that were given."""
         index, results = candidates.region.index, []
         if self._last is not None:
-            before, here = ((_line(at, self._axis), at[self._axis]) for at in (self._last, index))
+            before, here = ((line_of(at, self._axis), at[self._axis]) for at in (self._last, index))
             if here <= before:
-                raise ValueError(f"plane {index} comes after plane {self._last}: give planes in the order of in_order")
+                raise ValueError(
+                    f"plane {index} comes after plane {self._last}: give planes in the order of axes.in_order"
+                )
             # a plane that was left out ends what came before it, too
             if here != (before[0], before[1] + 1):
                 results = self._end_line()

@@ -9,6 +9,16 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 
 from napari_sam_amg.objects.overlaps import iou_of_labels
+from napari_sam_amg.params import AmgParameters
+
+#: IoU in neighbouring planes, at least. Along z objects lie above each other, and less would join them; in time
+#: they move, and what lies where they were is seldom another one. How both were chosen is in docs/stacks.md.
+LEAST_IOU = {"z": 0.6, "t": 0.2}
+
+
+def least_iou(params: AmgParameters) -> float:
+    """What was asked for, or suits what is linked."""
+    return params.link_iou or LEAST_IOU[params.link]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

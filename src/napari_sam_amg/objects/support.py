@@ -19,6 +19,7 @@ from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates
 from napari_sam_amg.amg.seams import count_missing
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.errors import is_out_of_memory
+from napari_sam_amg.objects.links import least_iou
 from napari_sam_amg.objects.overlaps import iou_of_masks, pixels_of
 from napari_sam_amg.params import AmgParameters
 
@@ -32,8 +33,11 @@ EASED_BY = 0.12
 
 
 def eased(params: AmgParameters) -> AmgParameters:
-    """What the model is asked with where planes are joined through z."""
-    if params.link != "z" or params.mode != "amg":
+    """With what the parameters of links say: what the model is asked with where planes are joined through z."""
+    if params.link == "none":
+        return params
+    params = replace(params, link_iou=least_iou(params))
+    if params.link == "t" or params.mode == "ais":
         return params
     return replace(params, pred_iou_thresh=max(0.0, params.pred_iou_thresh - EASED_BY))
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_sam_amg.params import (
@@ -19,7 +19,7 @@ from napari_sam_amg.params import (
     whole_numbers,
 )
 from napari_sam_amg.plugin.problems import Problem
-from napari_sam_amg.plugin.rows import add_row, form_layout
+from napari_sam_amg.plugin.rows import add_row, form_layout, show_row
 
 #: Far beyond every range: a box that clamps what is typed would hide the mistake instead of naming it.
 _TYPED_LIMIT = 10**9
@@ -76,7 +76,8 @@ class ParameterField:
 def _options(name: str) -> dict[str, Any]:
     """Arguments of ``magicgui.widgets.create_widget``: a combo box for words, a spin box for a number."""
     if choices := parameter_choices(name):
-        return {"widget_type": "ComboBox", "options": {"choices": choices}}
+        words = parameter_spec(name).metadata["words"]
+        return {"widget_type": "ComboBox", "options": {"choices": [(words.get(one, one), one) for one in choices]}}
     step = parameter_spec(name).metadata["range"].step
     limits = {"min": -_TYPED_LIMIT, "max": _TYPED_LIMIT}
     if parameter_type(name) is int:
@@ -102,6 +103,7 @@ class ParameterForm(QWidget):
         if (inner := self.advanced.content().layout()) is not None:
             inner.setContentsMargins(0, 0, 0, 0)  # no indent: the dock is narrow
         self._of_model: set[str] = set()  # parameters that the model chosen last has set
+        self._layouts: dict[str, QFormLayout] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._group([name for name in names if parameter_spec(name).metadata["basic"]]))
@@ -113,6 +115,7 @@ class ParameterForm(QWidget):
     def _group(self, names: list[str]) -> QWidget:
         group = QWidget()
         layout = form_layout(group)
+        self._layouts |= dict.fromkeys(names, layout)
         for name in names:
             add_row(layout, label_text(name), self.fields[name].control, _tooltip(name))
         return group
@@ -133,6 +136,10 @@ class ParameterForm(QWidget):
             self.advanced.expand(animate=False)
         return found
 
+    def show_field(self, name: str, visible: bool) -> None:
+        """A parameter that says nothing for what is chosen is hidden."""
+        show_row(self._layouts[name], self.fields[name].control, visible)
+
     def parameters(self) -> AmgParameters:
         """Raises ``ValueError`` if a field is bad."""
         return AmgParameters(**{name: field.value() for name, field in self.fields.items()})
@@ -140,6 +147,8 @@ class ParameterForm(QWidget):
 
 def label_text(name: str) -> str:
     """crop_nms_thresh -> Crop NMS threshold."""
+    if title := parameter_spec(name).metadata["title"]:
+        return str(title)
     words = " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
     return words[0].upper() + words[1:]
 

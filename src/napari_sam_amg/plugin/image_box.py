@@ -18,6 +18,7 @@ from napari_sam_amg.plugin.layers import (
     full_resolution,
     guess_channel_axis,
     shown_axes,
+    stack_names,
     stack_of,
     take,
 )
@@ -198,12 +199,19 @@ class ImageBox(QWidget):
         return layer is not None and any(_length(layer, axis) > 1 for axis in self._axes(layer).stack)
 
     @property
-    def chosen_intensities(self) -> Intensities:
-        return "contrast limits" if self.intensities.currentText() == CONTRAST else "percentile"
+    def takes_one(self) -> bool:
+        """Whether one plane is to be segmented."""
+        return not self.is_stack or self.planes.currentText() == THIS_PLANE
 
     @property
-    def _takes_one(self) -> bool:
-        return self.is_stack and self.planes.currentText() == THIS_PLANE
+    def stack_names(self) -> tuple[str, ...]:
+        """A letter for each axis of the stack; empty where none is known."""
+        layer = self.layer
+        return () if layer is None else stack_names(layer.axis_labels, self._axes(layer).stack)
+
+    @property
+    def chosen_intensities(self) -> Intensities:
+        return "contrast limits" if self.intensities.currentText() == CONTRAST else "percentile"
 
     def extent(self) -> tuple[int, tuple[int, ...] | None]:
         """How many planes will be segmented, into labels of which shape; 0 and None without an image."""
@@ -211,7 +219,7 @@ class ImageBox(QWidget):
         if layer is None:
             return 0, None
         axes = self._axes(layer)
-        single = (axes.channel, *(axes.stack if self._takes_one else ()))
+        single = (axes.channel, *(axes.stack if self.takes_one else ()))
         shape = tuple(1 if axis in single else _length(layer, axis) for axis in range(layer.ndim))
         return prod(shape[axis] for axis in axes.stack), shape
 
@@ -231,7 +239,7 @@ class ImageBox(QWidget):
             raise ValueError("there is no image layer to segment")
         axes, position = self._axes(self.layer), shown_position(self.layer, self._viewer.dims)
         seen = tuple(position[axis] for axis in axes.stack)
-        one = self._takes_one
+        one = self.is_stack and self.takes_one
         return take(self.layer, self.chosen_channel, seen if one else None, axes.plane, None if one else seen)
 
 

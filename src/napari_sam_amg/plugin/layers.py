@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
 from napari_sam_amg.amg.read_once import read_once
 from napari_sam_amg.amg.views import in_order
+from napari_sam_amg.objects.axes import linked_axis
+from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.placing import is_pixel, shown_order, unit_conversion
 
 CHANNEL_WORDS = ("c", "ch", "channel", "channels")
+AXIS_WORDS = {"t": ("t", "time", "frame", "frames"), "z": ("z", "depth", "slice", "slices")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,33 @@ class SourceLayer:
         return area_column(self.geometry.units[self.axes.plane[0]])
 
     @property
+    def stack_names(self) -> tuple[str, ...]:
+        """A letter for each axis of ``stack``; empty where none is known."""
+        return () if self.at is not None else stack_names(self.geometry.axis_labels, self.axes.stack)
+
+    def linked_place(self, params: AmgParameters) -> int | None:
+        """Which axis of ``stack`` objects go through, if they do."""
+        return None if params.link == "none" else linked_axis(params, self.stack_names, len(self.stack_names))
+
+    def through(self, params: AmgParameters) -> str:
+        """The letter of that axis for the names of columns, "Z" where it has none."""
+        place = self.linked_place(params)
+        name = "" if place is None else self.stack_names[place]
+        return name.upper() if len(name) == 1 else "Z"
+
+    def spacing(self, place: int) -> float | None:
+        """From plane to plane along the stack axis at ``place``, in the unit of y, so that volumes are right.
+
+        None for an axis that is none of space.
+        """
+        axis, (y, x), units = self.axes.stack[place], self.axes.plane, self.geometry.units
+        size = self.pixel_size or (1.0, 1.0)
+        if not units[axis].is_compatible_with(units[y]):
+            return None
+        steps = np.array([unit_conversion(units[a], units[y]) * self.geometry.steps[a] for a in (axis, y, x)])
+        return abs(float(np.linalg.det(steps[:, [axis, y, x]]))) / (size[0] * size[1])
+
+    @property
     def plane_axes(self) -> str:
         """Letters of the plane's two, for the names of columns: "YX" where the layer does not name them."""
         return plane_letters(self.geometry.axis_labels, self.axes.plane) or "YX"
@@ -188,6 +218,15 @@ def shown_axes(layer: Layer, dims: Dims, channel: int | None) -> Axes:
     letters = plane_letters(layer.axis_labels, (first, second))
     is_turned = bool(letters) and CANONICAL.index(letters[0]) > CANONICAL.index(letters[1])
     return Axes(layer.ndim, (second, first) if is_turned else (first, second), channel)
+
+
+def stack_names(axis_labels: Sequence[str], stack: tuple[int, ...]) -> tuple[str, ...]:
+    """A letter for each stack axis. Of two that have no name the first is time, as in every format of the field."""
+    labels = [axis_labels[axis].strip().lower() for axis in stack]
+    own = ["" if label.lstrip("-").isdigit() else label for label in labels]
+    if own == ["", ""]:
+        return "t", "z"
+    return tuple(next((letter for letter, words in AXIS_WORDS.items() if label in words), label) for label in own)
 
 
 def plane_letters(axis_labels: Sequence[str], plane: tuple[int, int]) -> str:

@@ -25,6 +25,7 @@ from napari_sam_amg.plugin.on_disk import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.outcome import FailedPlane
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
+from napari_sam_amg.plugin.tracks import make_tracks
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class LiveLabels:
     ) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
+        self.objects: int | None = None  # through the stack, complete; None if planes are not linked
         self.too_large = 0  # objects that may be missing since no crop holds them
         self.params: AmgParameters | None = None  # those that were used, once a plane is finished
         self.nothing: list[str] = []  # why, of each plane with nothing in it
@@ -63,6 +65,8 @@ class LiveLabels:
         self._files = files  # to which the worker writes the labels; None: they lie in memory
         self._labels = np.zeros(source.labels_shape if files is None else (0,), np.int32)
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
+        self._sections: list[pd.DataFrame] = []  # where objects through time are in each plane
+        self._highest = 0  # label
         self._started = self._next_update = 0.0
         self._total = len(source.stack.indices)
         self._shown = self._finished = self._has_results = False
@@ -101,9 +105,7 @@ class LiveLabels:
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
-        from napari_sam_amg.amg.table import of_plane_axes  # needs torch, which the worker has by now
-
-        self._tables.append(of_plane_axes(result.features, self._source.plane_axes))
+        self._take_tables(result)
         self.params = result.params
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
@@ -117,6 +119,20 @@ class LiveLabels:
             self._later(0, self._make)
         elif self.layer is not None and self._shown and not self.was_removed:  # a viewer without layers has fewer axes
             self._refresh(self.layer, place)
+
+    def _take_tables(self, result: "PlaneResult") -> None:
+        """Rows of labels: of cross-sections, or of the objects that are complete."""
+        from napari_sam_amg.amg.table import of_plane_axes, plane_columns  # needs torch, which the worker has by now
+
+        source, table = self._source, result.features
+        self._highest = max(self._highest, int(table["index"].max()) if len(table) else 0)
+        if result.objects is not None:
+            self.objects = (self.objects or 0) + len(result.objects)
+            columns = ["index", *plane_columns(len(result.index)), "centroid_y", "centroid_x"]
+            self._sections += [table[columns]] if result.params.link == "t" else []
+            table = result.objects
+        through = source.through(result.params)
+        self._tables.append(of_plane_axes(table, source.plane_axes, through))
 
     def _later(self, milliseconds: int, turn: Callable[[], None]) -> None:
         """In a turn of the event loop of its own."""
@@ -210,11 +226,17 @@ class LiveLabels:
 
         Floats are 64-bit, since napari's status bar takes no other NaN, the background's, for one.
         """
-        from napari_sam_amg.amg.table import joined, with_background  # needs torch, which the worker has by now
+        from napari_sam_amg.amg.table import (  # needs torch, which the worker has by now
+            joined,
+            rows_up_to,
+            with_background,
+        )
 
         # what was joined stays joined, so that a long stack is not joined from its start each time
         self._tables = [joined(self._tables)]
-        table = with_background(self._tables[0])
+        table = self._tables[0]
+        # an object that may go on has labels, and no row yet
+        table = with_background(table) if self.objects is None else rows_up_to(self._highest, table)
         return table.astype(dict.fromkeys(table.select_dtypes("float32").columns, "float64"))
 
     def finish(self, state: str) -> None:
@@ -242,3 +264,14 @@ class LiveLabels:
             # again, since the user may have replaced the layer's metadata
             self.layer.metadata[METADATA_KEY] = self._record
             self._set_features(self.layer)
+            if self._sections and state == "finished":
+                self._add_tracks()
+
+    def _add_tracks(self) -> None:
+        """In the end: nothing is computed now, and the next run waits until the layer is painted."""
+        tracks = make_tracks(self._sections, self._tables[0], self._source)
+        active, self.is_adding = self._viewer.layers.selection.active, True
+        with cursor_aside(self._viewer):
+            self._viewer.add_layer(tracks)
+            self._viewer.layers.selection.active = active
+        self._later(PAINTED, self._let_go)

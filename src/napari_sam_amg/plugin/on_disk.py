@@ -117,10 +117,11 @@ class DiskRun:
         from napari_sam_amg.io.label_volume import LabelVolume, RowsOfPlanes, is_label_volume
         from napari_sam_amg.jobs.identity import identity_of, made_by
         from napari_sam_amg.jobs.kept import KeptRun, OtherRun
+        from napari_sam_amg.objects.support import eased
 
         files.folder.mkdir(parents=True, exist_ok=True)
         identity = identity_of(
-            params,
+            eased(params),
             input={"shape": source.labels_shape, "dtype": str(source.whole.data.dtype), "looks": _looks(source)},
             settings={"intensities": [intensities.low, intensities.high], "source": source.record()},
             **made_by(model),
@@ -170,7 +171,10 @@ class DiskRun:
         self._rows.write(index, result.labels, result.rows)
         if result.is_last:
             self._volume.reduce_plane(index)
-        named = replace(result, features=of_plane_axes(result.features, self._source.plane_axes))
+        source, objects = self._source, result.objects
+        if objects is not None:
+            objects = of_plane_axes(objects, source.plane_axes, source.through(self._params))
+        named = replace(result, features=of_plane_axes(result.features, source.plane_axes), objects=objects)
         for export in self._exports:
             export.add(named)
 

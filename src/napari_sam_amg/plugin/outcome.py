@@ -8,10 +8,19 @@ FailedPlane = tuple[tuple[int, ...], str]  # its index along the stack's axes, a
 NAMED = 3  # failed planes; more are counted, the layer's metadata name them all
 
 
-def found(masks: int, cut: int, seconds: float, params: AmgParameters, too_large: int = 0, note: str = "") -> str:
+def found(
+    masks: int,
+    cut: int,
+    seconds: float,
+    params: AmgParameters,
+    too_large: int = 0,
+    note: str = "",
+    objects: int | None = None,
+) -> str:
     """``cut``: labels that the edge of a crop may have cut; ``too_large``: objects that no crop may have held.
 
-    ``note``: on what was done otherwise than asked.
+    ``note``: on what was done otherwise than asked. ``objects``: those through the stack, of which ``masks`` are the
+    cross-sections.
     """
     missing = f" {too_large} too large for the crops may be missing." if too_large else ""
     if not masks and params.mode == "ais":
@@ -20,7 +29,11 @@ def found(masks: int, cut: int, seconds: float, params: AmgParameters, too_large
         return f"No masks found. Lower the two thresholds, or check what is black and white under Brightness.{missing}"
     search = ", approximate" if params.approximate else f"; {note}" * bool(note)
     kind = ", by AIS" if params.mode == "ais" else search
-    words = f"{masks} mask{'s' if masks > 1 else ''} found in {duration(seconds)}{kind}."
+    what = f"{masks} mask{'s' if masks > 1 else ''}"
+    if objects is not None:
+        through = "time" if params.link == "t" else "z"
+        what = f"{objects} object{'s' if objects > 1 else ''} through {through} ({what})"
+    words = f"{what} found in {duration(seconds)}{kind}."
     return words + (f" {cut} may be cut by the edge of a crop." if cut else "") + missing
 
 

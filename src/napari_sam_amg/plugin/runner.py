@@ -246,7 +246,7 @@ class Runner(QObject):
         seconds = time.perf_counter() - self._began
         live, asked = self._live, self._job.params
         used = live.params or asked
-        words = [found(live.masks, live.cut, seconds, used, live.too_large, asked.note_on(used))]
+        words = [found(live.masks, live.cut, seconds, used, live.too_large, asked.note_on(used), live.objects)]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:

@@ -1,5 +1,6 @@
 """The dock widget: choices on top, Run and Cancel, progress, and what is wrong."""
 
+from dataclasses import replace
 from typing import Any
 
 from magicgui.widgets import Container
@@ -21,10 +22,11 @@ from qtpy.QtWidgets import (
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.defaults import no_decoder_reason
-from napari_sam_amg.params import needs_decoder
+from napari_sam_amg.objects.axes import through_axis
+from napari_sam_amg.params import AmgParameters, needs_decoder
 from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.form import ParameterForm
-from napari_sam_amg.plugin.image_box import ImageBox
+from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
 from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
 from napari_sam_amg.plugin.problems import RED, Problem, mark
@@ -135,12 +137,24 @@ class SegmentPanel(QWidget):
         of_model = self.model_box.problems()
         mode = [] if of_model else self._mode_problems()
         of_image = self.image_box.problems() or self.results_box.problems() or self._folder_problems()
-        return [*of_image, *of_model, *self.form.problems(), *mode]
+        return [*of_image, *of_model, *self.form.problems(), *mode, *self._link_problems()]
 
     def _folder_problems(self) -> list[Problem]:
         axes = self.image_box.axes
         reason = "" if self.results_box.chosen is None or axes is None else why_not(axes)
         return [Problem(self.results_box.where, reason)] if reason else []
+
+    def _link_problems(self) -> list[Problem]:
+        link, box = self.form.fields["link"], self.image_box
+        if link.value() == "none" or not box.is_stack:
+            return []
+        if box.takes_one:
+            return [Problem(link.control, f"Objects {link.widget.current_choice} need {ALL_PLANES.lower()}.")]
+        try:
+            through_axis(replace(AmgParameters(), link=link.value()), box.stack_names)
+        except ValueError as error:
+            return [Problem(link.control, f"{str(error).replace('link=', 'Objects: ')}. Name the layer's axes.")]
+        return []
 
     def _mode_problems(self) -> list[Problem]:
         mode, model = self.form.fields["mode"], self.model_box.chosen
@@ -149,6 +163,7 @@ class SegmentPanel(QWidget):
 
     def _check(self) -> None:
         """Mark what is bad, say why, and let nothing run until it is good."""
+        self.form.show_field("link", self.image_box.is_stack)
         self.results_box.suit(*self.image_box.extent())
         problems = self.problems()
         bad = [problem.control for problem in problems]
@@ -181,13 +196,18 @@ class SegmentPanel(QWidget):
         source, folder = self.image_box.source(), self.results_box.chosen
         return Job(
             source=source,
-            params=self.form.parameters(),
+            params=self._parameters(),
             model=self.model_box.chosen,
             device=self.model_box.device.currentText(),
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
             files=None if folder is None else ResultFiles.of(folder, source.name),
         )
+
+    def _parameters(self) -> AmgParameters:
+        """What is chosen, but for what is hidden since there is no stack."""
+        params = self.form.parameters()
+        return params if self.image_box.is_stack else replace(params, link="none")
 
     def cancel(self) -> None:
         if self.runner is not None:

@@ -110,6 +110,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
     yield Ready(about)
+    linked = source.linked_place(job.params)
     steps = segment_planes(
         source.stack,
         held,
@@ -118,6 +119,8 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         surveyed=surveyed,
         pixel_size=source.pixel_size,
         area_column=source.area_column,
+        spacing=None if linked is None else source.spacing(linked),
+        axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
         work=None if run is None else run.kept.over(ModelWork(held)),

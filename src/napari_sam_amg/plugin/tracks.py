@@ -1,0 +1,33 @@
+"""A Tracks layer beside the labels of objects that were followed through time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from napari.layers import Tracks
+from numpy.typing import NDArray
+
+from napari_sam_amg.plugin.layers import SourceLayer
+
+
+def make_tracks(sections: Sequence[pd.DataFrame], objects: pd.DataFrame, source: SourceLayer) -> Tracks:
+    """Through the centres of the cross-sections, where the labels lie; daughters are joined to what divided.
+
+    ``sections``: columns index, the stack's axes, and the centre down and to the right.
+    """
+    from napari_sam_amg.objects.tracks import track_graph  # needs torch, which the worker has by now
+
+    points = np.concatenate([table.to_numpy(np.float64) for table in sections])
+    graph = track_graph(objects)
+    geometry = source.geometry.arguments()
+    return Tracks(_in_layer(points, source), graph=graph, name=f"{source.name} tracks", **geometry)
+
+
+def _in_layer(points: NDArray[np.float64], source: SourceLayer) -> NDArray[np.float64]:
+    """(n, 1 + D) id and position along every axis of the layer, sorted by id and then by plane; 0 along channels."""
+    axes = source.axes
+    places = [*axes.stack, *axes.plane]
+    data = np.zeros((len(points), 1 + axes.ndim))
+    data[:, 0] = points[:, 0]
+    data[:, 1 + np.array(places)] = points[:, 1:]
+    return data[np.lexsort((*points.T[len(axes.stack) : 0 : -1], points[:, 0]))]
