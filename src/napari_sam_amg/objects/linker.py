@@ -90,13 +90,15 @@ class Linker:
 
     def _give(self, section: Section) -> list[PlaneResult]:
         """With ids: those of new objects count on. Objects of which this is the last plane are complete."""
-        for chain in section.chains:
+        kept = np.flatnonzero(section.is_kept)
+        chains = [section.chains[place] for place in kept.tolist()]
+        for chain in chains:
             if not chain.id:
                 self._last_id += 1
                 chain.id = self._last_id
                 chain.parent_id = chain.parent.id if chain.parent is not None else 0
                 chain.parent = None  # or all ancestors would be held
-        section = select(section, np.argsort([chain.id for chain in section.chains], kind="stable"))
+        section = select(section, kept[np.argsort([chain.id for chain in chains], kind="stable")])
         return self._held.add(self._result(section), section.region.candidates.failure)
 
     def _result(self, section: Section) -> PlaneResult:
@@ -108,7 +110,7 @@ class Linker:
         table["index"], table[LINKED_COLUMN] = ids, np.array(section.iou, np.float64)
         table["filled"] = np.array(section.filled, np.int64)
         labels = np.concatenate([[0], ids]).astype(np.int32)[painted.labels]
-        self._tally.add(labels, table, np.array([chain.parent_id for chain in chains], np.int64))
+        self._tally.add(painted.labels, labels, table, np.array([chain.parent_id for chain in chains], np.int64))
         ended = ids[np.array([chain.last == section.position for chain in chains], bool)]
         objects = self._tally.take(ended, index)
         problem = candidates.problem if candidates.failure is None else in_words(candidates.failure)
