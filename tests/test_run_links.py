@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
+from napari_sam_amg import AmgParameters, PlaneStack, link_planes, propose_candidates, segment_planes
 from tests.disc_model import BlobModel, blobs
 from tests.test_run import Storage
 
@@ -75,3 +75,15 @@ def test_progress_reaches_its_end_and_results_follow():
 
 def test_without_links_nothing_is_said_of_objects():
     assert all(plane.objects is None for plane in results(STACK, replace(PARAMS, link="none")))
+
+
+def test_candidates_of_images_are_linked_again_without_the_model():
+    asked = replace(PARAMS, pred_iou_thresh=0.5)
+    stored = [propose_candidates(np.repeat(plane[..., None], 3, axis=2), BlobModel(), asked) for plane in STACK[1:4]]
+    whole = [step.result for step in segment_planes(PlaneStack(STACK[1:4]), BlobModel(), PARAMS) if step.result]
+    again = list(link_planes(stored, replace(PARAMS, pred_iou_thresh=whole[0].params.pred_iou_thresh)))
+    assert ids(again) == ids(whole) == [[1], [1, 2], [2]]
+    for one, other in zip(again, whole, strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)
+    assert ids(list(link_planes(stored, replace(asked, min_planes=1, link_iou=0.99)))) == [[1], [1, 2], [2]]
+    assert ids(list(link_planes(stored, replace(asked, min_planes=3)))) == [[], [], []]

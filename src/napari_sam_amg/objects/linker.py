@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_sam_amg.amg.assemble import HeldBack, PlaneResult
 from napari_sam_amg.amg.planes import Index
-from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region
+from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region, whole_plane
+from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import LINKED_COLUMN, plane_table
 from napari_sam_amg.errors import in_words
 from napari_sam_amg.objects.axes import line_of
@@ -20,20 +21,23 @@ from napari_sam_amg.params import AmgParameters
 
 
 def link_planes(
-    candidates: Iterable[RegionCandidates],
+    candidates: Iterable[RegionCandidates | StoredCandidates],
     params: AmgParameters,
     axis: int = 0,
     units: Units | None = None,
 ) -> Iterator[PlaneResult]:
     """Planes with one id an object, out of what was proposed for each plane.
 
-    ``candidates``: of whole planes, in the order of :func:`axes.in_order`; none of them is held for long.
+    ``candidates``: of whole planes, in the order of :func:`axes.in_order`; none of them is held for long. Those that
+    :func:`~napari_sam_amg.propose_candidates` gives are planes 0, 1, 2, ...
     ``params.link`` is "z" or "t". ``axis``: which of the stack's axes that is. The same candidates may be linked again
     with other parameters, as :func:`~napari_sam_amg.refilter` takes them. Raises what the first plane raised if all
     failed.
     """
     linker = Linker(params, axis, units)
-    for one in candidates:
+    for number, one in enumerate(candidates):
+        if isinstance(one, StoredCandidates):
+            one = RegionCandidates(whole_plane((number,), one.size), one)
         yield from linker.add(one)
     yield from linker.end()
 
