@@ -9,6 +9,7 @@ import tifffile
 
 from napari_sam_amg import AmgParameters, segment_to_files
 from napari_sam_amg.cli import from_python
+from napari_sam_amg.cli.batch import Options
 from tests.cli.terminal import Terminal
 
 
@@ -70,3 +71,10 @@ def test_what_is_wrong_with_all_is_raised(here, tmp_path):
         segment_to_files(here.png(), here.out, colour=True)
     with pytest.raises(ValueError, match="needs a segmentation decoder"):
         segment_to_files(here.png(), here.out, params=AmgParameters(mode="ais"))
+
+
+def test_formats_may_be_a_list_or_one_name_and_an_unknown_one_is_named():
+    assert Options(formats=["labels", "zarr"]).formats == {"labels", "zarr"}
+    assert Options(formats="masks").formats == {"masks"}
+    with pytest.raises(ValueError, match="formats='coco' is not allowed: choose from labels, zarr, coco-rle"):
+        Options(formats={"coco"})

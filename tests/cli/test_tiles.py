@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from napari_sam_amg.amg import tiled_plane
-from napari_sam_amg.io import exports, memory
+from napari_sam_amg.io import labels_tiff, memory
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs
 
@@ -72,7 +72,7 @@ def test_a_plane_that_does_not_fit_is_read_in_parts_where_it_can_be(
 
 
 def test_a_large_image_is_segmented_in_little_memory(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (tiled_plane, exports):
+    for module in (tiled_plane, labels_tiff):
         monkeypatch.setattr(module, "WHOLE_PIXELS", 1_000_000)
     image = np.zeros((5000, 2100), np.uint8)  # labels in 32 bits would take 42 MB
     image[4000:4300, 1000:1200] = blobs((300, 200), [(x, y, 20) for x in (40, 90, 150) for y in (50, 150, 250)])

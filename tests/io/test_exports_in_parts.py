@@ -12,8 +12,9 @@ import zarr
 from PIL import Image
 
 from napari_sam_amg.amg import tiled_plane
-from napari_sam_amg.io import exports, labels_zarr
-from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, LabelsTiff, MaskFolder, OverlayPng
+from napari_sam_amg.io import labels_tiff, labels_zarr
+from napari_sam_amg.io.exports import CocoJson, FeaturesCsv, MaskFolder, OverlayPng
+from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.labels_zarr import LabelsZarr
 from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.params import AmgParameters
@@ -44,7 +45,7 @@ def both(
 
 def test_labels(both: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, whole, parts = both
-    monkeypatch.setattr(exports, "WHOLE_PIXELS", 20_000)
+    monkeypatch.setattr(labels_tiff, "WHOLE_PIXELS", 20_000)
     export(LabelsTiff(tmp_path / "a_labels.tif", source, (0.5, 0.25)), parts)
     with tifffile.TiffFile(tmp_path / "a_labels.tif") as tiff:
         page = tiff.pages.first
@@ -58,7 +59,6 @@ def test_labels(both: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("side", [64, 128, 1024])
 def test_labels_as_zarr(both: Any, side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, whole, parts = both
-    monkeypatch.setattr(labels_zarr, "SIDE", side)
     create = labels_zarr.LabelVolume.create
     monkeypatch.setattr(labels_zarr.LabelVolume, "create", lambda *given: create(*given, side=side))
     export(LabelsZarr(tmp_path / "labels.zarr", source), parts)
@@ -111,7 +111,7 @@ def test_rows_of_a_plane_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_large_image_without_labels_is_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports, "WHOLE_PIXELS", 20_000)
+    monkeypatch.setattr(labels_tiff, "WHOLE_PIXELS", 20_000)
     monkeypatch.setattr(tiled_plane, "WHOLE_PIXELS", 20_000)
     empty = np.zeros((300, 200), np.uint8)
     found = results(empty)

@@ -270,6 +270,31 @@ def test_an_interrupted_run_takes_its_tasks_back(command, stack, tmp_path, told,
     assert len((told / "units").read_text().splitlines()) < 6
 
 
+def test_workers_of_our_own_hear_no_ctrl_c(client):
+    processes = sorted(worker_processes(client))
+    for process in processes:
+        os.kill(process, signal.SIGINT)
+    time.sleep(0.5)
+    assert sorted(worker_processes(client)) == processes
+
+
+def test_tiles_are_units_and_are_chosen_as_in_one_process(command, tmp_path, told):
+    """By the parts of a large plane that the first look has kept."""
+    image = np.zeros((2100, 300), np.uint8)
+    image[1500:1800] = blobs((300, 300), [(x, y, 9) for x in range(20, 290, 40) for y in range(20, 290, 40)])
+    tifffile.imwrite(tmp_path / "s.tif", image)
+    options = ("--crop-layers", "auto", "--overlay")
+    assert command(tmp_path / "s.tif", *options, here=True, out="here")[0] == 0
+    assert command(tmp_path / "s.tif", *options)[0] == 0
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "here")
+    used = record(tmp_path / "out")["parameters_used"]
+    assert used == record(tmp_path / "here")["parameters_used"]
+    assert used["tile_size"]
+    units = [line.split(" ", 1) for line in (told / "units").read_text().splitlines()]
+    assert len(units) > 2
+    assert len({process for process, _ in units}) == 2
+
+
 def test_files_become_files_from_python_too(stack, tmp_path, client, tiny_model, told):
     (here,) = segment_to_files(stack, tmp_path / "here", tiny_model)
     (there,) = segment_to_files(stack, tmp_path / "there", tiny_model, client=client)

@@ -146,6 +146,13 @@ def test_the_work_of_another_run_is_refused_in_words_and_stays(identity, said, t
     assert count_units(tmp_path) == 2
 
 
+def test_what_differs_in_two_parts_alike_is_said_once(tmp_path):
+    named, other = (identity_of(PARAMS, input={"axes": axes}, settings={"axes": axes}) for axes in ("ZYX", "TYX"))
+    run(tmp_path, identity=named, stop_after=2)
+    with pytest.raises(OtherRun, match=r'kept here: axes was "ZYX", now it is "TYX"$'):
+        KeptRun(tmp_path, other)
+
+
 def test_parameters_that_act_on_candidates_may_change(tmp_path):
     other = replace(PARAMS, overlap="small", min_mask_region_area=30, box_nms_thresh=0.5)
     assert identity_of(other, input={"sha256": "0"}) == IDENTITY

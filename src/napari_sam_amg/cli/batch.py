@@ -24,6 +24,7 @@ from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.discover import (
     CHALLENGE_ENDING,
     FEATURES_ENDING,
+    FORMATS,
     LABELS_ENDING,
     MASKS_ENDING,
     OBJECTS_ENDING,
@@ -71,6 +72,15 @@ class Options:
     skip_existing: bool = False
     resume: bool = True  # keep the work of a stack until its outputs are there, and go on with it
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        """``ValueError`` for a format that is none: a run would write nothing of what was meant, and say nothing."""
+        given: Any = self.formats
+        names = [given] if isinstance(given, str) else list(given)
+        for name in names:
+            if name not in FORMATS:
+                raise ValueError(f"formats={name!r} is not allowed: choose from {', '.join(FORMATS)}")
+        object.__setattr__(self, "formats", frozenset(names))  # a list or a single name serves as well
 
     def endings(self, link: str) -> tuple[str, ...]:
         """Of the files that are written for each input, the record last: it says that the others are there."""

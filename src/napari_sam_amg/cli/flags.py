@@ -12,14 +12,13 @@ from napari_sam_amg import __version__
 from napari_sam_amg.cli import diff, evaluate, export_onnx, models
 from napari_sam_amg.cli.from_settings import SETTINGS_HELP
 from napari_sam_amg.cli.messages import add_message_flags
-from napari_sam_amg.io.discover import SUFFIXES
+from napari_sam_amg.io.discover import FORMATS, SUFFIXES
 from napari_sam_amg.io.label_volume import VERSIONS
 from napari_sam_amg.io.raw_image import check_axes
 from napari_sam_amg.models.registry import EMBEDDED, known_models
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_type
 from napari_sam_amg.sam.precision import PRECISIONS
 
-FORMATS = ("labels", "zarr", "coco-rle", "masks", "rois")
 DEMO_FOLDER = "napari-sam-amg-demo"
 COMMANDS = {
     "evaluate": evaluate,

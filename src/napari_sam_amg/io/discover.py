@@ -14,6 +14,7 @@ SUFFIXES = (
     ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".zarr", ".nd2", ".lif", ".czi",
 )  # fmt: skip
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+FORMATS = ("labels", "zarr", "coco-rle", "masks", "rois")
 LABELS_ENDING = "_labels.tif"
 ZARR_ENDING = "_labels.ome.zarr"
 FEATURES_ENDING = "_features.csv"

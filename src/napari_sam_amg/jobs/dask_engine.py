@@ -17,7 +17,7 @@ from napari_sam_amg.amg.region import Region, RegionCandidates
 from napari_sam_amg.jobs.kept import KeptRun
 from napari_sam_amg.jobs.remote import ModelFacts, ModelSpec, UnitReport
 from napari_sam_amg.jobs.units import unit_name
-from napari_sam_amg.jobs.worker import ModelPlugin, decide, describe, propose
+from napari_sam_amg.jobs.worker import Deaf, ModelPlugin, decide, describe, propose
 from napari_sam_amg.params import AmgParameters
 
 AHEAD = 2  # tasks for each worker: one to do, and the next one
@@ -43,6 +43,7 @@ def local_cluster(workers: int) -> Iterator[Client]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(Deaf())
         yield client
 
 
@@ -126,7 +127,8 @@ class Workers:
                 future = next(ended)
                 yield *running.pop(future), _answer(future)
         finally:
-            self.client.cancel(list(running))
+            if self.client.status == "running":  # a client that is closed has taken its tasks back
+                self.client.cancel(list(running))
 
 
 def _answer(future: Any) -> Any:

@@ -175,5 +175,6 @@ def _other_run(before: Entry, identity: Identity, done: int) -> OtherRun:
     old = old if isinstance(old, dict) else {}
     parts = frozenset(name for name in {*old, *identity} if old.get(name) != identity.get(name))
     units = f"{done} unit" + "s" * (done != 1)
-    said = "; ".join(differences(name, old.get(name), identity.get(name)) for name in sorted(parts))
+    # axes that were named are part of the settings, and of the image: said once
+    said = "; ".join(dict.fromkeys(differences(name, old.get(name), identity.get(name)) for name in sorted(parts)))
     return OtherRun(f"the work of another run, {units} of it, is kept here: {said}", parts)

@@ -5,9 +5,10 @@ workers at once too: a unit whose file is there is done.
 """
 
 import asyncio
+import signal
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,16 @@ if TYPE_CHECKING:
 
 _OPEN = 2  # images that a worker keeps open; they are done one after another
 _SHARED = "must be on a disk that all workers share, under the same path"
+
+
+class Deaf(WorkerPlugin):
+    """A worker that hears no Ctrl-C, which a terminal sends to all processes: whoever has started it ends it."""
+
+    name = "napari-sam-amg deaf"
+
+    def setup(self, worker: Worker) -> None:
+        with suppress(ValueError):  # it is no process of its own
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class ModelPlugin(WorkerPlugin):

@@ -213,17 +213,13 @@ class ImageBox(QWidget):
     def chosen_intensities(self) -> Intensities:
         return "contrast limits" if self.intensities.currentText() == CONTRAST else "percentile"
 
-    @property
-    def _takes_one(self) -> bool:
-        return self.is_stack and self.planes.currentText() == THIS_PLANE
-
     def extent(self) -> tuple[int, tuple[int, ...] | None]:
         """How many planes will be segmented, into labels of which shape; 0 and None without an image."""
         layer = self.layer
         if layer is None:
             return 0, None
         axes = self._axes(layer)
-        single = (axes.channel, *(axes.stack if self._takes_one else ()))
+        single = (axes.channel, *(axes.stack if self.takes_one else ()))
         shape = tuple(1 if axis in single else _length(layer, axis) for axis in range(layer.ndim))
         return prod(shape[axis] for axis in axes.stack), shape
 
@@ -243,7 +239,7 @@ class ImageBox(QWidget):
             raise ValueError("there is no image layer to segment")
         axes, position = self._axes(self.layer), shown_position(self.layer, self._viewer.dims)
         seen = tuple(position[axis] for axis in axes.stack)
-        one = self._takes_one
+        one = self.is_stack and self.takes_one
         return take(self.layer, self.chosen_channel, seen if one else None, axes.plane, None if one else seen)
 
 
