@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 import tifffile
@@ -231,19 +232,19 @@ def test_so_many_workers_are_started_as_are_asked_for(stack, tmp_path, client, m
 def test_a_run_whose_own_process_was_killed_goes_on(command, stack, tmp_path, told, client, tiny_model):
     assert command(stack, here=True, out="here")[0] == 0
     (told / "slow").write_text("0.5")
-    arguments = [str(stack), "--output", str(tmp_path / "out"), "--checkpoint", str(tiny_model)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "napari_sam_amg", "segment", *arguments, "--scheduler", client.scheduler.address]
-    )
+    arguments = ["segment", str(stack), "--output", str(tmp_path / "out"), "--checkpoint", str(tiny_model), "--quiet"]
+    processes = multiprocessing.get_context("forkserver")  # where all is imported, for the workers
+    process = processes.Process(target=main, args=([*arguments, "--scheduler", client.scheduler.address],))
+    process.start()
     journals = list[Path]()
     deadline = time.monotonic() + 120
     while not (journals and count_units(journals[0].parent) >= 2):
         assert time.monotonic() < deadline
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.02)
         journals = list((tmp_path / "out").glob(".*/work/journal.jsonl"))
     process.kill()
-    process.wait()
+    process.join()
     (told / "slow").unlink()
     assert command(stack)[0] == 0
     assert record(tmp_path / "out")["parts_done_before"] >= 2
@@ -276,6 +277,18 @@ def test_workers_of_our_own_hear_no_ctrl_c(client):
         os.kill(process, signal.SIGINT)
     time.sleep(0.5)
     assert sorted(worker_processes(client)) == processes
+
+
+def test_a_worker_that_nobody_starts_again_is_started_anew(client):
+    before = set(worker_processes(client))
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": 0.2}):
+        cluster = client.cluster
+        cluster.sync(next(iter(cluster.workers.values())).close)
+        deadline = time.monotonic() + 60
+        while len(after := set(worker_processes(client))) < 2 or after == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert len(before & after) == 1
 
 
 def test_tiles_are_units_and_are_chosen_as_in_one_process(command, tmp_path, told):

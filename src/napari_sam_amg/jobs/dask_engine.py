@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from logging import CRITICAL
 from multiprocessing import forkserver
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 import dask
@@ -44,12 +45,27 @@ def local_cluster(workers: int) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         client.register_plugin(Deaf())
-        yield client
+        ended = Event()
+        Thread(target=_mend, args=(cluster, workers, ended), daemon=True).start()
+        try:
+            yield client
+        finally:
+            ended.set()
+
+
+def _mend(cluster: LocalCluster, workers: int, ended: Event) -> None:
+    """Start workers anew that nobody starts again: dask gives up those that die before it knows that they are there."""
+    while not ended.wait(1.0):
+        if len(cluster.workers) < workers:
+            cluster.scale(workers)
 
 
 def _local_settings() -> dict[str, Any]:
-    # Whatever a worker had when it died is suspected at once: it is tried alone before it is said to end workers.
-    settings: dict[str, Any] = {"distributed.scheduler.allowed-failures": 0}
+    settings: dict[str, Any] = {
+        # Whatever a worker had when it died is suspected at once: it is tried alone before it is said to end workers.
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.deploy.lost-worker-timeout": 30,  # seconds until a worker that does not come back is given up
+    }
     if sys.platform == "linux":  # one process imports what workers need, and they are forked from it, again if they die
         settings["distributed.worker.multiprocessing-method"] = "forkserver"
         forkserver.set_forkserver_preload(list(_PRELOADED))

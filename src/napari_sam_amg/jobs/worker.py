@@ -6,6 +6,7 @@ workers at once too: a unit whose file is there is done.
 
 import asyncio
 import signal
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Status, Worker, WorkerPlugin, get_worker
 
 from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.preprocess import IntensityRange
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.sam.model import Sam
 
 _OPEN = 2  # images that a worker keeps open; they are done one after another
+_HEARD = 0.5  # seconds until a nanny knows that its worker is there; it looks every 50 ms
 _SHARED = "must be on a disk that all workers share, under the same path"
 
 
@@ -58,6 +60,8 @@ class ModelPlugin(WorkerPlugin):
     async def setup(self, worker: Worker) -> None:
         # dask starts workers with one thread of OpenMP, and says here how many cores this one has
         self.turn, self.threads = Lock(), worker.state.nthreads
+        # dask starts a worker again that dies, but not one that dies before its nanny has heard that it is there
+        self.heard_at = 0.0 if worker.status is Status.running else time.monotonic() + _HEARD
         self.resources = ExitStack()
         self.open: OrderedDict[str, OpenRun] = OrderedDict()
         self.failure: Exception | None = None
@@ -171,6 +175,7 @@ def model_of(plugin: str) -> Iterator[ModelPlugin]:
     found = get_worker().plugins[plugin]
     assert isinstance(found, ModelPlugin)
     with found.turn:
+        time.sleep(max(0.0, found.heard_at - time.monotonic()))
         torch.set_num_threads(found.threads)  # of the thread that this task has
         cv2.setNumThreads(found.threads)
         yield found
