@@ -271,6 +271,25 @@ def test_an_interrupted_run_takes_its_tasks_back(command, stack, tmp_path, told,
     assert len((told / "units").read_text().splitlines()) < 6
 
 
+def test_two_commands_share_workers(command, stack, tmp_path, told, client, tiny_model):
+    """The second tells the workers of the same model, which they have, while the first has them work with it."""
+    assert command(stack, here=True, out="here")[0] == 0
+    (told / "slow").write_text("0.3")
+    processes = multiprocessing.get_context("forkserver")
+    arguments = ["segment", str(stack), "--checkpoint", str(tiny_model), "--scheduler", client.scheduler.address]
+    both = [processes.Process(target=main, args=([*arguments, "--output", str(tmp_path / out)],)) for out in "ab"]
+    for process in both:
+        process.start()
+        deadline = time.monotonic() + 60
+        while not (told / "units").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    for process in both:
+        process.join(120)
+    for out in "ab":
+        assert hashes(tmp_path / out) == hashes(tmp_path / "here")
+
+
 def test_workers_of_our_own_hear_no_ctrl_c(client):
     processes = sorted(worker_processes(client))
     for process in processes:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.sam.model import Sam
 
 _OPEN = 2  # images that a worker keeps open; they are done one after another
+_PATIENCE = 600.0  # seconds to load a model
 _HEARD = 0.5  # seconds until a nanny knows that its worker is there; it looks every 50 ms
 _SHARED = "must be on a disk that all workers share, under the same path"
 
@@ -53,6 +54,8 @@ class Deaf(WorkerPlugin):
 
 class ModelPlugin(WorkerPlugin):
     """The model of a worker: loaded once, when the worker starts or is first told of it."""
+
+    _is_ready = False
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec, self.name = spec, spec.plugin
@@ -77,6 +80,11 @@ class ModelPlugin(WorkerPlugin):
             )
         except Exception as error:  # said to who asks for the model: a worker that failed here would be started again
             self.failure = error
+        self._is_ready = True
+
+    def is_ready(self) -> bool:
+        """Whether it has the model, or knows why not; not any more when another has taken its place."""
+        return self._is_ready
 
     @property
     def model(self) -> "Sam":
@@ -93,11 +101,17 @@ class ModelPlugin(WorkerPlugin):
             self.open.popitem(last=False)[1].close()
         return self.open[folder]
 
-    def teardown(self, worker: Worker) -> None:
-        while self.open:
-            self.open.popitem()[1].close()
-        self.resources.close()
-        self.__dict__.pop("_model", None)
+    async def teardown(self, worker: Worker) -> None:
+        """Another command has told of the same model, or the worker ends."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self.turn:  # whoever works with it may end first
+            self._is_ready = False
+            while self.open:
+                self.open.popitem()[1].close()
+            self.resources.close()
+            self.__dict__.pop("_model", None)
 
 
 class OpenRun:
@@ -172,13 +186,26 @@ def model_of(plugin: str) -> Iterator[ModelPlugin]:
     import cv2
     import torch
 
-    found = get_worker().plugins[plugin]
-    assert isinstance(found, ModelPlugin)
-    with found.turn:
+    with ExitStack() as turn:
+        found = _in_turn(plugin, turn)
         time.sleep(max(0.0, found.heard_at - time.monotonic()))
         torch.set_num_threads(found.threads)  # of the thread that this task has
         cv2.setNumThreads(found.threads)
         yield found
+
+
+def _in_turn(plugin: str, turn: ExitStack) -> ModelPlugin:
+    """The plugin, for this task alone. Another command that asks for the same model puts a new one in its place."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        found = get_worker().plugins.get(plugin)
+        if isinstance(found, ModelPlugin) and found.is_ready():
+            turn.enter_context(found.turn)
+            if found.is_ready():
+                return found
+            turn.close()
+        time.sleep(0.05)
+    raise UnfitWorker(f"{here()} was not given the model within {_PATIENCE:.0f} s")
 
 
 def here() -> str:
