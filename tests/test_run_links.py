@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
+from napari_sam_amg import AmgParameters, PlaneStack, link_planes, propose_candidates, segment_planes
+from napari_sam_amg.amg.preprocess import IntensityRange
 from tests.disc_model import BlobModel, blobs
 from tests.test_run import Storage
 
@@ -75,3 +76,44 @@ def test_progress_reaches_its_end_and_results_follow():
 
 def test_without_links_nothing_is_said_of_objects():
     assert all(plane.objects is None for plane in results(STACK, replace(PARAMS, link="none")))
+
+
+def test_candidates_of_images_are_linked_again_without_the_model():
+    asked = replace(PARAMS, pred_iou_thresh=0.5)
+    stored = [propose_candidates(np.repeat(plane[..., None], 3, axis=2), BlobModel(), asked) for plane in STACK[1:4]]
+    whole = [step.result for step in segment_planes(PlaneStack(STACK[1:4]), BlobModel(), PARAMS) if step.result]
+    again = list(link_planes(stored, replace(PARAMS, pred_iou_thresh=whole[0].params.pred_iou_thresh)))
+    assert ids(again) == ids(whole) == [[1], [1, 2], [2]]
+    for one, other in zip(again, whole, strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)
+    assert ids(list(link_planes(stored, replace(asked, min_planes=1, link_iou=0.99)))) == [[1], [1, 2], [2]]
+    assert ids(list(link_planes(stored, replace(asked, min_planes=3)))) == [[], [], []]
+
+
+def test_planes_of_tiles_are_linked_as_wholes():
+    wide = np.stack([blobs((200, 260), [(x, y, 9) for x in range(20, 250, 40) for y in range(20, 190, 40)])] * 3)
+    wide[1, :20] = 0
+    whole = results(wide, replace(PARAMS, points_per_side=32))
+    tiled = results(wide, replace(PARAMS, points_per_side=16, tile_size=100, tile_halo=30))
+    assert [plane.rows for plane in tiled] == [None] * 3
+    assert len(tiled[-1].objects) + len(tiled[1].objects) + len(tiled[0].objects) == len(np.unique(whole[0].labels)) - 1
+    for one, other in zip(tiled, whole, strict=True):
+        assert np.mean((one.labels > 0) == (other.labels > 0)) > 0.99
+        assert one.image.shape == other.image.shape
+    assert ids(tiled)[0] == ids(tiled)[2]
+
+
+def test_a_tile_that_fails_is_said_and_the_rest_of_the_plane_linked():
+    class Torn(Storage):
+        def __getitem__(self, where):
+            if where[0] == 1 and (where[1].start or 0) < 50:
+                raise OSError("a strip is torn")
+            return self.planes[where]
+
+    wide = np.stack([blobs((200, 128), [(60, y, 9) for y in (30, 170)])] * 3)
+    params = replace(PARAMS, tile_size=100, tile_halo=20)
+    planes = results(Torn(wide), params, intensities=IntensityRange(0, 255))
+    assert ids(planes) == [[1], [1], [1]]  # in two planes at once is the lower one alone
+    assert planes[0].labels[170, 60] == 1
+    assert "tiles failed" in planes[1].problem
+    assert not planes[0].problem

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.evaluation.scores import Score, evaluate_labels
     from napari_sam_amg.interchange.onnx import OnnxFiles, export_onnx
     from napari_sam_amg.models.checkpoint import load_model
+    from napari_sam_amg.objects.linker import link_planes
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.replay import segment_again
     from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate_labels",
     "export_onnx",
     "generate_masks",
+    "link_planes",
     "load_model",
     "propose_candidates",
     "read_settings",
@@ -67,6 +69,7 @@ _HOME = {
     "evaluate_labels": "evaluation.scores",
     "export_onnx": "interchange.onnx",
     "generate_masks": "run",
+    "link_planes": "objects.linker",
     "load_model": "models.checkpoint",
     "propose_candidates": "run",
     "read_settings": "settings",

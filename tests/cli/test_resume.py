@@ -70,6 +70,28 @@ def test_a_stack_goes_on_where_it_was(first, terminal, stack, broken_off):
     assert json.loads((terminal.out / "s_run.json").read_text())["parts_done_before"] == first
 
 
+@pytest.mark.parametrize("link", ["z", "t"])
+def test_objects_through_a_stack_are_those_of_a_run_in_one_go(link, terminal, stack, broken_off):
+    options = (*OPTIONS, "--link", link, "--overwrite")
+    assert terminal.segment(stack, *options) == 0
+    whole = contents(terminal)
+    assert f"s_{'tracks' if link == 't' else 'objects'}.csv" in whole
+    broken_off(3, stack, *options)
+    seen = len(terminal.model.embedded)
+    assert terminal.segment(stack, *options) == 0
+    assert len(terminal.model.embedded) - seen == 2
+    assert contents(terminal) == whole
+
+
+def test_links_may_change_when_a_run_goes_on_and_what_the_model_was_asked_may_not(terminal, stack, broken_off):
+    broken_off(3, stack, "--link", "z")
+    assert terminal.segment(stack, "--link", "none") == 1
+    assert "pred_iou_thresh was 0.78, now it is 0.9" in terminal.lines()[1][0]
+    seen = len(terminal.model.embedded)
+    assert terminal.segment(stack, "--link", "z", "--min-planes", "1", "--link-gap", "1") == 0
+    assert len(terminal.model.embedded) - seen == 2
+
+
 def test_a_single_plane_keeps_nothing(terminal, broken_off):
     broken_off(0, terminal.png())
     assert terminal.written() == []

@@ -36,6 +36,7 @@ class Section:
     chains: list[Chain] = field(default_factory=list)
     iou: list[float] = field(default_factory=list)  # with the plane before; NaN where a chain begins
     filled: list[bool] = field(default_factory=list)  # whether it was not seen, but drawn
+    is_kept: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))  # once it is certain
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -88,9 +89,9 @@ class Chains:
         return all(chain.planes >= self._least or chain.last < end for chain in section.chains)
 
     def _given(self, section: Section) -> Section:
-        """Without the labels of chains that are too short."""
-        kept = np.array([chain.planes >= self._least for chain in section.chains], bool)
-        return section if kept.all() else select(section, np.flatnonzero(kept))
+        """Says which chains are long enough."""
+        section.is_kept = np.array([chain.planes >= self._least for chain in section.chains], bool)
+        return section
 
     def _join(self, before: Section, here: Section) -> None:
         linked = links(before.labels, here.labels, least_iou(self._params))
@@ -177,7 +178,7 @@ def select(section: Section, places: NDArray[np.int64]) -> Section:
     columns = {name: getattr(painted, name)[places] for name in ("shown", "visible", "areas", "cut")}
     painted = LabelPlane(numbers[painted.labels], np.arange(len(places)), **columns)
     region = replace(region, masks=region.masks.select(section.region.painted.rows[places]), painted=painted)
-    chosen = {
-        name: [getattr(section, name)[place] for place in places.tolist()] for name in ("chains", "iou", "filled")
-    }
-    return Section(region, section.position, **chosen)
+    chains, iou, filled = (
+        [column[place] for place in places.tolist()] for column in (section.chains, section.iou, section.filled)
+    )
+    return Section(region, section.position, chains, iou, filled, section.is_kept[places])

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_sam_amg.amg.assemble import HeldBack, PlaneResult
 from napari_sam_amg.amg.planes import Index
-from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region
+from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region, whole_plane
+from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import LINKED_COLUMN, plane_table
 from napari_sam_amg.errors import in_words
 from napari_sam_amg.objects.axes import line_of
@@ -20,20 +21,23 @@ from napari_sam_amg.params import AmgParameters
 
 
 def link_planes(
-    candidates: Iterable[RegionCandidates],
+    candidates: Iterable[RegionCandidates | StoredCandidates],
     params: AmgParameters,
     axis: int = 0,
     units: Units | None = None,
 ) -> Iterator[PlaneResult]:
     """Planes with one id an object, out of what was proposed for each plane.
 
-    ``candidates``: of whole planes, in the order of :func:`axes.in_order`; none of them is held for long.
+    ``candidates``: of whole planes, in the order of :func:`axes.in_order`; none of them is held for long. Those that
+    :func:`~napari_sam_amg.propose_candidates` gives are planes 0, 1, 2, ...
     ``params.link`` is "z" or "t". ``axis``: which of the stack's axes that is. The same candidates may be linked again
     with other parameters, as :func:`~napari_sam_amg.refilter` takes them. Raises what the first plane raised if all
     failed.
     """
     linker = Linker(params, axis, units)
-    for one in candidates:
+    for number, one in enumerate(candidates):
+        if isinstance(one, StoredCandidates):
+            one = RegionCandidates(whole_plane((number,), one.size), one)
         yield from linker.add(one)
     yield from linker.end()
 
@@ -90,13 +94,15 @@ class Linker:
 
     def _give(self, section: Section) -> list[PlaneResult]:
         """With ids: those of new objects count on. Objects of which this is the last plane are complete."""
-        for chain in section.chains:
+        kept = np.flatnonzero(section.is_kept)
+        chains = [section.chains[place] for place in kept.tolist()]
+        for chain in chains:
             if not chain.id:
                 self._last_id += 1
                 chain.id = self._last_id
                 chain.parent_id = chain.parent.id if chain.parent is not None else 0
                 chain.parent = None  # or all ancestors would be held
-        section = select(section, np.argsort([chain.id for chain in section.chains], kind="stable"))
+        section = select(section, kept[np.argsort([chain.id for chain in chains], kind="stable")])
         return self._held.add(self._result(section), section.region.candidates.failure)
 
     def _result(self, section: Section) -> PlaneResult:
@@ -108,7 +114,7 @@ class Linker:
         table["index"], table[LINKED_COLUMN] = ids, np.array(section.iou, np.float64)
         table["filled"] = np.array(section.filled, np.int64)
         labels = np.concatenate([[0], ids]).astype(np.int32)[painted.labels]
-        self._tally.add(labels, table, np.array([chain.parent_id for chain in chains], np.int64))
+        self._tally.add(painted.labels, labels, table, np.array([chain.parent_id for chain in chains], np.int64))
         ended = ids[np.array([chain.last == section.position for chain in chains], bool)]
         objects = self._tally.take(ended, index)
         problem = candidates.problem if candidates.failure is None else in_words(candidates.failure)

@@ -11,10 +11,10 @@ def pixels_of(masks: Masks) -> sp.csr_array:
     """(M, height * width) a one for every pixel of a mask; the product of two such counts what their masks share."""
     width = masks.size[1]
     parts = [np.empty(0, np.int64)]
-    for row, cutout in enumerate(masks.cutouts):
-        y, x = np.nonzero(cutout)
-        x0, y0 = masks.boxes[row, :2]
-        parts.append((y + y0) * width + (x + x0))
+    for cutout, (x0, y0, x1, _) in zip(masks.cutouts, masks.boxes.tolist(), strict=True):
+        inside = np.flatnonzero(cutout)
+        # a row of the box is followed by the next one of the plane
+        parts.append(inside + (inside // (x1 + 1 - x0)) * (width - (x1 + 1 - x0)) + (y0 * width + x0))
     ends = np.cumsum([len(part) for part in parts])
     columns = np.concatenate(parts)
     return sp.csr_array((np.ones(len(columns), np.int32), columns, ends), shape=(len(masks), masks.size[0] * width))

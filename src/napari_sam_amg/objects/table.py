@@ -66,20 +66,28 @@ class Tally:
         self._open = _begun(np.empty(0, np.int64), np.empty(0, np.int64))
         self._before: NDArray[np.int32] | None = None  # the plane before, with ids
 
-    def add(self, labels: NDArray[np.int32], table: pd.DataFrame, parents: NDArray[np.int64]) -> None:
-        """Measure a plane: (H, W) with ids, a row for each cross-section in order of id, and the objects' parents."""
+    def add(
+        self, places: NDArray[np.int32], labels: NDArray[np.int32], table: pd.DataFrame, parents: NDArray[np.int64]
+    ) -> None:
+        """Measure a plane: a row for each cross-section, in order of id, and the objects' parents.
+
+        ``places``: (H, W) which row, counted from 1, each pixel belongs to; ``labels``: the same with ids.
+        """
         ids = table["index"].to_numpy(np.int64)
         is_new = ~np.isin(ids, self._open.ids)
         self._open = _stacked(self._open, _begun(ids[is_new], parents[is_new]))
-        rows, to, columns = np.searchsorted(self._open.ids, ids), self._open, self._measured(labels, table)
-        to.added[rows] += np.column_stack([columns[name] for name in _ADDED])
+        rows, to, columns = np.searchsorted(self._open.ids, ids), self._open, self._measured(places, labels, table)
+        nothing = np.zeros(len(rows))  # through time there are no faces
+        to.added[rows] += np.column_stack([columns.get(name, nothing) for name in _ADDED])
         to.least[rows] = np.fmin(to.least[rows], np.column_stack([columns[name] for name in _LEAST]))
         to.most[rows] = np.fmax(to.most[rows], np.column_stack([columns[name] for name in _MOST]))
         is_larger = columns["volume"] > to.largest[rows, 0]
         to.largest[rows[is_larger]] = np.column_stack([columns["volume"], columns["first_plane"]])[is_larger]
         self._before = labels
 
-    def _measured(self, labels: NDArray[np.int32], table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    def _measured(
+        self, places: NDArray[np.int32], labels: NDArray[np.int32], table: pd.DataFrame
+    ) -> dict[str, NDArray[np.float64]]:
         """What each cross-section adds to its object."""
         found = {str(name): column.to_numpy(np.float64) for name, column in table.items()}
         area, position = found["area"], found[_plane_column(table, self._axis)]
@@ -89,13 +97,12 @@ class Tally:
         for name in ("predicted_iou", "stability_score"):
             # nothing is predicted of what was filled in, nor by AIS of anything
             found |= {f"least_{name}": found[name], name: np.nan_to_num(found[name])}
-        return found | dict(zip(("shared_z", "shared_y", "shared_x"), self._shared(labels, table), strict=True))
-
-    def _shared(self, labels: NDArray[np.int32], table: pd.DataFrame) -> list[NDArray[np.float64]]:
-        """Faces between two voxels of one object, along z, y and x."""
         before = np.zeros_like(labels) if self._before is None else self._before
-        pairs = ((labels, before), (labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1]))
-        return [_count(one[(one == other) & (one > 0)], table["index"].to_numpy()) for one, other in pairs]
+        if not self._through_time:
+            found["shared_z"] = _count(places[labels == before], len(table))
+            found["shared_y"] = _count(places[1:][places[1:] == places[:-1]], len(table))
+            found["shared_x"] = _count(places[:, 1:][places[:, 1:] == places[:, :-1]], len(table))
+        return found
 
     def take(self, ids: NDArray[np.int64], index: tuple[int, ...]) -> pd.DataFrame:
         """The rows of objects that are complete; ``index`` of the plane in which they end."""
@@ -156,9 +163,9 @@ def _plane_column(table: pd.DataFrame, axis: int) -> str:
     return "plane" if "plane" in table else f"plane_{axis}"
 
 
-def _count(ids: NDArray[np.int32], of: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How often each of the rising ids ``of`` is among ``ids``, which hold no other."""
-    return np.bincount(np.searchsorted(of, ids), minlength=len(of)).astype(np.float64)
+def _count(places: NDArray[np.int32], rows: int) -> NDArray[np.float64]:
+    """How many of the pixels, or faces, belong to each row; 0 is background."""
+    return np.bincount(places, minlength=rows + 1)[1:].astype(np.float64)
 
 
 def _stacked(one: _Open, other: _Open) -> _Open:
