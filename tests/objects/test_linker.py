@@ -1,15 +1,19 @@
 """Objects through a stack: which planes have one id, whatever is empty, fails or is shuffled."""
 
 import dataclasses
+import gc
 import pickle
 import weakref
 
 import numpy as np
 import pytest
 
+from napari_sam_amg.amg.region import RegionCandidates, whole_plane
 from napari_sam_amg.objects.axes import in_order, linked_axis
+from napari_sam_amg.objects.chains import Chain
+from napari_sam_amg.objects.filling import halfway
 from napari_sam_amg.objects.linker import Linker, link_planes
-from tests.objects.discs import SIZE, T, Z, disc, linked, plane, stack
+from tests.objects.discs import SIZE, T, Z, disc, linked, masks_of, plane, stack
 
 GAP = dataclasses.replace(Z, link_gap=1)
 
@@ -97,6 +101,38 @@ def test_discs_above_each_other_are_one_object_with_gaps_only_if_their_shapes_ar
     assert ids(linked(stack([((40, 40, 10), range(4)), ((40, 40, 11), range(4, 9))], 9), Z)[0]) == [[1]] * 9
 
 
+def test_planes_that_are_filled_count_as_planes():
+    for column, count in (((range(1), range(2, 3)), 3), ((range(2), range(3, 5)), 5)):
+        planes = stack([((40, 40, 10), part) for part in column], 7)
+        assert ids(linked(planes, dataclasses.replace(GAP, min_planes=count))[0])[:count] == [[1]] * count
+        assert not linked(planes, dataclasses.replace(GAP, min_planes=count + 1))[0].any()
+
+
+def test_what_goes_on_as_another_object_is_not_joined_over_a_gap():
+    params = dataclasses.replace(GAP, link_iou=0.7, min_planes=1, min_visible_fraction=0.1)
+    planes = [plane(z, [(40, 40, radius)]) for z, radius in enumerate((10, 8, 9))]  # IoUs of .64, .79 and .81
+    assert ids(linked(planes, params)[0]) == [[1], [2], [2]]
+
+
+def test_nothing_is_filled_where_less_than_half_is_free():
+    for left, joined in ((37, False), (46, True)):
+        blocker = np.zeros(SIZE, bool)
+        blocker[20:60, left:90] = True
+        frames = [[disc(40, 40, 10)], [blocker], [disc(40, 40, 10)]]
+        labels, _, _ = linked(
+            [framed(z, some) for z, some in enumerate(frames)], dataclasses.replace(GAP, min_planes=1)
+        )
+        assert (labels[0, 40, 40] == labels[2, 40, 40]) == joined
+        assert (labels[1][blocker] == labels[1, 40, 80]).all()
+
+
+def test_the_outline_lies_half_way():
+    shape = halfway(disc(60, 48, 20), disc(60, 48, 24))
+    assert abs(int(shape.sum()) - int(disc(60, 48, 22).sum())) < 0.03 * shape.sum()
+    moved = halfway(disc(50, 48, 20), disc(58, 48, 20))
+    assert abs(np.nonzero(moved)[1].mean() - 54) < 0.5
+
+
 def test_a_gap_of_two_planes_is_never_filled():
     column = [((40, 40, 10), range(4)), ((40, 40, 10), range(6, 10))]
     assert ids(linked(stack(column, 10), GAP)[0]) == [[1]] * 4 + [[], []] + [[2]] * 4
@@ -145,11 +181,45 @@ def test_an_object_that_divides_names_its_daughters():
     assert "parent" not in linked(planes, Z)[2]
 
 
-def test_a_crumb_beside_an_object_is_no_daughter():
-    frames = [[(60, 50, 16)], [(58, 50, 15), (74, 42, 3)], [(58, 50, 15)]]
+def test_a_crumb_in_an_object_is_no_daughter():
+    frames = [[(60, 50, 16)], [(56, 50, 12), (71, 50, 2)], [(56, 50, 12)]]
     labels, _, objects = linked([plane(at, discs) for at, discs in enumerate(frames)], T)
-    assert objects["parent"].tolist() == [0] * len(objects)
+    assert objects["parent"].tolist() == [0, 0]
     assert (labels[:, 50, 58] == 1).all()
+
+
+def two_parts(at: int) -> list[np.ndarray]:
+    """A large part and a small one, that were one object at first."""
+    parts = [disc(50, 50, 12), disc(71, 50, 8)]
+    return [parts[0] | parts[1]] if at < 2 else parts
+
+
+def framed(at: int, frames: list[np.ndarray]) -> RegionCandidates:
+    return RegionCandidates(whole_plane((at,), SIZE), masks_of(frames))
+
+
+def test_a_daughter_that_is_nearly_its_mother_is_an_object_of_its_own_too():
+    labels, sections, objects = linked([framed(at, two_parts(at)) for at in range(4)], T)
+    assert sections["link_iou"].iloc[2:4].isna().all()  # one of them would have been linked at .64
+    assert ids(labels) == [[1]] * 2 + [[2, 3]] * 2
+    assert objects["parent"].tolist() == [0, 1, 1]
+
+
+def test_what_divided_does_not_come_back():
+    params = dataclasses.replace(T, link_gap=1, min_visible_fraction=0.2)
+    frames = [[(60, 50, 16)], [(51, 50, 9), (70, 50, 9)], [(60, 50, 16)]]
+    labels, _, objects = linked([plane(at, discs) for at, discs in enumerate(frames)], params)
+    assert objects["parent"].tolist() == [0, 1, 1, 0]
+    assert ids(labels) == [[1], [2, 3], [4]]
+
+
+def test_of_a_long_line_of_ancestors_none_is_held():
+    frames = [[(60, 50, 20)], [(48, 50, 11), (72, 50, 11)]] * 15
+    linker, parents = Linker(dataclasses.replace(T, link_iou=0.15)), []
+    for at, discs in enumerate(frames):
+        parents += [parent for result in linker.add(plane(at, discs)) for parent in result.objects["parent"]]
+    assert len(set(parents)) > 10  # each from one of the generation before
+    assert sum(type(one) is Chain for one in gc.get_objects()) < 10
 
 
 def two_axes(columns=((30, 30, 9), (80, 60, 9))):

@@ -5,7 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from napari_sam_amg.amg.region import RegionCandidates, whole_plane
+from napari_sam_amg.amg.bits import cut_out
+from napari_sam_amg.amg.masks import Candidates
+from napari_sam_amg.amg.region import RegionCandidates, finish, whole_plane
+from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.objects.linker import link_planes
 from napari_sam_amg.objects.support import eased
 from tests.objects.discs import SIZE, T, Z, disc, masks_of
@@ -36,10 +39,31 @@ def test_the_outline_that_is_found_again_beside_is_kept():
 
 def test_support_is_asked_of_both_planes_beside():
     planes = planes_with_two_outlines()
-    for parts, expected in (((1, 2), 14), ((2, 3), 14)):
+    for parts in ((1, 2), (2, 3)):
         results = list(link_planes([planes[z] for z in parts], dataclasses.replace(Z, min_planes=1)))
-        middle = results[parts.index(2)]
-        assert (middle.labels > 0)[disc(50, 50, expected)].all()
+        middle = results[parts.index(2)].labels
+        assert middle[50, 40] == middle[50, 60] > 0
+
+
+def stored(frames, scores) -> StoredCandidates:
+    masks = masks_of(frames, scores)
+    columns = (masks.predicted_iou, masks.stability_score, masks.points, masks.crop_boxes)
+    rows = [np.packbits(frame, axis=1) for frame in frames]
+    bits = [cut_out(row, *box) for row, box in zip(rows, masks.boxes.tolist(), strict=True)]
+    params = dataclasses.replace(Z, pred_iou_thresh=0.5, stability_score_thresh=0.5)
+    return StoredCandidates(params, SIZE, (Candidates(masks.boxes, *columns, bits),))
+
+
+def test_outlines_that_a_run_without_links_would_drop_have_a_say():
+    whole, part = disc(50, 50, 14), disc(50, 50, 14)
+    part[:, 58:] = False  # a box with an IoU of .76
+    planes = [stored([whole], [0.7]), stored([whole, part], [0.7, 0.8]), stored([whole], [0.7])]
+    for labels in (result.labels for result in link_planes(planes, planes[0].params)):
+        np.testing.assert_array_equal(labels > 0, whole)
+    alone = finish(
+        RegionCandidates(whole_plane((0,), SIZE), planes[1]), dataclasses.replace(planes[1].params, link="none")
+    )
+    np.testing.assert_array_equal(alone.labels > 0, part)
 
 
 def test_a_mask_of_most_of_the_plane_is_background():

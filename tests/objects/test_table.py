@@ -72,6 +72,13 @@ def test_faces_at_the_edges_of_the_stack_count():
     assert objects.loc[0, "surface"] == pytest.approx(2 / 3 * 2 * (20 * 30 + 10 * 30 + 10 * 20))
 
 
+def test_where_objects_touch_is_surface_of_both():
+    below, above = ((60, 48, 10), range(3)), ((60, 48, 16), range(3, 6))
+    _, _, both = linked(stack([below, above], 6))
+    alone = [linked(stack([one], 6))[2].loc[0, "surface"] for one in (below, above)]
+    assert both["surface"].tolist() == pytest.approx(alone)
+
+
 def test_what_is_not_known_has_no_column():
     planes = stack([((40, 40, 9), range(4))], 4)
     for units, missing in ((Units(), ("volume_physical", "surface_physical", "centroid_y_physical")),
