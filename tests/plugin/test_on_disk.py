@@ -62,6 +62,7 @@ def test_cancel_keeps_and_run_continues(
     assert "Run continues there" in plugin.widget.status.text()
     assert (tmp_path / ".cells.work").exists()
     model.hold_after, batches = None, model.batches
+    plugin.viewer.dims.set_current_step(0, 2)  # another plane in sight is the same run
     layer = plugin.run()
     assert [sorted(np.unique(plane))[1:] for plane in np.asarray(layer.data)] == [[1], [2, 3], [4]]
     assert model.batches - batches == 8  # the first plane was done
@@ -79,6 +80,16 @@ def test_other_results_are_not_replaced(plugin: Any, stack: np.ndarray, tmp_path
     plugin.wait()
     assert "is there already" in plugin.widget.status.text()
     assert (tmp_path / "a_b_ c_features.csv").read_bytes() == before
+
+
+def test_a_table_of_others_is_not_replaced(plugin: Any, stack: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "cells_features.csv").write_text("mine")
+    plugin.viewer.add_image(stack, name="cells")
+    to_folder(plugin, tmp_path)
+    plugin.click_run()
+    plugin.wait()
+    assert "cells_features.csv is there already" in plugin.widget.status.text()
+    assert (tmp_path / "cells_features.csv").read_text() == "mine"
 
 
 def test_another_image_does_not_continue_the_run(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LETTERS = "TCZYX"  # of axes without usable names, counted from the last
 MOST_AXES = len(LETTERS)
+ENDINGS = (ZARR_ENDING, FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING)
 LOOKED_AT = 64  # rows of a plane that tell whether it is the same image
 
 
@@ -116,20 +117,25 @@ class DiskRun:
         """Raises ``ValueError`` where results of another run lie, and ``OSError`` where nothing can be written."""
         from napari_sam_amg.io.label_volume import LabelVolume, RowsOfPlanes, is_label_volume
         from napari_sam_amg.jobs.identity import identity_of, made_by
-        from napari_sam_amg.jobs.kept import KeptRun, OtherRun
+        from napari_sam_amg.jobs.kept import JOURNAL, KeptRun, OtherRun
         from napari_sam_amg.objects.support import eased
 
         files.folder.mkdir(parents=True, exist_ok=True)
         identity = identity_of(
             eased(params),
             input={"shape": source.labels_shape, "dtype": str(source.whole.data.dtype), "looks": _looks(source)},
-            settings={"intensities": [intensities.low, intensities.high], "source": source.record()},
+            # not the plane in sight: here planes come in their order
+            settings={
+                "intensities": [intensities.low, intensities.high],
+                "source": {name: value for name, value in source.record().items() if name != "first"},
+            },
             **made_by(model),
         )
         self.files, self._source, self._params = files, source, params
-        is_new = not (files.work / "journal.jsonl").exists()
-        if is_new and files.labels.exists():
-            raise ValueError(f"{files.labels} is there already: choose another folder, or move it away")
+        if not (files.work / JOURNAL).exists():
+            for path in map(files.path, ENDINGS):
+                if path.exists():
+                    raise ValueError(f"{path} is there already: choose another folder, or move it away")
         try:
             self.kept = KeptRun(files.work, identity)
         except OtherRun as error:
@@ -158,7 +164,7 @@ class DiskRun:
         makers: dict[str, Any] = {FEATURES_ENDING: FeaturesCsv}
         if self._params.link != "none":
             makers[OBJECTS_ENDING] = ObjectsCsv
-        for ending in (FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING):  # they are written again from the start
+        for ending in ENDINGS[1:]:  # they are written again from the start
             self.files.path(ending).unlink(missing_ok=True)
         return [maker(self.files.path(ending)) for ending, maker in makers.items()]
 
