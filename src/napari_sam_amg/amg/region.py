@@ -132,16 +132,24 @@ def finish(
 
 def paint_region(candidates: RegionCandidates, params: AmgParameters) -> PaintedRegion:
     """Remove duplicates and paint what is left."""
+    candidates, masks, parts = refiltered(candidates, params, params)
+    painted = paint(masks, painting_rules(params))
+    too_large = candidates.too_large + count_missing(parts, painted.labels)
+    return PaintedRegion(candidates, masks, painted, too_large)
+
+
+def refiltered(
+    candidates: RegionCandidates, params: AmgParameters, of_parts: AmgParameters
+) -> tuple[RegionCandidates, Masks, Masks]:
+    """The candidates, with what failed here if so; their masks by ``params``; and the parts that crops cut off."""
     masks = parts = no_masks(candidates.region.size)
     try:
         if isinstance(candidates.found, StoredCandidates):
-            masks, parts = refilter(candidates.found, params), cut_off(candidates.found, params)
+            masks, parts = refilter(candidates.found, params), cut_off(candidates.found, of_parts)
         elif candidates.found is not None:
             masks = candidates.found
     except FAILURES as error:
         if is_out_of_memory(error):
             raise
         candidates = replace(candidates, failure=error)
-    painted = paint(masks, painting_rules(params))
-    too_large = candidates.too_large + count_missing(parts, painted.labels)
-    return PaintedRegion(candidates, masks, painted, too_large)
+    return candidates, masks, parts

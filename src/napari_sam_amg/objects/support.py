@@ -11,14 +11,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import painting_rules
-from napari_sam_amg.amg.generate import cut_off, refilter
 from napari_sam_amg.amg.labels import paint
-from napari_sam_amg.amg.masks import Masks, no_masks
-from napari_sam_amg.amg.plane_images import FAILURES
-from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates
+from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, refiltered
 from napari_sam_amg.amg.seams import count_missing
-from napari_sam_amg.amg.stored import StoredCandidates
-from napari_sam_amg.errors import is_out_of_memory
 from napari_sam_amg.objects.links import least_iou
 from napari_sam_amg.objects.overlaps import iou_of_masks, pixels_of
 from napari_sam_amg.params import AmgParameters
@@ -89,16 +85,7 @@ class Support:
 
 
 def _proposals(candidates: RegionCandidates, params: AmgParameters) -> Proposals:
-    masks = parts = no_masks(candidates.region.size)
-    try:
-        if isinstance(candidates.found, StoredCandidates):
-            masks, parts = refilter(candidates.found, loosened(params)), cut_off(candidates.found, params)
-        elif candidates.found is not None:
-            masks = candidates.found
-    except FAILURES as error:
-        if is_out_of_memory(error):
-            raise
-        candidates = replace(candidates, failure=error)
+    candidates, masks, parts = refiltered(candidates, loosened(params), params)
     areas = masks.areas
     masks = masks.select((areas > 0) & (areas <= LARGEST * masks.size[0] * masks.size[1]))
     return Proposals(candidates, masks, parts, pixels_of(masks))
