@@ -3,7 +3,7 @@
 A chunk is a part of one plane, and has one writer; chunks of zeros leave no file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -112,11 +112,12 @@ class LabelVolume:
         height, width = self.shape[-2:]
         self.write(index, (0, height), (0, width), labels)
 
-    def chunks(self, level: int = 0) -> Iterator[ChunkPlace]:
-        """All chunks of a level, in C order."""
+    def chunks(self, level: int = 0, plane: tuple[int, ...] | None = None) -> Iterator[ChunkPlace]:
+        """All chunks of a level, in C order, or those of one plane."""
         array = self.levels[level]
         sides = [_cut(length, side) for length, side in zip(array.shape[-2:], array.chunks[-2:], strict=True)]
-        for index, rows, columns in product(np.ndindex(array.shape[:-2]), *sides):
+        planes: Iterable[tuple[int, ...]] = np.ndindex(array.shape[:-2]) if plane is None else [plane]
+        for index, rows, columns in product(planes, *sides):
             yield ChunkPlace(level, index, rows, columns)
 
     def reduce(self, place: ChunkPlace) -> None:
@@ -129,9 +130,8 @@ class LabelVolume:
     def reduce_plane(self, index: tuple[int, ...]) -> None:
         """The coarser levels of one plane, once its finest is written."""
         for level in range(1, len(self.levels)):
-            for place in self.chunks(level):
-                if place.index == index:
-                    self.reduce(place)
+            for place in self.chunks(level, index):
+                self.reduce(place)
 
     def pyramid(self) -> None:
         """All coarser levels, once the finest is written; a few chunks in memory at a time."""
