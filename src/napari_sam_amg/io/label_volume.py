@@ -115,10 +115,10 @@ class LabelVolume:
     def chunks(self, level: int = 0, plane: tuple[int, ...] | None = None) -> Iterator[ChunkPlace]:
         """All chunks of a level, in C order, or those of one plane."""
         array = self.levels[level]
-        sides = [_cut(length, side) for length, side in zip(array.shape[-2:], array.chunks[-2:], strict=True)]
+        rows, columns = (_cut(length, side) for length, side in zip(array.shape[-2:], array.chunks[-2:], strict=True))
         planes: Iterable[tuple[int, ...]] = np.ndindex(array.shape[:-2]) if plane is None else [plane]
-        for index, rows, columns in product(planes, *sides):
-            yield ChunkPlace(level, index, rows, columns)
+        for place in product(planes, rows, columns):
+            yield ChunkPlace(level, *place)
 
     def reduce(self, place: ChunkPlace) -> None:
         """Write one chunk of a coarser level: every second pixel of the level above, which must be finished."""
