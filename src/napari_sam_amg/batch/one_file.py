@@ -1,4 +1,4 @@
-"""One input file of a batch: read, segment, write, record."""
+"""One image of a batch: read, segment, write, record."""
 
 import dataclasses
 import os
@@ -18,9 +18,9 @@ from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.table import of_plane_axes
 from napari_sam_amg.amg.work import ModelWork, Work
-from napari_sam_amg.cli.outcome import Done, Outcome
-from napari_sam_amg.cli.resume import kept_run, run_identity
-from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.batch.image import Image, ImageFile, Reading
+from napari_sam_amg.batch.outcome import Done, Outcome
+from napari_sam_amg.batch.resume import kept_run, run_identity
 from napari_sam_amg.io.discover import (
     CHALLENGE_ENDING,
     FEATURES_ENDING,
@@ -35,7 +35,6 @@ from napari_sam_amg.io.discover import (
     InputFile,
 )
 from napari_sam_amg.io.exports import CocoJson, Export, FeaturesCsv, MaskFolder, OverlayPng, foreign_in
-from napari_sam_amg.io.images import image_kind, open_image
 from napari_sam_amg.io.label_volume import VERSIONS, is_label_volume
 from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.labels_zarr import LabelsZarr
@@ -43,7 +42,6 @@ from napari_sam_amg.io.object_exports import ChallengeTracks, ObjectsCsv, Tracks
 from napari_sam_amg.io.raw_image import Geometry, SourceImage
 from napari_sam_amg.io.rois import ROIS_ENDING, RoisZip
 from napari_sam_amg.io.staging import end_work, naming, settle, staged, work_folder
-from napari_sam_amg.io.watched import FileState
 from napari_sam_amg.jobs.kept import KeptRun, drop_work
 from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters
@@ -55,6 +53,22 @@ if TYPE_CHECKING:
 
 COCO_ENDING = "_masks.json"
 AREA_COLUMN = "area_um2"
+#: Told after every batch of points how many are done, of how many, and 0 of 0 while planes are looked at before that.
+#: It may raise to stop the run.
+Follow = Callable[[int, int], object]
+
+
+class AlreadyThere(ValueError):
+    """Results lie where an image's would be written, and may not be replaced."""
+
+    def __init__(self, target: Path, skips: bool) -> None:
+        self.target = target
+        reason = "exists already: give --overwrite to replace it, or --skip-existing to keep it"
+        if skips:
+            reason = (
+                "exists already, from another image or other settings, or changed since: add --overwrite to replace it"
+            )
+        super().__init__(f"{target} {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,10 @@ class Options:
     skip_existing: bool = False
     resume: bool = True  # keep the work of a stack until its outputs are there, and go on with it
     quiet: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.channel, self.series, self.geometry)
 
     def __post_init__(self) -> None:
         """``ValueError`` for a format that is none: a run would write nothing of what was meant, and say nothing."""
@@ -110,56 +128,55 @@ class Batch:
     options: Options
     workers: "Workers | None" = None  # who have the model, which then is only described by ``model``
 
-    def segment(self, file: InputFile) -> Done:
-        """Write the outputs of one file. Raises for anything that fails, but for some planes of a stack."""
+    def segment(self, file: InputFile, image: Image | None = None, follow: Follow | None = None) -> Done:
+        """Write the outputs of one image. Raises for anything that fails, but for some planes of a stack.
+
+        ``image``: by default the file itself.
+        """
         targets = [file.output(ending) for ending in self.options.endings(self.params.link)]
         was_done = settle(targets)  # what a run that was killed left half-way, or all but finished
         settings = self._settings()
-        image_kind(file.path)  # before the file is read as a whole: it may be a pipe, or no image
-        state = FileState.of(file.path)
-        before = self._before(targets, settings, file.path, was_done)
+        image = ImageFile.of(file.path) if image is None else image
+        before = self._before(targets, settings, image, was_done)
         if before.is_complete:
-            return Done(f"{file.path}: skipped, {targets[-1]} says that it is done")
+            return Done(f"{file.path}: skipped, {targets[-1]} says that it is done", skipped=True)
         _check_free(targets, self.options, before)
-        with self.opened(file.path) as source, staged(targets) as folder:
-            sha256 = hash_file(file.path)
-            state.check(file.path)  # so that the hash is that of the file which is open
+        with image.opened(self.options.reading, self.params) as source, staged(targets) as folder:
+            sha256 = image.hashed()
             before = self._before(targets, settings, sha256)
             _check_free(targets, self.options, before)  # once more: nobody else can write them from here on
             with self._kept(source, settings, sha256, folder) as kept:
-                surveyed = self._survey(source, kept)
-                work = self._work(kept, surveyed, file.path, state, sha256)
-                outcome = self._run(source, surveyed, work, file, folder)
+                surveyed = self._survey(source, kept, follow)
+                work = self._work(kept, surveyed, image, sha256)
+                outcome = self._run(source, surveyed, work, dataclasses.replace(file, folder=folder), follow)
                 outcome.continued = 0 if kept is None else kept.continued
             if outcome.problems:
-                state.check_in_place(file.path)  # half of a file that is no more must not replace a whole result
+                image.check(in_place=True)  # half of a file that is no more must not replace a whole result
             elif kept is not None:
                 end_work(folder)
-            record = self._record(file, source, surveyed, outcome)
+            record = self._record(source, surveyed, outcome)
             record |= {"settings": settings, "outputs": [target.name for target in targets]}
-            size = sizes([file.path])[file.path.name] if file.path.is_dir() else state.size
-            record["input"] |= {"bytes": size, "sha256": sha256}
+            record["input"] = image.about(sha256) | record["input"]
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
-        return Done(outcome.summary(file, source, targets), outcome.failed)
+        return Done(outcome.summary(file, source, targets), outcome.failed, outcome.found())
 
     def opened(self, path: Path) -> AbstractContextManager[SourceImage]:
         """An image, as it is to be read."""
-        options = self.options
-        return open_image(path, options.channel, options.series, options.geometry, self.params)
+        return ImageFile.of(path).opened(self.options.reading, self.params)
 
     def has_parts(self, stack: PlaneStack) -> bool:
         """Whether what is to be done can be done in parts."""
         return len(stack.indices) > 1 or may_tile(stack.plane_size, self.params)
 
     def _before(
-        self, targets: list[Path], settings: dict[str, Any], image: Path | str, was_done: bool = False
+        self, targets: list[Path], settings: dict[str, Any], image: Image | str, was_done: bool = False
     ) -> Standing:
         """What an earlier run has left, if it is to be resumed. ``image``: the input, or its hash."""
         if not ((self.options.skip_existing or was_done) and targets[-1].exists()):
             return Standing()
-        sha256 = image if isinstance(image, str) else hash_file(image)
+        sha256 = image if isinstance(image, str) else image.hashed()
         return standing(targets[-1], settings, sha256, targets[:-1])
 
     def _settings(self) -> dict[str, Any]:
@@ -207,15 +224,17 @@ class Batch:
         identity = run_identity(settings, self.model, self.params, source, sha256)
         return kept_run(folder, identity, self.options.overwrite, self.options.overlay)
 
-    def _survey(self, source: SourceImage, kept: KeptRun | None) -> Survey | None:
+    def _survey(self, source: SourceImage, kept: KeptRun | None, follow: Follow | None) -> Survey | None:
+        def watch() -> None:
+            if follow is not None:
+                follow(0, 0)
+
         def look() -> Survey | None:
-            return survey_if_needed(source.stack, self.params, self.options.intensities)
+            return survey_if_needed(source.stack, self.params, self.options.intensities, watch)
 
         return look() if kept is None else kept.surveyed(look)
 
-    def _work(
-        self, kept: KeptRun | None, surveyed: Survey | None, path: Path, state: FileState, sha256: str
-    ) -> Work | None:
+    def _work(self, kept: KeptRun | None, surveyed: Survey | None, image: Image, sha256: str) -> Work | None:
         """Who asks the model; None: this process, without keeping anything."""
         if kept is None:
             return None
@@ -225,23 +244,25 @@ class Batch:
 
         intensities = self.options.intensities or (None if surveyed is None else surveyed.intensities)
         assert intensities is not None
+        assert isinstance(image, ImageFile)
         source = {
-            "path": str(path.absolute()),
+            "path": str(image.path.absolute()),
             "channel": self.options.channel,
             "series": self.options.series,
             "geometry": self.options.geometry.record(),
             "intensities": [intensities.low, intensities.high],
-            "bytes": state.size,
-            "modified": state.modified,
+            "bytes": image.state.size,
+            "modified": image.state.modified,
             "sha256": sha256,
         }
         return UnitsOnWorkers(self.workers, kept, source)
 
     def _run(
-        self, source: SourceImage, surveyed: Survey | None, work: Work | None, file: InputFile, folder: Path
+        self, source: SourceImage, surveyed: Survey | None, work: Work | None, file: InputFile, follow: Follow | None
     ) -> Outcome:
+        """``file``: whose outputs lie where they are written until all are there."""
         outcome = Outcome(len(source.stack.indices), self.params)
-        exports = self._exports(source, dataclasses.replace(file, folder=folder))
+        exports = self._exports(source, file)
         through = through_axis(self.params, source.stack_axes)
         steps = segment_planes(
             source.stack, self.model, self.params,
@@ -253,6 +274,8 @@ class Batch:
             for step in steps:
                 bar.total = step.total
                 bar.update(step.done - bar.n)
+                if follow is not None:
+                    follow(step.done, step.total)
                 if step.result is None:
                     continue
                 outcome.add(step.result)
@@ -277,13 +300,10 @@ class Batch:
         hidden = self.options.quiet or not sys.stderr.isatty()
         return tqdm.tqdm(desc=file.path.name, unit=" batches", leave=False, disable=hidden)
 
-    def _record(
-        self, file: InputFile, source: SourceImage, surveyed: Survey | None, outcome: Outcome
-    ) -> dict[str, Any]:
+    def _record(self, source: SourceImage, surveyed: Survey | None, outcome: Outcome) -> dict[str, Any]:
         data = source.raw.data
         return {
             "input": {
-                "path": str(file.path.resolve()),
                 "shape": list(data.shape),
                 "axes": source.raw.axes,
                 "dtype": str(data.dtype),
@@ -343,9 +363,4 @@ def _check_free(targets: list[Path], options: Options, before: Standing) -> None
             raise ValueError(f"{target} is in the way: it holds {name}, which is not of this command, move it away")
     if not existing or options.overwrite or before.may_be_redone:
         return
-    if options.skip_existing:
-        raise ValueError(
-            f"{existing[0]} exists already, from another image or other settings, or changed since: "
-            "add --overwrite to replace it"
-        )
-    raise ValueError(f"{existing[0]} exists already: give --overwrite to replace it, or --skip-existing to keep it")
+    raise AlreadyThere(existing[0], options.skip_existing)
