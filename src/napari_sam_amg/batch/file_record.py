@@ -9,9 +9,8 @@ import torch
 from napari_sam_amg.amg.planes import plane_number
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.cli.options import Options
-from napari_sam_amg.cli.outcome import Outcome
-from napari_sam_amg.io.discover import InputFile
+from napari_sam_amg.batch.options import Options
+from napari_sam_amg.batch.outcome import Outcome
 from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.provenance import describe_run, versions
@@ -31,13 +30,12 @@ def run_settings(model: Model, params: AmgParameters, options: Options) -> dict[
 
 
 def file_record(
-    file: InputFile, source: SourceImage, surveyed: Survey | None, model: Model, options: Options, outcome: Outcome
+    source: SourceImage, surveyed: Survey | None, model: Model, options: Options, outcome: Outcome
 ) -> dict[str, Any]:
     """All but the settings, and which outputs there are."""
     data = source.raw.data
     return {
         "input": {
-            "path": str(file.path.resolve()),
             "shape": list(data.shape),
             "axes": source.raw.axes,
             "dtype": str(data.dtype),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_sam_amg.amg.preprocess import IntensityRange
+from napari_sam_amg.batch.image import Reading
 from napari_sam_amg.io.discover import (
     CHALLENGE_ENDING,
     FEATURES_ENDING,
@@ -38,6 +39,10 @@ class Options:
     skip_existing: bool = False
     resume: bool = True  # keep the work of a stack until its outputs are there, and go on with it
     quiet: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.channel, self.series, self.geometry)
 
     def __post_init__(self) -> None:
         """``ValueError`` for a format that is none: a run would write nothing of what was meant, and say nothing."""

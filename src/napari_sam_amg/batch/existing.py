@@ -5,19 +5,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_sam_amg.cli.options import Options
-from napari_sam_amg.hashes import hash_file
+from napari_sam_amg.batch.image import Image
+from napari_sam_amg.batch.options import Options
 from napari_sam_amg.io.discover import MASKS_ENDING, ZARR_ENDING
 from napari_sam_amg.io.exports import foreign_in
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.provenance import Standing, standing
 
 
-def left_before(targets: Sequence[Path], settings: Mapping[str, Any], image: Path | str) -> Standing:
+class AlreadyThere(ValueError):
+    """Results lie where an image's would be written, and may not be replaced."""
+
+    def __init__(self, target: Path, skips: bool) -> None:
+        self.target = target
+        reason = "exists already: give --overwrite to replace it, or --skip-existing to keep it"
+        if skips:
+            reason = (
+                "exists already, from another image or other settings, or changed since: add --overwrite to replace it"
+            )
+        super().__init__(f"{target} {reason}")
+
+
+def left_before(targets: Sequence[Path], settings: Mapping[str, Any], image: Image | str) -> Standing:
     """What an earlier run has left. ``targets``: the outputs, the record last. ``image``: the input, or its hash."""
     if not targets[-1].exists():
         return Standing()
-    sha256 = image if isinstance(image, str) else hash_file(image)
+    sha256 = image if isinstance(image, str) else image.hashed()
     return standing(targets[-1], settings, sha256, targets[:-1])
 
 
@@ -32,9 +45,4 @@ def check_free(targets: Sequence[Path], options: Options, before: Standing) -> N
             raise ValueError(f"{target} is in the way: it holds {name}, which is not of this command, move it away")
     if not existing or options.overwrite or before.may_be_redone:
         return
-    if options.skip_existing:
-        raise ValueError(
-            f"{existing[0]} exists already, from another image or other settings, or changed since: "
-            "add --overwrite to replace it"
-        )
-    raise ValueError(f"{existing[0]} exists already: give --overwrite to replace it, or --skip-existing to keep it")
+    raise AlreadyThere(existing[0], options.skip_existing)

@@ -12,8 +12,8 @@ from napari_sam_amg.amg.preprocess import Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.table import of_plane_axes
 from napari_sam_amg.amg.work import Work
-from napari_sam_amg.cli.options import COCO_ENDING, Options
-from napari_sam_amg.cli.outcome import Outcome
+from napari_sam_amg.batch.options import COCO_ENDING, Options
+from napari_sam_amg.batch.outcome import Outcome
 from napari_sam_amg.io.discover import (
     CHALLENGE_ENDING,
     FEATURES_ENDING,
@@ -38,6 +38,9 @@ from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import PlaneResult, segment_planes
 
 AREA_COLUMN = "area_um2"
+#: Told after every batch of points how many are done, of how many, and 0 of 0 while planes are looked at before that.
+#: It may raise to stop the run.
+Follow = Callable[[int, int], object]
 
 
 def run_file(
@@ -48,6 +51,7 @@ def run_file(
     outputs: InputFile,
     surveyed: Survey | None,
     work: Work | None,
+    follow: Follow | None = None,
 ) -> Outcome:
     """Segment all planes and write what is found. ``outputs``: the file, with the folder in which to write."""
     outcome = Outcome(len(source.stack.indices), params)
@@ -63,6 +67,8 @@ def run_file(
         for step in steps:
             bar.total = step.total
             bar.update(step.done - bar.n)
+            if follow is not None:
+                follow(step.done, step.total)
             if step.result is None:
                 continue
             outcome.add(step.result)
