@@ -64,7 +64,7 @@ class LabelImage:
 
 @contextmanager
 def open_labels(path: Path) -> Iterator[LabelImage]:
-    """A PNG, TIFF or NPY file, or a Zarr; of paletted ones the indices. Planes can be read as long as the context lasts.
+    """A PNG, TIFF or NPY file, or a Zarr; of paletted ones the indices. Planes are read as long as the context lasts.
 
     Of an OME-Zarr image the labels in it, if there is one set of them.
 
