@@ -188,10 +188,11 @@ def survey_if_needed(
     """
     chooses_plane = params.crop_layers == "auto" and len(stack.indices) > 1
     is_needed = intensities is None or chooses_plane or may_tile(stack.plane_size, params)
-    surveyed = None
-    for surveyed in survey_steps(stack) if is_needed else ():
+    last = None
+    for step in survey_steps(stack) if is_needed else ():
         watch()
-    return surveyed
+        last = step
+    return last
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:
