@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from napari_sam_amg import AmgParameters, segment_to_files
-from napari_sam_amg.batch.one_file import Options
+from napari_sam_amg.batch.options import Options
 from napari_sam_amg.cli import from_python
 from tests.cli.terminal import Terminal
 

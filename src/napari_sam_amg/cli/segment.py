@@ -20,7 +20,8 @@ from napari_sam_amg.settings import Settings
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.propose import Model
-    from napari_sam_amg.batch.one_file import Batch, Options
+    from napari_sam_amg.batch.one_file import Batch
+    from napari_sam_amg.batch.options import Options
     from napari_sam_amg.batch.outcome import Done
     from napari_sam_amg.jobs.dask_engine import Workers
 
@@ -120,7 +121,7 @@ def _check_architecture(arguments: argparse.Namespace, model: "Model") -> None:
 
 def _options(arguments: argparse.Namespace) -> "Options":
     from napari_sam_amg.amg.preprocess import IntensityRange
-    from napari_sam_amg.batch.one_file import Options
+    from napari_sam_amg.batch.options import Options
     from napari_sam_amg.io.raw_image import Geometry
 
     for name in ("pixel_size", "z_spacing"):

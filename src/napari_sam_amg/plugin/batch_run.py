@@ -102,7 +102,9 @@ class BatchRun(QObject):
 
 def summary(names: tuple[str, ...], ended: Mapping[int, Ended], cancelled: bool = False) -> str:
     """How a batch ended: "12 of 13 images done; 1 failed: a.tif: why"."""
-    by_state = {state: [one for one in ended.values() if one.state == state] for state in (DONE, SKIPPED, PARTLY, FAILED)}
+    by_state = {
+        state: [one for one in ended.values() if one.state == state] for state in (DONE, SKIPPED, PARTLY, FAILED)
+    }
     there = len(by_state[DONE]) + len(by_state[SKIPPED]) + len(by_state[PARTLY])
     words = [f"{there} of {len(names)} image{'' if len(names) == 1 else 's'} done"]
     if by_state[SKIPPED]:

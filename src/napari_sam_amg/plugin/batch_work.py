@@ -138,7 +138,8 @@ def _bad_item(bad: BadInput, output: Path) -> _Item:
 def _batch(job: BatchJob, reins: Reins) -> "Batch":
     from napari_sam_amg.amg.ais import check_mode
     from napari_sam_amg.amg.prompts import layer_grids
-    from napari_sam_amg.batch.one_file import Batch, Options
+    from napari_sam_amg.batch.one_file import Batch
+    from napari_sam_amg.batch.options import Options
 
     model = work.loaded_model(job.model, job.device, job.precision)
     layer_grids(job.params)
@@ -156,7 +157,7 @@ class OnReins(InterruptibleModel):
 def _one(batch: "Batch", place: int, item: _Item, job: BatchJob, pace: _Pace) -> Ended:
     if item.problem:
         return Ended(place, FAILED, item.problem)
-    from napari_sam_amg.batch.one_file import AlreadyThere
+    from napari_sam_amg.batch.existing import AlreadyThere
 
     try:
         done = _of_item(batch, item, job, pace.reins).segment(

@@ -1,4 +1,4 @@
-"""Keys: Enter runs and Escape cancels where the dock widget has the focus; napari lists the others in its Preferences."""
+"""Enter runs and Escape cancels where the dock widget has the focus."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
