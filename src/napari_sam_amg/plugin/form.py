@@ -18,6 +18,7 @@ from napari_sam_amg.params import (
     parameter_type,
     whole_numbers,
 )
+from napari_sam_amg.plugin.decimals import DecimalSpinBox
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, form_layout, show_row
 
@@ -82,7 +83,7 @@ def _options(name: str) -> dict[str, Any]:
     limits = {"min": -_TYPED_LIMIT, "max": _TYPED_LIMIT}
     if parameter_type(name) is int:
         return {"widget_type": "SpinBox", "options": {**limits, "step": int(step)}}
-    return {"widget_type": "FloatSpinBox", "options": {**limits, "step": step}}
+    return {"widget_type": DecimalSpinBox, "options": {**limits, "step": step}}
 
 
 class ParameterForm(QWidget):
