@@ -121,11 +121,11 @@ def survey_if_needed(
     """
     chooses_plane = params.crop_layers == "auto" and len(stack.indices) > 1
     is_needed = intensities is None or chooses_plane or may_tile(stack.plane_size, params)
-    last = None
+    found = None
     for step in survey_steps(stack) if is_needed else ():
+        found = step
         watch()
-        last = step
-    return last
+    return found
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

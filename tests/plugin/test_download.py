@@ -9,7 +9,7 @@ import pytest
 from napari_sam_amg.models import transfer
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import KnownModel
-from napari_sam_amg.plugin import model_box
+from napari_sam_amg.plugin import folders, model_box
 from tests.disc_model import disc_image
 from tests.loopback import Loopback
 
@@ -153,7 +153,7 @@ def test_models_folder_is_made_and_opened(plugin: Any, monkeypatch: pytest.Monke
     opened: list[Path] = []
     monkeypatch.setenv("NAPARI_SAM_AMG_MODELS", str(tmp_path / "a" / "models"))
     monkeypatch.setattr(
-        model_box.QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile())) or True
+        folders.QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile())) or True
     )
     plugin.widget.model_box.folder_button.click()
     assert opened == [tmp_path / "a" / "models"]

@@ -1,22 +1,16 @@
 """Outputs that lie where those of a run will be: whether they are its own, whole, and may be replaced."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_sam_amg.batch.image import Image
 from napari_sam_amg.batch.options import Options
 from napari_sam_amg.io.discover import MASKS_ENDING, ZARR_ENDING
 from napari_sam_amg.io.exports import foreign_in
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.provenance import Standing, standing
-
-
-def left_before(targets: Sequence[Path], settings: Mapping[str, Any], hashed: Callable[[], str]) -> Standing:
-    """What an earlier run has left. ``targets``: the outputs, the record last. ``hashed``: of the input."""
-    if not targets[-1].exists():
-        return Standing()
-    return standing(targets[-1], settings, hashed(), targets[:-1])
 
 
 class AlreadyThere(ValueError):
@@ -30,6 +24,14 @@ class AlreadyThere(ValueError):
                 "exists already, from another image or other settings, or changed since: add --overwrite to replace it"
             )
         super().__init__(f"{target} {reason}")
+
+
+def left_before(targets: Sequence[Path], settings: Mapping[str, Any], image: Image | str) -> Standing:
+    """What an earlier run has left. ``targets``: the outputs, the record last. ``image``: the input, or its hash."""
+    if not targets[-1].exists():
+        return Standing()
+    sha256 = image if isinstance(image, str) else image.hashed()
+    return standing(targets[-1], settings, sha256, targets[:-1])
 
 
 def check_free(targets: Sequence[Path], options: Options, before: Standing) -> None:

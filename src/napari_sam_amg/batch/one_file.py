@@ -49,13 +49,13 @@ class Batch:
         image = ImageFile.of(file.path) if image is None else image
         before = Standing()
         if self.options.skip_existing or was_done:
-            before = left_before(targets, settings, image.hashed)
+            before = left_before(targets, settings, image)
         if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done", skipped=True)
         check_free(targets, self.options, before)
         with image.opened(self.options.reading, self.params) as source, staged(targets) as folder:
             sha256 = image.hashed()
-            before = left_before(targets, settings, lambda: sha256) if self.options.skip_existing else Standing()
+            before = left_before(targets, settings, sha256) if self.options.skip_existing else Standing()
             check_free(targets, self.options, before)  # once more: nobody else can write them from here on
             with self._kept(source, settings, sha256, folder) as kept:
                 surveyed = self._survey(source, kept, follow)
