@@ -27,6 +27,7 @@ from napari_sam_amg.plugin.batch_work import PARTLY, SKIPPED, BatchJob, Ended, L
 from napari_sam_amg.plugin.field_scroll import FieldScroll
 from napari_sam_amg.plugin.folders import show_folder
 from napari_sam_amg.plugin.keys import run_or_cancel
+from napari_sam_amg.plugin.preferences import preferences
 from napari_sam_amg.plugin.problems import RED, Problem, mark
 from napari_sam_amg.plugin.rows import wrapped_label
 
@@ -61,6 +62,7 @@ class BatchTab(QWidget):
         self._wait.setInterval(LIST_DELAY)
         self._arrange()
         self._connect()
+        self.choices.output.setText(preferences().results_folder)
         self._check()
 
     def _arrange(self) -> None:

@@ -131,6 +131,19 @@ class ParameterForm(QWidget):
             self.fields[name].set(kind(suited.get(name, parameter_spec(name).default)))
         self._of_model = set(suited)
 
+    def values(self) -> dict[str, Any]:
+        """What the fields hold, allowed or not."""
+        return {name: field.value() for name, field in self.fields.items()}
+
+    def show_parameters(self, params: AmgParameters) -> None:
+        """All of them, whoever chose them; what a field cannot show stays as it is."""
+        self.blockSignals(True)  # one look at the whole is enough
+        for name, field in self.fields.items():
+            if getattr(params, name) is not None:
+                field.set(getattr(params, name))
+        self.blockSignals(False)
+        self.changed.emit()
+
     def problems(self) -> list[Problem]:
         found = [problem for field in self.fields.values() if (problem := field.problem()) is not None]
         if any(self.advanced.isAncestorOf(problem.control) for problem in found):

@@ -100,7 +100,9 @@ class ModelBox(QWidget):
             if box.findText(wanted) >= 0:
                 box.setCurrentText(wanted)
             else:
-                show_warning(f"The {words} {wanted!r} of the Preferences is not there: {box.currentText()!r} is chosen.")
+                show_warning(
+                    f"The {words} {wanted!r} of the Preferences is not there: {box.currentText()!r} is chosen."
+                )
 
     def _arrange(self) -> None:
         self._file = QWidget()

@@ -6,9 +6,9 @@ from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, 
 
 _SIZES = {"vit_t": "small", "vit_b": "medium", "vit_l": "large", "vit_h": "largest"}
 _PURPOSES = {
-    "": "Anything (photographs)",
+    "": "Anything (photos)",
     "_lm": "Light microscopy",
-    "_em_organelles": "Electron microscopy, organelles",
+    "_em_organelles": "EM organelles",
 }
 #: Bytes of a file in 32-bit numbers, where a publisher says none: four for each number of the architecture.
 _ABOUT = {"vit_t": 40_600_000, "vit_b": 375_000_000, "vit_l": 1_249_000_000, "vit_h": 2_564_000_000}
@@ -17,7 +17,7 @@ _ABOUT = {"vit_t": 40_600_000, "vit_b": 375_000_000, "vit_l": 1_249_000_000, "vi
 def purpose(name: str) -> str:
     """ "Light microscopy, large" of "vit_l_lm"; the name itself of an own model."""
     if name == EMBEDDED:
-        return "Nuclei, cells and EM, built in"
+        return "Nuclei and cells, built in"
     if find_own(name) is not None or find_known(name) is None:
         return name
     return f"{_PURPOSES.get(name[5:], name)}, {_SIZES.get(name[:5], name[:5])}"
