@@ -56,7 +56,7 @@ class BatchChoices(QWidget):
         self.paths, self.output = QLineEdit(), QLineEdit()
         self.choose_files, self.choose_folder = QPushButton("Files..."), QPushButton("Folder...")
         self.choose_output = QPushButton("Choose...")
-        self.recursive = QCheckBox("and those in its subfolders")
+        self.recursive = QCheckBox("and its subfolders")
         self.formats = {name: QCheckBox(words) for name, (words, _) in FORMATS.items()}
         self.formats["labels"].setChecked(True)
         self.tables = QCheckBox("One table of all images")

@@ -132,6 +132,7 @@ class ModelBox(QWidget):
         self.folder_button.clicked.connect(self._open_folder)
         for box in (self.device, self.precision):
             box.currentTextChanged.connect(lambda *_: self.changed.emit())
+        self._look()
 
     def enterEvent(self, event: QEnterEvent | None) -> None:
         """A file that was missing may be there by now."""

@@ -1,4 +1,4 @@
-"""Presets: settings by name, those that are built in and the user's own, which are files that the command line takes."""
+"""Presets: settings by name, those built in and the user's own, which are files that the command line takes."""
 
 import json
 import os
