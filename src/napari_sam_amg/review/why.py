@@ -123,14 +123,10 @@ def _rows(numbered: Candidates | Masks) -> NDArray[np.int64]:
 
 def _thresholds(crop: Candidates, params: AmgParameters, fates: list[Fate]) -> Candidates:
     """Those of a crop that every filter of one mask alone lets through; the others are marked."""
-    passing = crop
-    for test, fate in (
-        (lambda some: confident(some.predicted_iou, params), "unsure"),
-        (lambda some: stable(some.stability_score, params), "unstable"),
-    ):
-        left = passing.select(test(passing))
-        _mark(fates, passing, left, fate)
-        passing = left
+    sure = crop.select(confident(crop.predicted_iou, params))
+    _mark(fates, crop, sure, "unsure")
+    passing = sure.select(stable(sure.stability_score, params))
+    _mark(fates, sure, passing, "unstable")
     return passing
 
 
@@ -213,7 +209,7 @@ def _found(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
     one = Found(
         row, fates.fates[row], int(names[fates.labels[row]]),
         float(candidates.predicted_iou[row]), float(candidates.stability_score[row]),
-        np.count_nonzero(candidates.cutout(row)), (float(candidates.points[row, 0]), float(candidates.points[row, 1])),
+        int(np.count_nonzero(candidates.cutout(row))), (float(candidates.points[row, 0]), float(candidates.points[row, 1])),
     )  # fmt: skip
     winner = fates.loser_to(row)
     if winner != NEVER:
