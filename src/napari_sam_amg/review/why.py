@@ -206,11 +206,10 @@ def _holds(candidates: Candidates, row: int, y: int, x: int) -> bool:
 
 def _found(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
     candidates = fates.candidates
-    one = Found(
-        row, fates.fates[row], int(names[fates.labels[row]]),
-        float(candidates.predicted_iou[row]), float(candidates.stability_score[row]),
-        int(np.count_nonzero(candidates.cutout(row))), (float(candidates.points[row, 0]), float(candidates.points[row, 1])),
-    )  # fmt: skip
+    x, y = candidates.points[row, :2].tolist()
+    scores = float(candidates.predicted_iou[row]), float(candidates.stability_score[row])
+    area = int(np.count_nonzero(candidates.cutout(row)))
+    one = Found(row, fates.fates[row], int(names[fates.labels[row]]), *scores, area, (x, y))
     winner = fates.loser_to(row)
     if winner != NEVER:
         better = _found(fates, winner, names)
