@@ -6,16 +6,14 @@ from typing import Any
 from magicgui.widgets import Container
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
-    QFrame,
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QTableView,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -25,6 +23,7 @@ from napari_sam_amg.models.defaults import no_decoder_reason
 from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters, needs_decoder
 from napari_sam_amg.plugin.features_table import open_table, prepare_tables
+from napari_sam_amg.plugin.field_scroll import FieldScroll
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
@@ -32,27 +31,31 @@ from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
 from napari_sam_amg.plugin.problems import RED, Problem, mark
 from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
 from napari_sam_amg.plugin.results_box import ResultsBox
+from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
-LEAST_HEIGHT = 120  # px of the fields
 TABLE_HELP = "napari's features table of the results: one row for each mask. A click on a row goes to the object."
 SETTINGS_HELP = "Choose the model and the settings that the selected results, or the newest ones, were made with."
 NO_TABLE = "There are no results yet."
 
 
 class SegmentWidget(Container[Any]):
-    """The dock widget as magicgui has it: a container around the panel."""
+    """The dock widget as magicgui has it: a container around its tabs."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(labels=False)
         self.panel = SegmentPanel(napari_viewer)
+        self.results_tab = ResultsTab(napari_viewer)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.panel, "Segment")
+        self.tabs.addTab(self.results_tab, "Results")
         layout = self.native.layout()
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.panel)
+        layout.addWidget(self.tabs)
         # napari puts empty space below a widget that does not ask for the whole height
         self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.native_parent_changed.connect(self._leave)
@@ -252,19 +255,3 @@ class SegmentPanel(QWidget):
     def _prepare_tables(self, _: QWidget | None, focused: QWidget | None) -> None:
         if isinstance(focused, QTableView) and is_open(self._viewer):
             prepare_tables(self._viewer)
-
-
-class FieldScroll(QScrollArea):
-    """Scrolls up and down only: never narrower than what is in it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-
-    def minimumSizeHint(self) -> QSize:
-        inner, bar = self.widget(), self.verticalScrollBar()
-        if inner is None or bar is None:
-            return super().minimumSizeHint()
-        return QSize(inner.minimumSizeHint().width() + bar.sizeHint().width() + 2, LEAST_HEIGHT)
