@@ -20,11 +20,12 @@ from qtpy.QtCore import QTimer
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.layers import SourceLayer, make_labels, one_or_many, shown_axes
+from napari_sam_amg.plugin.layers import one_or_many, shown_axes
 from napari_sam_amg.plugin.on_disk import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.outcome import FailedPlane
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
+from napari_sam_amg.plugin.source import SourceLayer, make_labels
 from napari_sam_amg.plugin.tracks import make_tracks
 from napari_sam_amg.plugin.window import is_open
 
@@ -124,13 +125,13 @@ class LiveLabels:
         """Rows of labels: of cross-sections, or of the objects that are complete."""
         from napari_sam_amg.amg.table import of_plane_axes, plane_columns  # needs torch, which the worker has by now
 
-        source, table = self._source, result.features
+        source, table = self._source, self._source.in_layer(result.features)
         self._highest = max(self._highest, int(table["index"].max()) if len(table) else 0)
         if result.objects is not None:
             self.objects = (self.objects or 0) + len(result.objects)
             columns = ["index", *plane_columns(len(result.index)), "centroid_y", "centroid_x"]
             self._sections += [table[columns]] if result.params.link == "t" else []
-            table = result.objects
+            table = source.in_layer(result.objects)
         through = source.through(result.params)
         self._tables.append(of_plane_axes(table, source.plane_axes, through))
 

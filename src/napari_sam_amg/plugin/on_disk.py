@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING, ZARR_ENDING
-from napari_sam_amg.plugin.layers import Axes, SourceLayer
+from napari_sam_amg.plugin.layers import Axes
 from napari_sam_amg.plugin.placing import is_pixel
+from napari_sam_amg.plugin.source import SourceLayer
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.preprocess import IntensityRange
@@ -179,8 +180,9 @@ class DiskRun:
             self._volume.reduce_plane(index)
         source, objects = self._source, result.objects
         if objects is not None:
-            objects = of_plane_axes(objects, source.plane_axes, source.through(self._params))
-        named = replace(result, features=of_plane_axes(result.features, source.plane_axes), objects=objects)
+            objects = of_plane_axes(source.in_layer(objects), source.plane_axes, source.through(self._params))
+        features = of_plane_axes(source.in_layer(result.features), source.plane_axes)
+        named = replace(result, features=features, objects=objects)
         for export in self._exports:
             export.add(named)
 
