@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import find_objects
 
-from napari_sam_amg.amg.labels import LabelPlane
-from napari_sam_amg.amg.masks import Masks
+if TYPE_CHECKING:  # which import torch; tables of saved labels do without
+    from napari_sam_amg.amg.labels import LabelPlane
+    from napari_sam_amg.amg.masks import Masks
 
 BACKGROUND_ID = 0
 #: Of cross-sections of objects through a stack, whose ids are not unique: IoU with the one in the plane before.
@@ -22,8 +23,8 @@ def plane_columns(axes: int) -> list[str]:
 
 
 def plane_table(
-    masks: Masks,
-    painted: LabelPlane,
+    masks: "Masks",
+    painted: "LabelPlane",
     index: tuple[int, ...] = (),
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",

@@ -25,6 +25,7 @@ from napari_sam_amg.plugin.on_disk import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.outcome import FailedPlane
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
+from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.source import SourceLayer, make_labels
 from napari_sam_amg.plugin.tracks import make_tracks
 from napari_sam_amg.plugin.window import is_open
@@ -152,6 +153,7 @@ class LiveLabels:
             data = self._labels if self._files is None else labels_on_disk(self._files)
             self.layer = make_labels(data, self._source, metadata={METADATA_KEY: self._record})
             self.layer.features = self._features()
+            reviewed(self.layer).is_running = True
             self.is_adding = True
             self._later(0, self._show)
 
@@ -265,8 +267,15 @@ class LiveLabels:
             # again, since the user may have replaced the layer's metadata
             self.layer.metadata[METADATA_KEY] = self._record
             self._set_features(self.layer)
+            self._hand_over(self.layer)
             if self._sections and state == "finished":
                 self._add_tracks()
+
+    def _hand_over(self, layer: Labels) -> None:
+        """To whoever works with the results."""
+        review = reviewed(layer)
+        review.is_running, review.source = False, self._source
+        review.ended.emit()
 
     def _add_tracks(self) -> None:
         """In the end: nothing is computed now, and the next run waits until the layer is painted."""

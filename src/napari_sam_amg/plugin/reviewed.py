@@ -1,28 +1,159 @@
 """A result layer that is worked with: what is known of its run, and what is shown of it now."""
 
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import Mapping
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary, ref
 
+import numpy as np
+import pandas as pd
 from napari.layers import Labels
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.layer_table import layer_features, object_rows, with_rows
+from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.settings import METADATA_KEY
+
+Index = tuple[int, ...]  # of a plane along the stack's axes; () of a single one
+
+
+class Edits(Protocol):
+    """What was drawn, erased, merged or deleted by hand, on top of what a run found."""
+
+    def apply(self, index: Index, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The labels (H, W) of a plane with all that was done to it by hand; ``labels`` stay as they are."""
 
 
 class ReviewedLayer(QObject):
-    """One for each result layer, see :func:`reviewed`. Main thread only."""
+    """One for each result layer, see :func:`reviewed`. Main thread only.
+
+    It does not keep its layer alive, which may be removed at any time.
+    """
 
     changed = Signal()  # what is shown: labels or table
+    ended = Signal()  # its run is over: ``kept`` is there, or never will be
 
     def __init__(self, layer: Labels) -> None:
         super().__init__()
-        self.layer = layer
+        self._layer = ref(layer)
+        self.is_running = False  # while its run writes to it
         self.kept: Any = None  # the candidates of its run; None where none were kept
+        self.why_none = ""  # why not, in a sentence; empty while nobody has said
+        self.source: SourceLayer | None = None  # what its run was made on; None of saved results
+        self.edits: Edits | None = None
+
+    @property
+    def layer(self) -> Labels:
+        """Raises ``ReferenceError`` once nobody has it any more."""
+        layer = self._layer()
+        if layer is None:
+            raise ReferenceError("the layer of these results is gone")
+        return layer
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the layer's metadata say of its run, and of what was done with the results since."""
+        found: dict[str, Any] = self.layer.metadata.get(METADATA_KEY, {})
+        return found
 
     @property
     def is_complete(self) -> bool:
         """Whether its run is over, so that nobody else writes to the layer."""
-        return bool(self.layer.metadata.get(METADATA_KEY, {}).get("state") != "running")
+        return not self.is_running
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether rows of the table are objects through planes."""
+        return self.record.get("parameters_used", {}).get("link", "none") != "none"
+
+    @property
+    def params(self) -> AmgParameters | None:
+        """The parameters of what is shown now; None where no record tells them."""
+        try:
+            return AmgParameters(**self.record["parameters_used"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def why_fixed(self) -> str:
+        """Why what is shown cannot be changed, in a sentence; empty if it can."""
+        data = self.layer.data
+        if self.is_running:
+            return "The run goes on; its results can be changed when it is over."
+        if not isinstance(data, np.ndarray):
+            return "These labels lie on the disk and can only be looked at."
+        return "" if data.flags.writeable else "These labels can only be read."
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows of the objects alone, by column "index" their ids, in this order."""
+        return object_rows(self.layer.features)
+
+    @property
+    def plane_axes(self) -> tuple[int, int]:
+        """The layer's axes that are a plane's down and right."""
+        ndim = self.layer.ndim
+        down, right = self._axes.get("plane", (ndim - 2, ndim - 1))
+        return int(down), int(right)
+
+    @property
+    def stack_axes(self) -> tuple[int, ...]:
+        """The layer's axes along which planes have their index."""
+        others = [axis for axis in range(self.layer.ndim) if axis not in self.plane_axes]
+        return tuple(self._axes.get("stack", others))
+
+    @property
+    def _axes(self) -> Mapping[str, Any]:
+        axes: Mapping[str, Any] = self.record.get("source", {}).get("axes", {})
+        return axes
+
+    def place(self, index: Index) -> tuple[int | slice, ...]:
+        """Where in the layer's data a plane lies; 0 along channels, and along the stack of a single plane."""
+        position = dict(zip(self.stack_axes, index, strict=False))
+        return tuple(
+            slice(None) if axis in self.plane_axes else position.get(axis, 0) for axis in range(self.layer.ndim)
+        )
+
+    def plane(self, index: Index) -> NDArray[Any]:
+        """The labels (H, W) of a plane as it was segmented: a view of the layer's data."""
+        labels: NDArray[Any] = self.layer.data[self.place(index)]
+        down, right = self.plane_axes
+        return labels if down < right else labels.T
+
+    def show(self, index: Index, labels: NDArray[np.int32], rows: pd.DataFrame) -> None:
+        """:meth:`show_planes` of one plane."""
+        self.show_planes({index: labels}, rows)
+
+    def show_planes(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame) -> None:
+        """Other labels in some planes, and the table that belongs to them, at once. The only way to change either.
+
+        ``planes``: labels (H, W) by index, edits by hand among them. ``rows``: of every object that now has pixels in
+        one of these planes, column "index" its id, "centroid_y" and the like named as the layer's table has them. Rows
+        of objects that lay there before and are not among them go; so an object that goes on in other planes must be.
+        Raises ``ValueError`` where nothing can be changed, and for labels of another size than the planes.
+        """
+        self._check(planes)
+        layer, table = self.layer, self.table
+        before, changed = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for index, labels in planes.items():
+            shown = self.plane(index)
+            differs = shown != labels
+            before.append(pd.unique(shown.ravel()))
+            changed += [pd.unique(shown[differs]), pd.unique(labels[differs])]
+            shown[...] = labels
+        gone = np.concatenate(before).tolist()
+        layer.features = layer_features(with_rows(table, rows, gone, np.concatenate(changed)))
+        layer.refresh(extent=False)
+        self.changed.emit()
+
+    def _check(self, planes: Mapping[Index, NDArray[np.int32]]) -> None:
+        if self.why_fixed:
+            raise ValueError(self.why_fixed)
+        for index, labels in planes.items():
+            if self.plane(index).shape != labels.shape:
+                size, wanted = (" x ".join(map(str, one.shape)) for one in (labels, self.plane(index)))
+                raise ValueError(f"labels of {size} pixels do not fit plane {index} of {wanted} pixels")
 
 
 _reviewed: "WeakKeyDictionary[Labels, ReviewedLayer]" = WeakKeyDictionary()
