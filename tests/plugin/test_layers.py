@@ -130,7 +130,7 @@ def _check_every_slider_position(viewer: ViewerModel, layer: Image, axes: str, o
     chosen = {axis: LENGTHS[axis] - 1 for axis in axes[:-2]}
     at = tuple(chosen[axis] for axis in axes[:-2] if axis != "c") if one_plane else None
     labels = viewer.add_layer(
-        labelled(take(layer, None if channel is None else (channel, 1), Part(at), crop=one_plane))
+        labelled(take(layer, None if channel is None else (channel, 1), Part(at), single=one_plane))
     )
     assert labels.axis_labels == tuple(axes)
     for position in np.ndindex(*(LENGTHS[axis] for axis in axes[:-2])):
@@ -161,7 +161,7 @@ def test_world_coordinates_are_those_of_the_image_whatever_mixes_axes(axes: str)
     channel = axes.index("c") if "c" in axes else None
     at = tuple(LENGTHS[axis] - 1 for axis in axes[:-2] if axis != "c")
     for fixed in (None, at):
-        labels = make_labels(*_empty(take(layer, None if channel is None else (channel, 1), Part(fixed), crop=True)))
+        labels = make_labels(*_empty(take(layer, None if channel is None else (channel, 1), Part(fixed), single=True)))
         inside, outside = [0.0] * (ndim - 2), [0.0] * (ndim - 2)
         for axis, name in enumerate(axes[:-2]):
             outside[axis] = (LENGTHS["c"] - 1) / 2 if name == "c" else LENGTHS[name] - 1

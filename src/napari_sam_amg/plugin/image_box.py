@@ -239,12 +239,7 @@ class ImageBox(QWidget):
         shape = tuple(_length(layer, axis) for axis in range(layer.ndim))
         positions = part.positions(axes)
         planes = prod(len(positions.get(axis, range(shape[axis]))) for axis in axes.stack)
-        return planes, labels_box(shape, axes, part, self._crops(shape, axes, part))[1]
-
-    def _crops(self, shape: tuple[int, ...], axes: Axes, part: Part) -> bool | None:
-        """Labels of a part that would not fit into memory in the size of the image have that of the part."""
-        is_part = part.at is not None or part.field is not None
-        return True if is_part and too_large(labels_box(shape, axes, part)[1]) else None
+        return planes, labels_box(shape, axes, part, _is_single(shape, axes, part))[1]
 
     def problems(self) -> list[Problem]:
         if self.layer is None:
@@ -275,20 +270,22 @@ class ImageBox(QWidget):
         position = shown_position(layer, self._viewer.dims) if is_in_sight else middle_position(layer, self._viewer)
         return tuple(position[axis] for axis in axes.stack)
 
-    def source(self, on_disk: bool = False) -> SourceLayer:
+    def source(self) -> SourceLayer:
         """What is chosen now; ``ValueError`` if it cannot be segmented."""
         if self.layer is None:
             raise ValueError("there is no image layer to segment")
         layer = self.layer
         axes, part = self._axes(layer), self.part(layer)
         shape = tuple(_length(layer, axis) for axis in range(layer.ndim))
-        # a volume on the disk is written plane by plane, each of them whole
-        crop = True if on_disk and part.field is not None else self._crops(shape, axes, part)
         first = self._seen(layer, axes)
         inside = all(at in part.ranges.get(axis, (at,)) for axis, at in zip(axes.stack, first, strict=True))
-        return take(
-            self.layer, self.chosen_channel, part, axes.plane, first if part.at is None and inside else None, crop
-        )
+        start = first if part.at is None and inside else None
+        return take(layer, self.chosen_channel, part, axes.plane, start, _is_single(shape, axes, part))
+
+
+def _is_single(shape: tuple[int, ...], axes: Axes, part: Part) -> bool:
+    """Labels of one plane lie in a stack of them, where others go later, unless that does not fit into memory."""
+    return part.at is not None and too_large(labels_box(shape, axes, part)[1])
 
 
 def _hint(layer: Image, axes: Axes) -> str:

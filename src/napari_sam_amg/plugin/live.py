@@ -126,13 +126,13 @@ class LiveLabels:
         """Rows of labels: of cross-sections, or of the objects that are complete."""
         from napari_sam_amg.amg.table import of_plane_axes, plane_columns  # needs torch, which the worker has by now
 
-        source, table = self._source, self._source.in_layer(result.features)
+        source, table = self._source, result.features
         self._highest = max(self._highest, int(table["index"].max()) if len(table) else 0)
         if result.objects is not None:
             self.objects = (self.objects or 0) + len(result.objects)
             columns = ["index", *plane_columns(len(result.index)), "centroid_y", "centroid_x"]
             self._sections += [table[columns]] if result.params.link == "t" else []
-            table = source.in_layer(result.objects)
+            table = result.objects
         through = source.through(result.params)
         self._tables.append(of_plane_axes(table, source.plane_axes, through))
 

@@ -180,9 +180,8 @@ class DiskRun:
             self._volume.reduce_plane(index)
         source, objects = self._source, result.objects
         if objects is not None:
-            objects = of_plane_axes(source.in_layer(objects), source.plane_axes, source.through(self._params))
-        features = of_plane_axes(source.in_layer(result.features), source.plane_axes)
-        named = replace(result, features=features, objects=objects)
+            objects = of_plane_axes(objects, source.plane_axes, source.through(self._params))
+        named = replace(result, features=of_plane_axes(result.features, source.plane_axes), objects=objects)
         for export in self._exports:
             export.add(named)
 

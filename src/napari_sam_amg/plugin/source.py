@@ -1,12 +1,10 @@
 """What a run takes from an image layer: planes, a part of them, and where their labels lie."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
@@ -27,9 +25,6 @@ from napari_sam_amg.plugin.layers import (
     stack_of,
 )
 from napari_sam_amg.plugin.placing import is_pixel, unit_conversion
-
-#: px; labels of a part of planes with a longer side lie in a layer of that part alone: napari draws whole planes.
-LARGE_LAYER = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +63,19 @@ class SourceLayer:
     contrast_limits: tuple[float, float]
     geometry: LabelGeometry
     origin: tuple[int, ...]  # position in the image of the labels' first pixel; 0 along channels
-    labels_shape: tuple[int, ...]  # that of the layer, or of the part; 1 along channels
+    labels_shape: tuple[int, ...]  # that of the layer, cut to the region; 1 along channels
+    is_single: bool  # whether the labels are those of one plane alone, and not of the stack that it lies in
 
     @property
     def stack(self) -> PlaneStack:
-        """The planes to segment, cut to the part; their indices are those of the whole."""
+        """The planes to segment, cut to the region; their indices are those of the labels, () if these are single."""
         others = self.axes.others
-        within = {others.index(axis): positions for axis, positions in self.part.positions(self.axes).items()}
-        stack = replace(self.whole, within=within, left_out=self.part.left_out)
+        positions = {others.index(axis): along for axis, along in self.part.positions(self.axes).items()}
+        if self.is_single:
+            fixed = {**self.whole.fixed, **{axis: along.start for axis, along in positions.items()}}
+            stack = replace(self.whole, fixed=fixed)
+        else:
+            stack = replace(self.whole, within=positions, left_out=self.part.left_out)
         return stack if self.part.field is None else cut_stack(stack, self.part.field)
 
     @property
@@ -92,30 +92,10 @@ class SourceLayer:
 
     def place(self, index: Index) -> tuple[int | slice, ...]:
         """Where in the labels a plane of ``stack`` goes."""
-        position = {axis: at - self.origin[axis] for axis, at in zip(self.axes.stack, index, strict=True)}
+        position = dict(zip(self.axes.stack, index, strict=False))  # empty for a single plane: 0 everywhere
         return tuple(
-            self._side(axis) if axis in self.axes.plane else position.get(axis, 0) for axis in range(self.axes.ndim)
+            slice(None) if axis in self.axes.plane else position.get(axis, 0) for axis in range(self.axes.ndim)
         )
-
-    def _side(self, axis: int) -> slice:
-        if self.part.field is None:
-            return slice(None)
-        start, stop = (self.part.field.rows, self.part.field.columns)[self.axes.plane.index(axis)]
-        return slice(start - self.origin[axis], stop - self.origin[axis])
-
-    def in_layer(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A table of results with the positions of the labels' data; columns named by y and x."""
-        from napari_sam_amg.amg.table import plane_columns  # needs scipy, which opening the widget does not
-
-        down, right = self.part.field.corner if self.part.field else (0, 0)
-        by = {"y": down - self.origin[self.axes.plane[0]], "x": right - self.origin[self.axes.plane[1]]}
-        table = _shifted(table, r"(?:centroid|bbox|point)_([yx])[01]?$", by)
-        sizes = self.pixel_size
-        if sizes is not None:  # columns in units count from the first pixel, too
-            lengths = dict(zip("yx", sizes, strict=True))
-            table = _shifted(table, r"centroid_([yx])_\w+$", {name: by[name] * lengths[name] for name in "yx"})
-        names = dict(zip(plane_columns(len(self.axes.stack)), self.axes.stack, strict=True))
-        return _shifted(table, r"(plane(?:_\d+)?)$", {name: -self.origin[axis] for name, axis in names.items()})
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:
@@ -147,7 +127,7 @@ class SourceLayer:
     @property
     def stack_names(self) -> tuple[str, ...]:
         """A letter for each axis of ``stack``; empty where none is known."""
-        return stack_names(self.geometry.axis_labels, self.axes.stack)
+        return () if self.is_single else stack_names(self.geometry.axis_labels, self.axes.stack)
 
     def linked_place(self, params: AmgParameters) -> int | None:
         """Which axis of ``stack`` objects go through, if they do."""
@@ -207,17 +187,17 @@ def take(
     part: Part = WHOLE,
     plane: tuple[int, int] | None = None,
     first: Index | None = None,
-    crop: bool | None = None,
+    single: bool = False,
 ) -> SourceLayer:
     """Write down what a run needs.
 
     ``channel``: (axis, position). ``plane``: the two axes of a plane, by default the last two. ``first``: index of the
-    plane to begin with. ``crop``: whether the labels have the size of the part, not of the image; by itself where
-    planes are large. Raises ``ValueError`` for an image that cannot be segmented.
+    plane to begin with. ``single``: whether labels of one plane are those of a stack without the others. Raises
+    ``ValueError`` for an image that cannot be segmented.
     """
     axes = Axes(layer.ndim, plane or (layer.ndim - 2, layer.ndim - 1), channel[0] if channel else None)
     shape = tuple(int(length) for length in full_resolution(layer).shape)
-    origin, labels_shape = labels_box(shape, axes, part, crop)
+    origin, labels_shape = labels_box(shape, axes, part, single)
     # copied, as all here: the layer's own may change while the run goes on
     low, high = layer.contrast_limits
     source = SourceLayer(
@@ -231,33 +211,27 @@ def take(
         geometry=label_geometry(layer, axes, origin),
         origin=origin,
         labels_shape=labels_shape,
+        is_single=single and part.at is not None,
     )
     _ = source.stack  # raises for what lies outside
     return source
 
 
 def labels_box(
-    shape: tuple[int, ...], axes: Axes, part: Part, crop: bool | None = None
+    shape: tuple[int, ...], axes: Axes, part: Part, single: bool = False
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """In an image of ``shape``, where the labels' first pixel lies, and their shape; ``crop`` as in :func:`take`."""
-    if crop is None:
-        crop = max(shape[axis] for axis in axes.plane) > LARGE_LAYER
+    """In an image of ``shape``, where the labels' first pixel lies, and their shape; ``single`` as in :func:`take`.
+
+    A range has the planes around it, too: what is empty takes no memory, and every plane is found under its own number.
+    """
     boxes = {axis: range(shape[axis]) for axis in range(axes.ndim)}
-    if crop:
-        # a range has the planes around it, too: what is empty takes no memory, and objects through it keep their places
-        boxes |= {} if part.at is None else part.positions(axes)
-        if part.field is not None:
-            boxes |= dict(zip(axes.plane, (range(*part.field.rows), range(*part.field.columns)), strict=True))
+    if single and part.at is not None:
+        boxes |= part.positions(axes)
+    if part.field is not None:
+        boxes |= dict(zip(axes.plane, (range(*part.field.rows), range(*part.field.columns)), strict=True))
     if axes.channel is not None:
         boxes[axes.channel] = range(1)
     return tuple(boxes[axis].start for axis in boxes), tuple(len(boxes[axis]) for axis in boxes)
-
-
-def _shifted(table: pd.DataFrame, pattern: str, by: Mapping[str, float]) -> pd.DataFrame:
-    """With what is added to the columns of which the pattern finds one of the names."""
-    found = {str(name): match for name in table.columns if (match := re.match(pattern, str(name)))}
-    changes = {name: by[match[1]] for name, match in found.items() if by.get(match[1])}
-    return table.assign(**{name: table[name] + change for name, change in changes.items()}) if changes else table
 
 
 def make_labels(labels: NDArray[np.int32] | list[Any], source: SourceLayer, **arguments: Any) -> Labels:
