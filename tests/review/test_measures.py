@@ -80,7 +80,7 @@ def test_shapes_are_the_real_ones_where_pixels_are_no_squares():
     labels[ellipse(15, 30, 10, 20)] = 1  # a circle, in a microscope whose pixels are twice as high as wide
     row = of_planes(labels, SHAPES, grid)[1]
     assert row["eccentricity"] < 0.3
-    assert row["major_axis_um"] == pytest.approx(row["minor_axis_um"], rel=0.02)
+    assert row["major_axis_um"] == pytest.approx(row["minor_axis_um"], rel=0.05)
     assert row["major_axis"] > 1.9 * row["minor_axis"]
     assert "perimeter_um" not in row, "regionprops has no perimeter of such pixels"
     assert set(row) == set(shape_columns(SHAPES, grid))
