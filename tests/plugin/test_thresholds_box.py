@@ -120,7 +120,10 @@ def test_counts_and_the_range_are_said(plugin: Any, box: Any) -> None:
     result = fresh_run(plane(3), review.params)[()]
     hidden = len(result.masks) - len(result.features)
     assert hidden > 0
-    assert box.summary.text() == f"{len(result.masks)} of {total} candidates are kept, {hidden} of them hidden by overlaps."
+    assert (
+        box.summary.text()
+        == f"{len(result.masks)} of {total} candidates are kept, {hidden} of them hidden by overlaps."
+    )
     low, high = box.iou.histogram.kept
     assert low == pytest.approx((0.75 - box.iou.scale.low) / (1 - box.iou.scale.low), abs=1e-3)
     assert high == 1
@@ -302,7 +305,9 @@ def test_layers_without_candidates_say_why(plugin: Any, box: Any, tmp_path: Any)
     assert "Labels in a folder stay as they were found" in box.summary.text()
 
 
-@pytest.mark.parametrize(("locale", "text"), [("de_DE", "0,655"), ("de_DE", "0.655"), ("en_US", "0.655"), ("en_US", "0,655")])
+@pytest.mark.parametrize(
+    ("locale", "text"), [("de_DE", "0,655"), ("de_DE", "0.655"), ("en_US", "0.655"), ("en_US", "0,655")]
+)
 def test_numbers_are_typed_with_either_sign(qtbot: Any, locale: str, text: str) -> None:
     from napari_sam_amg.plugin.threshold_rows import ThresholdRow
 

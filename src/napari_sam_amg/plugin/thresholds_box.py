@@ -15,7 +15,8 @@ from napari_sam_amg.plugin.form import WheelGuard
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.problems import RED
 from napari_sam_amg.plugin.refilter import Refilter
-from napari_sam_amg.plugin.reviewed import Index, ReviewedLayer
+from napari_sam_amg.plugin.results_tab import ResultsTab
+from napari_sam_amg.plugin.reviewed import Index, ReviewedLayer, reviewed
 from napari_sam_amg.plugin.rows import add_row, combo, form_layout, wrapped_label
 from napari_sam_amg.plugin.threshold_rows import MOST_AREA, AreaRow, ThresholdRow
 from napari_sam_amg.plugin.window import is_open
@@ -48,7 +49,7 @@ class ThresholdsBox(QGroupBox):
 
     taken = Signal(object)  # parameters by name, for the next run
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, tab: ResultsTab) -> None:
         super().__init__("Thresholds")
         self._viewer = viewer
         self._review: ReviewedLayer | None = None
@@ -65,7 +66,8 @@ class ThresholdsBox(QGroupBox):
         self.summary, self.message = wrapped_label(), wrapped_label()
         self._arrange()
         self._connect()
-        self.follow(None)
+        tab.focused.connect(self.follow)
+        self.follow(None if tab.layer is None else reviewed(tab.layer))
 
     def _arrange(self) -> None:
         self.controls = QWidget()
