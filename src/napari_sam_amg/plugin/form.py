@@ -50,7 +50,7 @@ class ParameterField:
         self.control.installEventFilter(self._guard)
         self._suited = default
         self.is_own = False  # a person has chosen another value than the one that suits the model
-        self.widget.changed.connect(self._note)
+        cast(Any, self.widget).changed.connect(self._note)
         self.set(default)
 
     @property
