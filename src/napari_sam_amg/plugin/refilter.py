@@ -233,7 +233,10 @@ class Refilter(QObject):
 
     def _show(self, planes: Iterable[FilteredPlane], rows: pd.DataFrame) -> None:
         began = time.monotonic()
-        labels = {plane.index: plane.labels for plane in planes}
+        edits = self._review.edits
+        labels = {
+            plane.index: plane.labels if edits is None else edits.apply(plane.index, plane.labels) for plane in planes
+        }
         try:
             self._review.show_planes(labels, rows, drawn=self._position() in labels)
         except ValueError as error:
