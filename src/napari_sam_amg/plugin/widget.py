@@ -43,6 +43,7 @@ from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.shortcuts import offer_keys
+from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
@@ -59,6 +60,9 @@ class SegmentWidget(Container[Any]):
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)  # plugins are given a proxy
         self.panel = SegmentPanel(napari_viewer)
         self.results_tab = ResultsTab(napari_viewer)
+        self.thresholds_box = ThresholdsBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.thresholds_box)
+        self.thresholds_box.taken.connect(self.panel.form.take)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.panel, "Segment")
         self.tabs.addTab(self.results_tab, "Results")
