@@ -159,7 +159,7 @@ class SegmentPanel(QWidget):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
         self.model_box.suited.connect(self.presets_box.take_suited)  # when the form has them
-        self.first_steps.wanted.connect(self.run)
+        self.first_steps.wanted.connect(self.run_button.click)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
