@@ -131,6 +131,7 @@ class BatchTab(QWidget):
         """List the images that there are, found in the background: folders may be large and far away."""
         if self.run_of is not None:
             return
+        self._asked += 1
         if self.choices.of_layers:
             self._list([layer.name for layer in reversed(self.choices.image_layers)])
             return
@@ -138,7 +139,6 @@ class BatchTab(QWidget):
         if not paths or output is None or self.choices.problems():
             self._list([])
             return
-        self._asked += 1
         self._looking = create_worker(_found, self._asked, paths, output, self.choices.recursive.isChecked())
         self._looking.returned.connect(self._take_found)
         self._looking.start()
