@@ -41,10 +41,9 @@ class DecimalSpinBox(RangedWidget[float]):
 
 def _backend() -> type[Any]:
     """magicgui's own, around another widget of Qt."""
-    own: type[Any] = use_app().get_obj("FloatSpinBox")
+    own: Any = use_app().get_obj("FloatSpinBox")
 
-    class Backend(own):
-        def __init__(self, **options: Any) -> None:
-            super(own, self).__init__(DecimalBox, **options)
+    def begin(self: Any, **options: Any) -> None:
+        super(own, self).__init__(DecimalBox, **options)
 
-    return Backend
+    return type("DecimalBackend", (own,), {"__init__": begin})

@@ -218,18 +218,18 @@ class SegmentPanel(QWidget):
             mark(control, True)
         self._marked = bad
         self.message.setText("\n".join(problem.message for problem in problems))
-        self._show_first_steps()
+        self._show_first_steps(len(problems))
         self._show_status()
         self.run_button.setEnabled(not problems and self.runner is None)
         self.cancel_button.setEnabled(self.runner is not None)
 
-    def _show_first_steps(self) -> None:
+    def _show_first_steps(self, problems: int) -> None:
         """In an empty viewer; of what is not there nothing is shown, and that there is no image is no mistake."""
         empty = self.image_box.layer is None
         self.first_steps.setVisible(empty)
         for part in (self.image_box, self.bar, self.table_button, self.settings_button):
             part.setVisible(not empty)
-        self.message.setVisible(bool(self.message.text()) and not (empty and len(self.problems()) == 1))
+        self.message.setVisible(problems > empty)
 
     def _show_status(self) -> None:
         """How the last run on this image ended, if another image was chosen."""
