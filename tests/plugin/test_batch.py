@@ -186,7 +186,7 @@ def test_image_layers_keep_their_scale_units_and_names_of_axes(plugin: Any, tab:
     assert (attributes["units"], attributes["axis_labels"]) == (("micrometer",) * 3, ("z", "y", "x"))
     record = json.loads((tmp_path / "cells_1_2_run.json").read_text())
     assert (record["input"]["layer"], record["channel"]) == ("cells/1", 1)
-    described = json.loads((tmp_path / "cells_1_2_labels.ome.zarr" / "labels" / "labels" / "zarr.json").read_text())
+    described = json.loads((tmp_path / "cells_1_2_labels.ome.zarr" / "zarr.json").read_text())
     (multiscale,) = described["attributes"]["ome"]["multiscales"]
     assert [axis.get("unit") for axis in multiscale["axes"]] == ["nanometer"] * 3
 

@@ -61,6 +61,9 @@ def test_enter_in_the_name_of_a_preset_saves_it_and_runs_nothing(
     QTest.keyClick(box.name, Qt.Key.Key_Return)
     assert (tmp_path / "presets" / "mine.json").exists()
     assert ready.widget.runner is None
+    box.save_button.click()
+    QTest.keyClick(box.name, Qt.Key.Key_Escape)
+    assert not box.naming.isVisible()
     ready.messages.clear()
 
 

@@ -86,7 +86,7 @@ def test_run_and_cancel_are_listed_among_the_shortcuts_and_act(plugin: Any, mode
 
 def test_the_key_is_heard_where_the_image_has_the_focus(plugin: Any) -> None:
     plugin.viewer.add_image(disc_image([(15, 15)]))
-    keymap = {str(key): act for key, act in plugin.viewer.__class__.class_keymap.items()}
+    keymap = {str(key): act for key, act in ViewerModel.class_keymap.items()}
     assert "Ctrl+Shift+R" in keymap
     keymap["Ctrl+Shift+R"](plugin.viewer)
     assert plugin.widget.runner is not None

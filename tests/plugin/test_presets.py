@@ -168,4 +168,4 @@ def test_a_folder_that_cannot_be_read_is_a_problem_and_no_error(tmp_path: Path) 
     (problem,) = own_presets().problems
     assert "presets cannot be read" in problem
     with pytest.raises(ValueError, match="built in"):
-        check_name(OWN)
+        check_name("Everything")

@@ -43,7 +43,8 @@ def _backend() -> type[Any]:
     """magicgui's own, around another widget of Qt."""
     own: Any = use_app().get_obj("FloatSpinBox")
 
-    def begin(self: Any, **options: Any) -> None:
-        super(own, self).__init__(DecimalBox, **options)
+    class Backend(own):  # type: ignore[misc]
+        def __init__(self, **options: Any) -> None:
+            super(own, self).__init__(DecimalBox, **options)
 
-    return type("DecimalBackend", (own,), {"__init__": begin})
+    return Backend
