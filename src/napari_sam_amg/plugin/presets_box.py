@@ -1,6 +1,7 @@
 """The row of presets: choose one, save what is chosen now, delete one of one's own."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -9,11 +10,11 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam_amg.errors import explain_in_window
-from napari_sam_amg.params import merged
+from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.keys import ENTER
 from napari_sam_amg.plugin.model_box import ModelBox
-from napari_sam_amg.plugin.presets import OwnPresets, Preset, built_in, own_presets, save_preset
+from napari_sam_amg.plugin.presets import OWN, OwnPresets, Preset, built_in, own_presets, save_preset
 from napari_sam_amg.plugin.rows import FullNameCombo, add_row, form_layout
 
 HELP = (
@@ -91,11 +92,15 @@ class PresetsBox(QWidget):
         self._said = own.problems
 
     def take_suited(self, defaults: Mapping[str, Any]) -> None:
-        """Another model: the form shows its own settings now."""
+        """Another model: the form shows its own settings now, but for what was typed."""
         self._suited = dict(defaults)
-        self.list_presets(choose=built_in("")[0].name)
-        self._applied = self._form.values()
-        self._mark_changed()
+        with suppress(ValueError):  # of a file that says what is not allowed, which the form leaves out
+            self._applied = self._form.values() | self._shown(merged(self._suited))
+        self.list_presets(choose=OWN)
+
+    def _shown(self, params: AmgParameters) -> dict[str, Any]:
+        """The values of the form's fields that these would make."""
+        return {name: value for name in self._form.fields if (value := getattr(params, name)) is not None}
 
     def _choose(self, _: int = 0) -> None:
         preset = self.chosen
