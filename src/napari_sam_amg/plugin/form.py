@@ -18,6 +18,7 @@ from napari_sam_amg.params import (
     parameter_type,
     whole_numbers,
 )
+from napari_sam_amg.plugin.decimals import DecimalSpinBox
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, form_layout, show_row
 
@@ -95,7 +96,7 @@ def _options(name: str) -> dict[str, Any]:
     limits = {"min": -_TYPED_LIMIT, "max": _TYPED_LIMIT}
     if parameter_type(name) is int:
         return {"widget_type": "SpinBox", "options": {**limits, "step": int(step)}}
-    return {"widget_type": "FloatSpinBox", "options": {**limits, "step": step}}
+    return {"widget_type": DecimalSpinBox, "options": {**limits, "step": step}}
 
 
 class ParameterForm(QWidget):
@@ -150,6 +151,23 @@ class ParameterForm(QWidget):
         """Choose values by name; they are those of a person, and stay whatever model is chosen."""
         for name, value in values.items():
             self.fields[name].set(value)
+
+    def values(self) -> dict[str, Any]:
+        """What the fields hold, allowed or not."""
+        return {name: field.value() for name, field in self.fields.items()}
+
+    def show_parameters(self, params: AmgParameters) -> None:
+        """All of them, whoever chose them; what a field cannot show stays as it is.
+
+        None of them is typed: another model brings its own.
+        """
+        self.blockSignals(True)  # one look at the whole is enough
+        for name, field in self.fields.items():
+            if getattr(params, name) is not None:
+                field.set(getattr(params, name))
+                field.is_own = False
+        self.blockSignals(False)
+        self.changed.emit()
 
     def problems(self) -> list[Problem]:
         found = [problem for field in self.fields.values() if (problem := field.problem()) is not None]

@@ -30,9 +30,9 @@ def take_settings(panel: "SegmentPanel", layer: Labels) -> str:
 def _model(panel: "SegmentPanel", settings: Settings) -> list[str]:
     """Before the parameters: it sets those that suit it."""
     box = panel.model_box.model
-    if (row := box.findText(settings.model)) < 0:
+    if box.findText(settings.model) < 0:
         return [f"Choose the model {settings.model!r} by its file."]
-    box.setCurrentIndex(row)
+    box.setCurrentText(settings.model)
     return []
 
 
