@@ -41,9 +41,9 @@ class DecimalSpinBox(RangedWidget[float]):
 
 def _backend() -> type[Any]:
     """magicgui's own, around another widget of Qt."""
-    own: type[Any] = use_app().get_obj("FloatSpinBox")
+    own: Any = use_app().get_obj("FloatSpinBox")
 
-    class Backend(own):
+    class Backend(own):  # type: ignore[misc]
         def __init__(self, **options: Any) -> None:
             super(own, self).__init__(DecimalBox, **options)
 

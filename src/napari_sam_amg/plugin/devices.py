@@ -18,7 +18,7 @@ _BUILT_FOR = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*'", re.MULTILINE)  # in torch/
 
 def likely_devices() -> tuple[str, ...]:
     """Without importing torch."""
-    devices = ALWAYS
+    devices: tuple[str, ...] = ALWAYS
     drivers = {"cuda": _NVIDIA, "hip": _AMD}
     if any(path.exists() for kind in _built_for() for path in drivers[kind]):
         devices += ("cuda",)
