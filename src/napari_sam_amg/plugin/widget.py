@@ -261,6 +261,7 @@ class SegmentPanel(QWidget):
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
             files=None if folder is None else ResultFiles.of(folder, source.name),
+            memory=preferences().candidate_bytes,
         )
 
     def _parameters(self) -> AmgParameters:
