@@ -230,6 +230,7 @@ class BatchTab(QWidget):
 
     def _show_end(self, words: str) -> None:
         self.run_of = None
+        self._panel.model_box.update_devices()  # the batch has imported torch
         if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
             self.bar.setRange(0, 1)
         for row in range(self.images.topLevelItemCount()):
