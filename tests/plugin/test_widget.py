@@ -166,7 +166,7 @@ def test_errors_come_as_notifications_in_words(plugin: Any, monkeypatch: pytest.
 
 def test_known_models_and_a_file_can_be_chosen(plugin: Any) -> None:
     box = plugin.widget.model_box
-    names = [box.model.itemText(row) for row in range(box.model.count())]
+    names = [box.model.itemData(row) for row in range(box.model.count())]
     assert names == [*known_models(), model_box.FROM_FILE]
     assert not box.path.isVisible()
     box.model.setCurrentText("vit_b_lm")

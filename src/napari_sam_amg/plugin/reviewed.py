@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.layer_table import layer_features, object_rows, with_rows
-from napari_sam_amg.plugin.layers import SourceLayer
+from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.settings import METADATA_KEY
 
 Index = tuple[int, ...]  # of a plane along the stack's axes; () of a single one

@@ -23,8 +23,9 @@ from napari_sam_amg.plugin.outcome import counted, duration, failed_planes, foun
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 
-#: Runs outlive the widget that started them until their worker has stopped. The first runs, the others wait.
-_running: "list[Runner]" = []
+#: Runs, and those of batches, outlive the widget that started them until their worker has stopped. The first runs, the
+#: others wait for their ``_begin`` to be called.
+_running: list[Any] = []
 _END, _TICK = object(), object()
 WATCH_INTERVAL = 200  # ms; nothing tells for sure that a window is gone, however it was closed
 PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
