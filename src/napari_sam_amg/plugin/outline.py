@@ -118,7 +118,10 @@ def _ends(places: Any, plane_axes: Sequence[int], stack_axes: Sequence[int], ndi
         positions = [index[number] for index in places]
         ends[:, axis] = min(positions), max(positions) + 1
     for number, axis in enumerate(plane_axes):
-        ends[:, axis] = min(box[number].start for box in places.values()), max(box[number].stop for box in places.values())
+        ends[:, axis] = (
+            min(box[number].start for box in places.values()),
+            max(box[number].stop for box in places.values()),
+        )
     return ends - 0.5
 
 
