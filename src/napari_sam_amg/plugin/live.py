@@ -56,6 +56,7 @@ class LiveLabels:
     ) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
+        self.before = 0  # masks before overlaps were resolved
         self.objects: int | None = None  # through the stack, complete; None if planes are not linked
         self.too_large = 0  # objects that may be missing since no crop holds them
         self.params: AmgParameters | None = None  # those that were used, once a plane is finished
@@ -103,6 +104,7 @@ class LiveLabels:
         if result.problem:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
+        self.before += 0 if result.problem else len(result.masks)
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
@@ -257,7 +259,8 @@ class LiveLabels:
             "planes": self._total,
             "failed_planes": [{"plane": list(index), "problem": problem} for index, problem in self.failed],
             "seconds": round(time.perf_counter() - self._started, 3),
-        }
+            "masks": self.before,
+        } | ({"hidden_by_overlap": self.before - self.masks} if self.objects is None else {})
         if self.has_results:
             self._make()
         if self.layer is not None and not self.was_removed:

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
@@ -33,6 +34,7 @@ class Job:
     precision: str  # "exact" or "fast"
     use_contrast_limits: bool
     files: ResultFiles | None = None  # where results grow; None: in memory
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     load_torch()
     warm_up_labels()
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
-    from napari_sam_amg.amg.work import ModelWork
+    from napari_sam_amg.amg.work import CountingWork, ModelWork
     from napari_sam_amg.objects.table import Units
     from napari_sam_amg.run import segment_planes
 
@@ -122,7 +124,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
-        work=None if run is None else run.kept.over(ModelWork(held)),
+        work=CountingWork(ModelWork(held) if run is None else run.kept.over(ModelWork(held)), job.tally),
     )
     yield from steps if run is None else kept_steps(run, steps, about)
 
