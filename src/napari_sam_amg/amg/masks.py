@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_sam_amg.amg.bits import Bits, unpack
+from napari_sam_amg.amg.bits import Bits, count_pixels, unpack
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
@@ -51,6 +51,11 @@ class Candidates(_Columns):
     """Masks that the model proposed, before duplicates are removed."""
 
     bits: list[Bits]  # M, each the pixels inside its box, see ``bits``
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """(M,) pixels."""
+        return count_pixels(self.bits)
 
     def cutout(self, row: int) -> NDArray[np.bool_]:
         """The pixels of one mask inside its box."""

@@ -47,6 +47,9 @@ class ParameterField:
         self.control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._guard = WheelGuard()
         self.control.installEventFilter(self._guard)
+        self._suited = default
+        self.is_own = False  # a person has chosen another value than the one that suits the model
+        self.widget.changed.connect(self._note)
         self.set(default)
 
     @property
@@ -56,9 +59,19 @@ class ParameterField:
 
     def set(self, value: Any) -> None:
         # a spin box rounds to its decimals: thresholds of a model would come back changed
-        self._exact = value
+        self._exact = self._shown = value
         self.widget.value = value
         self._shown = self.widget.value
+        self._note()
+
+    def suit(self, value: Any) -> None:
+        """Another model is chosen, which this value suits: what a person has chosen stays."""
+        self._suited = value
+        if not self.is_own:
+            self.set(value)
+
+    def _note(self, *_: Any) -> None:
+        self.is_own = self.value() != self._suited
 
     def value(self) -> Any:
         """What was set, with all its digits, until something else is typed."""
@@ -121,14 +134,22 @@ class ParameterForm(QWidget):
         return group
 
     def apply_model(self, defaults: Mapping[str, float]) -> None:
-        """Show what suits a model; what only the previous model asked for goes back to the general default."""
+        """Show what suits a model; what only the previous model asked for goes back to the general default.
+
+        Values that a person has typed stay.
+        """
         given = whole_numbers(defaults).items()
         suited = {name: value for name, value in given if name in self.fields and _is_allowed(name, value)}
         for name in self._of_model | suited.keys():
             kind = self.fields[name].kind
             # a model's file may say 1 for 1.0, and magicgui's boxes take one type
-            self.fields[name].set(kind(suited.get(name, parameter_spec(name).default)))
+            self.fields[name].suit(kind(suited.get(name, parameter_spec(name).default)))
         self._of_model = set(suited)
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Choose values by name; they are those of a person, and stay whatever model is chosen."""
+        for name, value in values.items():
+            self.fields[name].set(value)
 
     def problems(self) -> list[Problem]:
         found = [problem for field in self.fields.values() if (problem := field.problem()) is not None]
