@@ -61,9 +61,7 @@ def test_what_is_typed_stays_whatever_model_is_looked_at(form: ParameterForm) ->
     form.apply_model({"pred_iou_thresh": 0.6, "stability_score_thresh": 0.3})
     form.fields["pred_iou_thresh"].widget.value = 0.5
     form.apply_model({"pred_iou_thresh": 0.5, "stability_score_thresh": 0.4, "min_mask_region_area": 20})
-    assert form.parameters() == AmgParameters(
-        pred_iou_thresh=0.5, stability_score_thresh=0.4, min_mask_region_area=20
-    )
+    assert form.parameters() == AmgParameters(pred_iou_thresh=0.5, stability_score_thresh=0.4, min_mask_region_area=20)
     form.apply_model({})  # what was typed was that model's default by chance
     assert form.parameters() == AmgParameters(pred_iou_thresh=0.5)
     form.take({"stability_score_thresh": 0.123456, "overlap": "small"})

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from napari_sam_amg.amg.filters import confident, stable
+from napari_sam_amg.amg.filters import passing
 from napari_sam_amg.amg.guided import settled
 from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import magnified
@@ -80,4 +80,4 @@ def _count(candidates: RegionCandidates, params: AmgParameters, tally: Tally) ->
     tally.is_complete &= found.asked is not None
     tally.points += 0 if found.asked is None else len(found.asked)
     for crop in found.crops:  # a floor below the thresholds may have been stored
-        tally.candidates += int((confident(crop.predicted_iou, params) & stable(crop.stability_score, params)).sum())
+        tally.candidates += len(passing(crop, params))

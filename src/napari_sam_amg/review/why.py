@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import painting_rules
-from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, stable
+from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, of_right_size, stable
 from napari_sam_amg.amg.fragments import smallest_piece
 from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.labels import LabelPlane, paint
@@ -127,7 +127,9 @@ def _thresholds(crop: Candidates, params: AmgParameters, fates: list[Fate]) -> C
     _mark(fates, crop, sure, "unsure")
     passing = sure.select(stable(sure.stability_score, params))
     _mark(fates, sure, passing, "unstable")
-    return passing
+    fitting = passing.select(of_right_size(passing, params))
+    _mark(fates, passing, fitting, "wrong size")
+    return fitting
 
 
 def _mark(fates: list[Fate], before: Candidates, after: Candidates | Masks, fate: Fate) -> None:
@@ -248,6 +250,10 @@ def in_words(found: Found, params: AmgParameters) -> str:
         return f"predicted IoU {found.predicted_iou:.2f} is not above {params.pred_iou_thresh:g}"
     if fate == "unstable":
         return f"stability {found.stability_score:.2f} is below {params.stability_score_thresh:g}"
+    if fate == "wrong size":
+        is_small = found.area < params.min_area
+        limit = f"at least {params.min_area}" if is_small else f"at most {params.max_area}"
+        return f"{found.area} px large, kept are those of {limit} px"
     if fate == "cut":
         return "cut by the edge of a crop"
     if fate == "double when cleaned":
