@@ -155,6 +155,7 @@ class Runner(QObject):
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
             self._live.describe(item.record)
+            self._live.keeping = item.keeping
             before = item.record.get("parts_done_before")
             self.progressed.emit(0, 0, f"Going on after {before} parts..." if before else "Segmenting...")
         else:
