@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.cli import batch
+from napari_sam_amg.batch import file_run
 from napari_sam_amg.jobs import identity
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs
@@ -209,7 +209,7 @@ def test_outputs_that_were_all_but_in_place_are_put_there_and_the_work_goes(term
 
 def test_two_processes_never_share_work(terminal, stack, monkeypatch):
     second = []
-    run = batch.segment_planes
+    run = file_run.segment_planes
 
     def run_another(*arguments, **options):
         if not second:
@@ -217,7 +217,7 @@ def test_two_processes_never_share_work(terminal, stack, monkeypatch):
             second[0] = terminal.segment(stack)
         return run(*arguments, **options)
 
-    monkeypatch.setattr(batch, "segment_planes", run_another)
+    monkeypatch.setattr(file_run, "segment_planes", run_another)
     assert terminal.segment(stack) == 0
     assert second == [1]
     assert "is being written by another process" in terminal.lines()[1][0]

@@ -57,29 +57,28 @@ def test_labels_table_and_ids_of_the_run_itself_are_those_that_it_gave(search):
 
 
 def test_what_is_hidden_comes_back_under_its_number_and_what_is_new_gets_the_next():
-    run, results = kept_run(STACK, replace(PARAMS, pred_iou_thresh=0.8, stability_score_thresh=0.75))
+    """The discs of the first plane have stabilities of .82, .86 and .90, all a predicted IoU of .95."""
+    run, results = kept_run(STACK, replace(PARAMS, stability_score_thresh=0.85))
     last = int(results[-1].features["index"].max())
-    before = run.plane((1,), run.params)
-    some = run.plane((1,), at(run, stability_score_thresh=0.85))
-    assert 0 < len(some.features) < len(before.features)
-    assert set(some.features["index"]) < set(before.features["index"])
-    for number in some.features["index"]:
-        np.testing.assert_array_equal(some.labels == number, before.labels == number)
-    weaker = run.plane((1,), at(run, stability_score_thresh=0.6))
-    new = set(weaker.features["index"]) - set(before.features["index"])
-    assert new == set(range(last + 1, last + 1 + len(new)))
-    assert new
-    run.plane((0,), at(run, box_nms_thresh=1.0, pred_iou_thresh=0.6, overlap="small", min_visible_fraction=0.0))
-    np.testing.assert_array_equal(run.plane((1,), at(run, stability_score_thresh=0.6)).labels, weaker.labels)
-    np.testing.assert_array_equal(run.plane((1,), run.params).labels, before.labels)
+    before = run.plane((0,), run.params)
+    some = run.plane((0,), at(run, stability_score_thresh=0.88))
+    assert (before.features["index"].tolist(), some.features["index"].tolist()) == ([1, 2], [2])
+    np.testing.assert_array_equal(some.labels == 2, before.labels == 2)
+    weaker = run.plane((0,), at(run, stability_score_thresh=0.7))
+    assert weaker.features["index"].tolist() == [last + 1, 1, 2]
+    other = run.plane((1,), at(run, box_nms_thresh=1.0, pred_iou_thresh=0.5, overlap="large"))
+    new = other.features["index"][~other.features["index"].isin(results[1].features["index"])]
+    assert new.tolist() == list(range(last + 2, last + 2 + len(new)))
+    assert len(new)
+    np.testing.assert_array_equal(run.plane((0,), at(run, stability_score_thresh=0.7)).labels, weaker.labels)
+    np.testing.assert_array_equal(run.plane((0,), run.params).labels, before.labels)
 
 
 def test_numbers_of_labels_drawn_by_hand_are_not_given_again():
-    run, _ = kept_run(STACK, replace(PARAMS, pred_iou_thresh=0.8, stability_score_thresh=0.75))
+    run, _ = kept_run(STACK, replace(PARAMS, stability_score_thresh=0.85))
     run.reserve(5000)
-    known = set(run.plane((1,), run.params).features["index"])
-    new = set(run.plane((1,), at(run, stability_score_thresh=0.6)).features["index"]) - known
-    assert min(new) == 5001
+    run.reserve(3)
+    assert run.plane((0,), at(run, stability_score_thresh=0.7)).features["index"].tolist() == [5001, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -135,14 +134,15 @@ def test_of_a_run_that_was_cancelled_the_planes_so_far():
 
 def test_nothing_in_it_and_planes_that_failed():
     class Failing(ListeningModel):
+        failed = False
+
         def embed(self, image):
-            if image.max() == 250:
+            if len(self.crops) == 1 and not self.failed:
+                self.failed = True
                 raise RuntimeError("it broke")
             return super().embed(image)
 
-    stack = STACK.copy()
-    stack[1][0, 0] = 250
-    run, results = kept_run(stack, model=Failing())
+    run, results = kept_run(STACK, model=Failing())
     assert "it broke" in results[1].problem
     for index in ((1,), (2,)):
         assert len(run.plane(index, run.params).features) == 0

@@ -30,7 +30,8 @@ def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameter
     per_crop = [list(group) for _, group in groupby(batches, key=lambda proposed: proposed.crop)]
     crops = tuple(concatenate([part.candidates for part in parts]) for parts in per_crop)
     cut = tuple(undominated(concatenate([part.cut for part in parts])) for parts in per_crop)
-    yield StoredCandidates(params, (image.shape[0], image.shape[1]), crops, cut)
+    asked = np.concatenate([proposed.asked for proposed in batches])
+    yield StoredCandidates(params, (image.shape[0], image.shape[1]), crops, cut, asked)
 
 
 def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:

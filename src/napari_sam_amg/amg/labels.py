@@ -23,7 +23,12 @@ class LabelPlane:
     cut: NDArray[np.bool_]  # (n,) whether the edge of a crop may have cut its mask
 
 
-def paint(masks: Masks, params: AmgParameters, cut: NDArray[np.bool_] | None = None) -> LabelPlane:
+def paint(
+    masks: Masks,
+    params: AmgParameters,
+    cut: NDArray[np.bool_] | None = None,
+    free_pixels: NDArray[np.int64] | None = None,
+) -> LabelPlane:
     """Paint masks in order of priority, so that a pixel goes to the first mask that claims it; then clean.
 
     ``params.overlap`` sets the priority. A mask of which less than ``params.min_visible_fraction``
@@ -32,7 +37,8 @@ def paint(masks: Masks, params: AmgParameters, cut: NDArray[np.bool_] | None = N
     ``fragments.smallest_piece`` pixels, and a mask of which only specks would be left gets no label.
     What a label loses goes to the next mask that claims it, or else to the neighbour with the longest
     border, which may be the background. Small holes are filled, rings around other labels left out.
-    ``cut``: (M,) whether the edge of a crop may have cut each mask, if that is known.
+    ``cut``: (M,) whether the edge of a crop may have cut each mask, if that is known. ``free_pixels``: (M,), is filled
+    with how many pixels of each mask were free when its turn came.
     """
     cut = cut_at_crop_edge(masks) if cut is None else cut
     areas = masks.areas
@@ -41,6 +47,8 @@ def paint(masks: Masks, params: AmgParameters, cut: NDArray[np.bool_] | None = N
     for row in priority(masks, areas, cut, params).tolist():
         window = masks.window(row)
         free = masks.cutouts[row] & (labels[window] == 0)
+        if free_pixels is not None:
+            free_pixels[row] = np.count_nonzero(free)
         kept = _own_pixels(free, int(areas[row]), params)
         if kept is not None:
             rows.append(row)

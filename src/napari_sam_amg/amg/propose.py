@@ -50,6 +50,7 @@ class Proposed:
     crop: CropBox
     candidates: Candidates
     cut: Candidates  # by an edge of the crop; kept with ``crop_layers="last"`` alone, which has no layer above
+    asked: NDArray[np.float32]  # (n, 2) the points (x, y), px of the image; they may have given nothing
 
 
 def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
@@ -82,15 +83,17 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
         for points, saved in search.parts():
             # progress counts on every batch that there might be, also on those that need not be asked
             for _ in range(saved):
-                yield Proposed(crop, no_candidates(), no_candidates())
+                yield Proposed(crop, no_candidates(), no_candidates(), np.empty((0, 2), np.float32))
             # A model may take batches ahead of those that it gives. So it gets a part at a time: which points of the
             # next one are asked is decided when all masks of this one are known, whatever the device.
-            for candidates in _ask(model, embedding, crop, points, drawn):
+            batches = point_batches(crop, points, params.points_per_batch)
+            for batch, candidates in zip(batches, _ask(model, embedding, crop, points, drawn), strict=True):
                 cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
                 whole = candidates.select(~cut)
                 search.learn(whole)
                 lost = candidates.select(cut) if params.crop_layers == "last" else no_candidates()
-                yield Proposed(crop, passing(whole, params), undominated(passing(lost, params)))
+                asked = (batch + np.array([crop.x0, crop.y0])).astype(np.float32)
+                yield Proposed(crop, passing(whole, params), undominated(passing(lost, params)), asked)
 
 
 def embed_crop(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:

@@ -3,6 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.params import AmgParameters
 
@@ -24,6 +27,7 @@ class StoredCandidates:
     size: tuple[int, int]  # (height, width) of the image
     crops: tuple[Candidates, ...]  # in the order in which they were seen
     cut: tuple[Candidates, ...] = ()  # by edges of each crop, see ``propose.Proposed``; in no result
+    asked: NDArray[np.float32] | None = None  # (n, 2) all points (x, y) that the model was asked; None if not known
 
     def __len__(self) -> int:
         return sum(len(candidates) for candidates in self.crops)

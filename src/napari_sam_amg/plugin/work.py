@@ -95,6 +95,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     warm_up_labels()
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
     from napari_sam_amg.amg.work import ModelWork
+    from napari_sam_amg.objects.table import Units
     from napari_sam_amg.run import segment_planes
 
     model = loaded_model(job.model, job.device, job.precision)
@@ -123,9 +124,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         job.params,
         intensities=limits,
         surveyed=surveyed,
-        pixel_size=source.pixel_size,
-        area_column=source.area_column,
-        spacing=None if linked is None else source.spacing(linked),
+        units=Units(source.pixel_size, None if linked is None else source.spacing(linked), source.area_column),
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,

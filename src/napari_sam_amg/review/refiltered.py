@@ -71,14 +71,20 @@ def in_one(tiles: Sequence[RegionCandidates]) -> RegionCandidates:
     if not found:
         nothing = tiles[0].nothing if all(tile.nothing for tile in tiles) else ""
         return RegionCandidates(whole, None, nothing=nothing, failure=tiles[0].failure)
-    crops = tuple(_moved(crop, region) for region, stored in found for crop in stored.crops)
-    return RegionCandidates(whole, StoredCandidates(found[0][1].params, region.plane_size, crops))
+    crops = tuple(_moved(crop, _corner(tile)) for tile, stored in found for crop in stored.crops)
+    points = [stored.asked + _corner(tile) for tile, stored in found if stored.asked is not None]
+    asked = np.concatenate(points).astype(np.float32) if points else None
+    return RegionCandidates(whole, StoredCandidates(found[0][1].params, region.plane_size, crops, asked=asked))
 
 
-def _moved(candidates: Candidates, region: Region) -> Candidates:
+def _corner(tile: Region) -> NDArray[np.int64]:
+    """(x, y) of a tile's window in the plane."""
+    rows, columns = tile.window
+    return np.array([columns.start, rows.start])
+
+
+def _moved(candidates: Candidates, corner: NDArray[np.int64]) -> Candidates:
     """From the frame of a tile's window to that of the plane."""
-    rows, columns = region.window
-    corner = np.array([columns.start, rows.start])
     return replace(
         candidates,
         boxes=candidates.boxes + np.tile(corner, 2),

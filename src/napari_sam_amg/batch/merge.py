@@ -10,7 +10,7 @@ from napari_sam_amg.io.merged_tables import is_merged, merge_tables
 from napari_sam_amg.io.staging import staged
 
 if TYPE_CHECKING:
-    from napari_sam_amg.cli.batch import Options
+    from napari_sam_amg.batch.options import Options
 
 NAME = "all"
 
