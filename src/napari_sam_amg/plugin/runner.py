@@ -155,6 +155,7 @@ class Runner(QObject):
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
             self._live.describe(item.record)
+            self._live.keeping = item.keeping
             before = item.record.get("parts_done_before")
             self.progressed.emit(0, 0, f"Going on after {before} parts..." if before else "Segmenting...")
         else:
@@ -247,7 +248,7 @@ class Runner(QObject):
         seconds = time.perf_counter() - self._began
         live, asked = self._live, self._job.params
         used = live.params or asked
-        notes = live.too_large, asked.note_on(used), live.objects, live.before
+        notes = live.too_large, asked.note_on(used), live.objects, live.masks + live.hidden
         words = [found(live.masks, live.cut, seconds, used, *notes), came_to(self._job.tally, used, self._planes)]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]

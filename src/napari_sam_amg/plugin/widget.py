@@ -32,9 +32,11 @@ from napari_sam_amg.plugin.problems import RED, Problem, mark
 from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
 from napari_sam_amg.plugin.results_box import ResultsBox
 from napari_sam_amg.plugin.results_tab import ResultsTab
+from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
+from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
@@ -50,6 +52,11 @@ class SegmentWidget(Container[Any]):
         super().__init__(labels=False)
         self.panel = SegmentPanel(napari_viewer)
         self.results_tab = ResultsTab(napari_viewer)
+        self.thresholds_box = ThresholdsBox(napari_viewer)
+        self.results_tab.add(self.thresholds_box)
+        self.results_tab.focused.connect(self.thresholds_box.follow)
+        self.thresholds_box.follow(None if self.results_tab.layer is None else reviewed(self.results_tab.layer))
+        self.thresholds_box.taken.connect(self.panel.form.take)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.panel, "Segment")
         self.tabs.addTab(self.results_tab, "Results")
