@@ -1,6 +1,6 @@
 """A result layer that is worked with: what is known of its run, and what is shown of it now."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, ref
@@ -30,6 +30,9 @@ class Edits(Protocol):
     def apply(self, index: Index, labels: NDArray[np.int32]) -> NDArray[np.int32]:
         """The labels (H, W) of a plane with all that was done to it by hand; ``labels`` stay as they are."""
 
+    def draw(self, patches: Iterable[Any], new: Iterable[int] = (), words: str = "draw") -> None:
+        """Pixels were set, see ``review.edits``; ``new``: ids that did not exist until now."""
+
 
 class ReviewedLayer(QObject):
     """One for each result layer, see :func:`reviewed`. Main thread only.
@@ -48,6 +51,7 @@ class ReviewedLayer(QObject):
         self.why_none = ""  # why not, in a sentence; empty while nobody has said
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
+        self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
         self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
 
     @property

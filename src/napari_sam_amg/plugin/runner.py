@@ -20,14 +20,27 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.live import ASK_AGAIN, PAINTED, LiveLabels
 from napari_sam_amg.plugin.outcome import came_to, counted, duration, failed_planes, found
+from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 
 #: Runs outlive the widget that started them until their worker has stopped. The first runs, the others wait.
-_running: "list[Runner]" = []
+_running: "list[Any]" = []
 _END, _TICK = object(), object()
 WATCH_INTERVAL = 200  # ms; nothing tells for sure that a window is gone, however it was closed
 PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
+
+
+def enter(who: Any) -> bool:
+    """Wait in line to use the model; whether it is one's turn at once. Else ``_begin`` is called when it is."""
+    _running.append(who)
+    return _running[0] is who
+
+
+def leave(who: Any) -> None:
+    _running.remove(who)
+    if _running:  # who was before one that was cancelled may still go on
+        QTimer.singleShot(PAINTED, _running[0]._begin)
 
 
 class Runner(QObject):
@@ -67,10 +80,10 @@ class Runner(QObject):
 
     def start(self) -> None:
         """Soon: the window shows first that the button was pressed. After the runs that were started before."""
-        _running.append(self)
+        is_first = enter(self)
         self._watch.start()
         # in a later turn also where nothing is to wait for: Run is drawn as pressed before the window is busy
-        if _running[0] is self:
+        if is_first:
             self.progressed.emit(0, 0, "Starting...")
             QTimer.singleShot(0, self._begin)
         else:
@@ -208,6 +221,8 @@ class Runner(QObject):
         try:
             self._live.describe(self._job.tally.record())
             self._live.finish(self._state())
+            if self.layer is not None:
+                reviewed(self.layer).asked_of = self._job.model, self._job.device, self._job.precision
         except Exception as error:
             self._fail(error)
         QTimer.singleShot(0, self._announce)  # the table may have taken its time
@@ -229,9 +244,7 @@ class Runner(QObject):
             return
         self._watch.stop()
         # before finished is emitted: who hears of it may start the next run at once
-        _running.remove(self)
-        if _running:  # the run before a cancelled one may still go on
-            QTimer.singleShot(PAINTED, _running[0]._begin)
+        leave(self)
         summary = self._summary()
         self.finished.emit(summary)
         if self._failure:

@@ -37,6 +37,7 @@ from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
+from napari_sam_amg.plugin.why_box import WhyBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
@@ -54,6 +55,8 @@ class SegmentWidget(Container[Any]):
         self.results_tab = ResultsTab(napari_viewer)
         self.thresholds_box = ThresholdsBox(napari_viewer)
         self.results_tab.add(self.thresholds_box)
+        self.why_box = WhyBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.why_box)
         self.results_tab.focused.connect(self.thresholds_box.follow)
         self.thresholds_box.follow(None if self.results_tab.layer is None else reviewed(self.results_tab.layer))
         self.thresholds_box.taken.connect(self.panel.form.take)

@@ -118,6 +118,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
     keeping = None if run is not None else _keeping(job, model, held)
+    proposing = ModelWork(held) if run is None else run.kept.over(ModelWork(held))
     yield Ready(about, keeping)
     linked = source.linked_place(job.params)
     steps = segment_planes(
@@ -130,7 +131,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
-        work=CountingWork(keeping if run is None else run.kept.over(ModelWork(held)), job.tally),
+        work=CountingWork(keeping or proposing, job.tally),
     )
     if keeping is not None:
         yield from keeping.watch(steps)

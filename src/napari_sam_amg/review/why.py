@@ -169,7 +169,7 @@ def what_is_at(fates: Fates, y: int, x: int, ids: Sequence[int] | None = None) -
     """
     names = np.append(0, np.arange(1, 1 + len(fates.painted.rows)) if ids is None else np.asarray(ids))
     there = [row for row in _boxes_at(fates.candidates, y, x) if _holds(fates.candidates, row, y, x)]
-    found = [_found(fates, row, names) for row in there]
+    found = [found_of(fates, row, names) for row in there]
     return sorted(found, key=lambda one: (not one.label, -one.predicted_iou))
 
 
@@ -206,7 +206,8 @@ def _holds(candidates: Candidates, row: int, y: int, x: int) -> bool:
     return bool(candidates.cutout(row)[y - y0, x - x0])
 
 
-def _found(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
+def found_of(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
+    """What is known of one candidate. ``names``: the ids of labels 0, 1, 2, ..."""
     candidates = fates.candidates
     x, y = candidates.points[row, :2].tolist()
     scores = float(candidates.predicted_iou[row]), float(candidates.stability_score[row])
@@ -214,7 +215,7 @@ def _found(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
     one = Found(row, fates.fates[row], int(names[fates.labels[row]]), *scores, area, (x, y))
     winner = fates.loser_to(row)
     if winner != NEVER:
-        better = _found(fates, winner, names)
+        better = found_of(fates, winner, names)
         return replace(one, by=better.label, better=None if better.label else better)
     if (place := fates.place(row)) == NEVER:
         return one
