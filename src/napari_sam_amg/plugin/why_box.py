@@ -120,8 +120,10 @@ class WhyBox(QGroupBox):
     @property
     def _alive(self) -> ReviewedLayer | None:
         """The layer in focus while there is one."""
-        review = self._review
-        return None if review is None or review.is_gone or not is_open(self._viewer) else review
+        return self._review if self._review is not None and self._is_there(self._review) else None
+
+    def _is_there(self, review: ReviewedLayer) -> bool:
+        return not review.is_gone and is_open(self._viewer) and review.layer in self._viewer.layers
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Who has left the tab does not click here any more."""
@@ -204,7 +206,7 @@ class WhyBox(QGroupBox):
     def _take(self, answer: Any, review: ReviewedLayer, place: Place) -> None:
         self._asking = None
         self._offer()
-        if answer is None or review.is_gone or not is_open(self._viewer):
+        if answer is None or not self._is_there(review):
             return
         try:
             words, problem = put_in(review, place[0], answer, _params(review)), ""
@@ -252,10 +254,10 @@ class WhyBox(QGroupBox):
                 return explain_in_window(error)
 
         def take(found: Any) -> None:
-            if isinstance(found, str):
-                self._complain(found)
-            elif not review.is_gone and is_open(self._viewer):
-                self._complain("")
+            if not self._is_there(review):
+                return
+            self._complain(found if isinstance(found, str) else "")
+            if not isinstance(found, str):
                 self._add(review, kind, make(found))
 
         worker = create_worker(guarded)
@@ -264,7 +266,7 @@ class WhyBox(QGroupBox):
 
     def _add(self, review: ReviewedLayer, kind: str, layer: Layer) -> None:
         """In the place of the one that was made before; while nothing else is computed, see ``adding``."""
-        if review.is_gone or not is_open(self._viewer):
+        if not self._is_there(review):
             added(self)
             return
         if not may_add(self):
@@ -279,8 +281,7 @@ class WhyBox(QGroupBox):
                     layers.remove(before)
                 at = beneath(self._viewer, labels) if kind == "seen" else len(layers)
                 layers.insert(at, layer)
-                if labels in layers:
-                    layers.selection.active = labels
+                layers.selection.active = labels
         finally:
             made[kind] = ref(layer)
             QTimer.singleShot(PAINTED, lambda: added(self))
