@@ -45,7 +45,7 @@ def test_labels_are_words() -> None:
 def test_the_fields_are_magicgui_widgets(form: ParameterForm) -> None:
     kinds = {name: type(field.widget).__name__ for name, field in form.fields.items()}
     assert kinds["points_per_side"] == "SpinBox"
-    assert kinds["pred_iou_thresh"] == "FloatSpinBox"
+    assert kinds["pred_iou_thresh"] == "DecimalSpinBox"
     assert kinds["overlap"] == "ComboBox"
 
 

@@ -266,9 +266,7 @@ def test_saved_results_find_their_image_by_its_name(why: Box) -> None:
     assert "until napari is closed" in why.problem
     why.press("seen")
     assert why.layer_called("what the model sees").data.max() == 255
-    print("X", why.box._review.layer is opened, why.viewer.layers.selection.active)
     why.look_at(opened, 60, 76)
-    print("Y", why.box._place, why.box.ask_button.isEnabled(), why.answer, why.problem, why.box._review.layer is opened)
     why.press("ask")
     assert why.problem == "The model draws nothing at this place. Nothing was added."
     why.viewer.layers.remove("cells")

@@ -11,8 +11,9 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin import work
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
+from napari_sam_amg.plugin.live import PAINTED
 from napari_sam_amg.plugin.reviewed import Index
-from napari_sam_amg.plugin.runner import enter, leave
+from napari_sam_amg.plugin.runner import _running
 from napari_sam_amg.plugin.seen_image import Seen
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Asking(QObject):
 
     def start(self) -> None:
         """After the runs, and questions, that were there before."""
-        if enter(self):
+        _running.append(self)
+        if _running[0] is self:
             QTimer.singleShot(0, self._begin)
 
     def _begin(self) -> None:
@@ -94,5 +96,7 @@ class Asking(QObject):
 
     def _end(self) -> None:
         gc.unfreeze()  # what importing torch has frozen
-        leave(self)
+        _running.remove(self)
+        if _running:
+            QTimer.singleShot(PAINTED, _running[0]._begin)
         self.done.emit(self._answer)

@@ -18,6 +18,7 @@ from napari_sam_amg.params import (
     parameter_type,
     whole_numbers,
 )
+from napari_sam_amg.plugin.decimals import DecimalSpinBox
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, form_layout, show_row
 
@@ -42,14 +43,14 @@ class ParameterField:
     def __init__(self, name: str, default: Any) -> None:
         self.name = name
         self.kind = parameter_type(name)
-        self.widget: Any = create_widget(value=default, name=name, label=label_text(name), **_options(name))
+        self.widget = cast(Any, create_widget(value=default, name=name, label=label_text(name), **_options(name)))
         self.control.setObjectName(name)
         self.control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._guard = WheelGuard()
         self.control.installEventFilter(self._guard)
         self._suited = default
         self.is_own = False  # a person has chosen another value than the one that suits the model
-        self.widget.changed.connect(self._note)
+        cast(Any, self.widget).changed.connect(self._note)
         self.set(default)
 
     @property
@@ -95,7 +96,7 @@ def _options(name: str) -> dict[str, Any]:
     limits = {"min": -_TYPED_LIMIT, "max": _TYPED_LIMIT}
     if parameter_type(name) is int:
         return {"widget_type": "SpinBox", "options": {**limits, "step": int(step)}}
-    return {"widget_type": "FloatSpinBox", "options": {**limits, "step": step}}
+    return {"widget_type": DecimalSpinBox, "options": {**limits, "step": step}}
 
 
 class ParameterForm(QWidget):
@@ -145,6 +146,23 @@ class ParameterForm(QWidget):
             # a model's file may say 1 for 1.0, and magicgui's boxes take one type
             self.fields[name].suit(kind(suited.get(name, parameter_spec(name).default)))
         self._of_model = set(suited)
+
+    def values(self) -> dict[str, Any]:
+        """What the fields hold, allowed or not."""
+        return {name: field.value() for name, field in self.fields.items()}
+
+    def show_parameters(self, params: AmgParameters) -> None:
+        """All of them, whoever chose them; what a field cannot show stays as it is.
+
+        None of them is typed: another model brings its own.
+        """
+        self.blockSignals(True)  # one look at the whole is enough
+        for name, field in self.fields.items():
+            if getattr(params, name) is not None:
+                field.set(getattr(params, name))
+                field.is_own = False
+        self.blockSignals(False)
+        self.changed.emit()
 
     def take(self, values: Mapping[str, Any]) -> None:
         """Choose values by name; they are those of a person, and stay whatever model is chosen."""

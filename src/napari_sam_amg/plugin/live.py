@@ -21,12 +21,13 @@ from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.adding import added, may_add
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.layers import SourceLayer, make_labels, one_or_many, shown_axes
+from napari_sam_amg.plugin.layers import one_or_many, shown_axes
 from napari_sam_amg.plugin.on_disk import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.outcome import FailedPlane
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
 from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.source import SourceLayer, make_labels
 from napari_sam_amg.plugin.tracks import make_tracks
 from napari_sam_amg.plugin.window import is_open
 

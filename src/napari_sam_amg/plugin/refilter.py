@@ -5,7 +5,8 @@ plane in sight, so that it follows the slider.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from napari.qt.threading import FunctionWorker, create_worker
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.params import AmgParameters
@@ -21,7 +22,8 @@ from napari_sam_amg.plugin.adding import not_while_adding
 from napari_sam_amg.plugin.reviewed import Index, ReviewedLayer
 
 PIXELS = 2**23  # of labels that are shown in one turn of the event loop: 10 ms to compare and to copy
-GATHER = 100  # ms, in which planes that are not in sight wait for each other: the table is made once for all of them
+GATHER = 0.25  # s, in which planes that are not in sight wait for each other: the table is made once for all of them
+RARELY = 5  # of the main thread's time, at most one part in this many goes into showing them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +59,7 @@ class Order:
         self._left, self.first = dict.fromkeys(indices), first
         self._lock = threading.Lock()
         self.is_over = False  # nobody waits for it any more
+        self.gather = GATHER  # s
 
     def take(self) -> Index | None:
         with self._lock:
@@ -67,21 +70,42 @@ class Order:
             return index
 
 
+Made = tuple[FilteredPlane, ...] | Relinked | Failed
+
+
 def filtered_planes(
     kept: Any, params: AmgParameters, order: Order, named: Callable[[pd.DataFrame], pd.DataFrame]
-) -> Iterator[FilteredPlane | Relinked | Failed]:
+) -> Iterator[Made]:
     """In the worker. Errors are yielded, since napari shows raised ones with their traceback."""
     try:
         if params.link == "none":
-            while (index := order.take()) is not None:
-                with not_while_adding():
-                    plane = kept.plane(index, params)
-                rows, masks = named(plane.features), len(plane.masks)
-                yield FilteredPlane(index, params, plane.labels, rows, masks, plane.hidden_by_overlap)
+            yield from _planes(kept, params, order, named)
         elif (linked := _relinked(kept, params, order, named)) is not None:
             yield linked
     except Exception as error:
         yield Failed(explain_in_window(error))
+
+
+def _planes(
+    kept: Any, params: AmgParameters, order: Order, named: Callable[[pd.DataFrame], pd.DataFrame]
+) -> Iterator[tuple[FilteredPlane, ...]]:
+    """The plane in sight by itself and at once, the others some at a time."""
+    gathered: list[FilteredPlane] = []
+    until = time.monotonic() + order.gather
+    while (index := order.take()) is not None:
+        with not_while_adding():
+            plane = kept.plane(index, params)
+        rows, masks = named(plane.features), len(plane.masks)
+        made = FilteredPlane(index, params, plane.labels, rows, masks, plane.hidden_by_overlap)
+        if index == order.first:
+            yield (made,)
+            continue
+        gathered.append(made)
+        if time.monotonic() > until or sum(one.labels.size for one in gathered) > PIXELS:
+            yield tuple(gathered)
+            gathered, until = [], time.monotonic() + order.gather
+    if gathered:
+        yield tuple(gathered)
 
 
 def _relinked(
@@ -89,7 +113,9 @@ def _relinked(
 ) -> Relinked | None:
     from napari_sam_amg.amg.table import joined
 
-    planes, tables, results = [], [], kept.linked(params)
+    planes: list[FilteredPlane] = []
+    tables: list[pd.DataFrame] = []
+    results = kept.linked(params)
     while not order.is_over:
         with not_while_adding():
             result = next(results, None)
@@ -118,19 +144,19 @@ class Refilter(QObject):
         self._counts: dict[Index, tuple[int, int]] = {}
         self._order: Order | None = None
         self._worker: FunctionWorker[Any] | None = None
-        self._ready: dict[Index, FilteredPlane] = {}
-        self._gather = QTimer(self)
-        self._gather.setSingleShot(True)
-        self._gather.timeout.connect(self._show_ready)
+        self._has_failed = False
 
     @property
     def is_idle(self) -> bool:
-        return self._worker is None and not self._ready
+        return self._worker is None
 
     @property
     def waiting(self) -> int:
         """Planes that are still shown by other thresholds than the wanted ones."""
-        return sum(params != self.params for params in self._at.values())
+        return len(self._left())
+
+    def _left(self) -> list[Index]:
+        return [index for index, params in self._at.items() if params is not self.params and params != self.params]
 
     @property
     def planes(self) -> int:
@@ -147,29 +173,21 @@ class Refilter(QObject):
     def ask(self, params: AmgParameters) -> None:
         """Show these, soon. Raises ``ValueError`` for what was not kept."""
         self._kept.check(params)
-        if params == self.params and self._worker is not None:
-            return
-        self.params = params
-        self._ready.clear()
+        self.params, self._has_failed = params, False
         if self._worker is None:
             self._begin()
         elif self._order is not None:
             self._order.is_over = True
 
     def look(self) -> None:
-        """Another plane may be in sight."""
+        """Another plane may be in sight, or the layer again."""
         if self._order is not None:
             self._order.first = self._position()
-
-    def stop(self) -> None:
-        """Nobody looks any more."""
-        self.params = self._kept.params
-        self._at.clear()
-        if self._order is not None:
-            self._order.is_over = True
+        elif not self._has_failed and self.waiting and self._is_wanted:
+            self._begin()
 
     def _begin(self) -> None:
-        left = [index for index, params in self._at.items() if params != self.params]
+        left = self._left()
         if not left:
             self.progressed.emit()
             return
@@ -182,70 +200,62 @@ class Refilter(QObject):
     def _go_on(self) -> None:
         """The worker is done, or was told that nobody waits for it."""
         self._worker = self._order = None
-        if self._ready:
-            self._gather.start(0)
-        elif self._is_there:
+        if not self._has_failed and self._is_wanted:
             self._begin()
 
     @property
-    def _is_there(self) -> bool:
-        return not self._review.is_gone
+    def _is_wanted(self) -> bool:
+        """Whether anybody can still see what is shown."""
+        return not self._review.is_gone and self._position() is not None
 
-    def _take(self, item: FilteredPlane | Relinked | Failed) -> None:
-        if not self._is_there:
-            self.stop()
+    def _take(self, item: Made) -> None:
+        if not self._is_wanted:
+            self._end()
         elif isinstance(item, Failed):
             self._fail(item.message)
         elif isinstance(item, Relinked):
             if item.params == self.params:
                 self._show(item.planes, item.rows)
-        elif item.index == self._position():
-            self._show([item], item.rows)
-        elif item.params == self.params:
-            self._ready[item.index] = item
-            if not self._gather.isActive():
-                self._gather.start(GATHER)
+        # what is late is shown in sight alone, where it follows the slider
+        elif item[0].params == self.params or (len(item) == 1 and item[0].index == self._position()):
+            rows = [plane.rows for plane in item if len(plane.rows)] or [item[0].rows]
+            self._show(item, pd.concat(rows))
+
+    def _end(self) -> None:
+        if self._order is not None:
+            self._order.is_over = True
 
     def _fail(self, message: str) -> None:
         """What is shown stays."""
-        if self._order is not None:
-            self._order.is_over = True
-        self.params = next(iter(self._at.values()), self.params)
+        self._has_failed = True
+        self._end()
         self.failed.emit(message)
 
-    def _show_ready(self) -> None:
-        """As many as one turn takes."""
-        planes: list[FilteredPlane] = []
-        while self._ready and sum(plane.labels.size for plane in planes) < PIXELS:
-            planes.append(self._ready.pop(next(iter(self._ready))))
-        if planes and self._is_there:
-            self._show(planes, pd.concat([plane.rows for plane in planes if len(plane.rows)] or [planes[0].rows]))
-        if self._ready:
-            self._gather.start(0)
-        elif self._worker is None and self._is_there:
-            self._begin()
-
     def _show(self, planes: Iterable[FilteredPlane], rows: pd.DataFrame) -> None:
-        review, labels = self._review, {}
-        for plane in planes:
-            labels[plane.index] = plane.labels
-            self._at[plane.index] = plane.params
-            self._counts[plane.index] = plane.masks, plane.hidden
+        began = time.monotonic()
+        edits = self._review.edits
+        labels = {
+            plane.index: plane.labels if edits is None else edits.apply(plane.index, plane.labels) for plane in planes
+        }
         try:
-            review.show_planes(labels, rows, drawn=self._position() in labels)
+            self._review.show_planes(labels, rows, drawn=self._position() in labels)
         except ValueError as error:
             self._fail(explain_in_window(error))
             return
+        for plane in planes:
+            self._at[plane.index] = plane.params
+            self._counts[plane.index] = plane.masks, plane.hidden
         self._tell()
         self.progressed.emit()
+        if self._order is not None:
+            self._order.gather = max(GATHER, RARELY * (time.monotonic() - began))
 
     def _tell(self) -> None:
         """The layer's record says what is shown, and of which planes that is not so yet."""
-        others = [list(index) for index, params in self._at.items() if params != self.params]
-        more: Mapping[str, Any] = {"planes_at_other_thresholds": others} if others else {}
-        counts = self.counts
+        others, counts = [list(index) for index in self._left()], self.counts
+        more: dict[str, Any] = {"planes_at_other_thresholds": others} if others else {}
         if counts is not None:
-            more = {**more, "masks": counts[0], "hidden_by_overlap": counts[1]}
+            more |= {"masks": counts[0], "hidden_by_overlap": counts[1]}
         self._review.tell(self.params, self._kept.params, more)
 
 

@@ -21,7 +21,8 @@ def is_result(layer: Any) -> bool:
 
 def newest_result(viewer: Viewer) -> Labels | None:
     """The active layer if it is one, else that of the last run."""
-    active = viewer.layers.selection.active
+    # without the proxies that napari gives plugins, of which no two are the same
+    active = getattr(viewer.layers.selection.active, "__wrapped__", viewer.layers.selection.active)
     if is_result(active):
         return active
     results = [layer for layer in viewer.layers if is_result(layer)]

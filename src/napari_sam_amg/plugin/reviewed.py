@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.layer_table import layer_features, object_rows, with_rows
-from napari_sam_amg.plugin.layers import SourceLayer
+from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.settings import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -75,7 +75,11 @@ class ReviewedLayer(QObject):
     @property
     def is_single(self) -> bool:
         """Whether it is one plane of a stack, which has no index."""
-        return self.record.get("source", {}).get("plane") is not None
+        if self.source is not None:
+            return self.source.is_single
+        shape = (self.layer.data[0] if self.layer.multiscale else self.layer.data).shape
+        is_one = self.record.get("source", {}).get("plane") is not None
+        return is_one and all(shape[axis] == 1 for axis in self.stack_axes)
 
     @property
     def is_complete(self) -> bool:
@@ -198,6 +202,7 @@ _reviewed: "WeakKeyDictionary[Labels, ReviewedLayer]" = WeakKeyDictionary()
 
 def reviewed(layer: Labels) -> ReviewedLayer:
     """That of a layer; made when it is first asked for."""
+    layer = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies, which nobody else holds
     if layer not in _reviewed:
         _reviewed[layer] = ReviewedLayer(layer)
     return _reviewed[layer]

@@ -24,23 +24,12 @@ from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 
-#: Runs outlive the widget that started them until their worker has stopped. The first runs, the others wait.
-_running: "list[Any]" = []
+#: Runs, and those of batches, outlive the widget that started them until their worker has stopped. The first runs, the
+#: others wait for their ``_begin`` to be called.
+_running: list[Any] = []
 _END, _TICK = object(), object()
 WATCH_INTERVAL = 200  # ms; nothing tells for sure that a window is gone, however it was closed
 PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
-
-
-def enter(who: Any) -> bool:
-    """Wait in line to use the model; whether it is one's turn at once. Else ``_begin`` is called when it is."""
-    _running.append(who)
-    return _running[0] is who
-
-
-def leave(who: Any) -> None:
-    _running.remove(who)
-    if _running:  # who was before one that was cancelled may still go on
-        QTimer.singleShot(PAINTED, _running[0]._begin)
 
 
 class Runner(QObject):
@@ -80,10 +69,10 @@ class Runner(QObject):
 
     def start(self) -> None:
         """Soon: the window shows first that the button was pressed. After the runs that were started before."""
-        is_first = enter(self)
+        _running.append(self)
         self._watch.start()
         # in a later turn also where nothing is to wait for: Run is drawn as pressed before the window is busy
-        if is_first:
+        if _running[0] is self:
             self.progressed.emit(0, 0, "Starting...")
             QTimer.singleShot(0, self._begin)
         else:
@@ -244,7 +233,9 @@ class Runner(QObject):
             return
         self._watch.stop()
         # before finished is emitted: who hears of it may start the next run at once
-        leave(self)
+        _running.remove(self)
+        if _running:  # the run before a cancelled one may still go on
+            QTimer.singleShot(PAINTED, _running[0]._begin)
         summary = self._summary()
         self.finished.emit(summary)
         if self._failure:

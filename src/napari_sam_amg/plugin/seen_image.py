@@ -8,8 +8,10 @@ from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
-from napari_sam_amg.plugin.layers import LabelGeometry, SourceLayer, full_resolution, take
+from napari_sam_amg.amg.field import Field
+from napari_sam_amg.plugin.layers import LabelGeometry, full_resolution
 from napari_sam_amg.plugin.reviewed import Index, ReviewedLayer
+from napari_sam_amg.plugin.source import Part, SourceLayer, take
 from napari_sam_amg.plugin.torch_loader import load_torch
 
 if TYPE_CHECKING:
@@ -39,24 +41,30 @@ def seen_by(viewer: Viewer, review: ReviewedLayer) -> Seen | str:
     intensities, said = record.get("intensities", {}), record.get("source", {})
     if "low" not in intensities or "high" not in intensities:
         return "These results do not say which intensities the model saw."
-    source = review.source or _found_again(viewer, said)
+    source = review.source or _found_again(viewer, review)
     if source is None:
         return f"The image '{said.get('layer', '')}' of these results is not open."
     return Seen(source, float(intensities["low"]), float(intensities["high"]))
 
 
-def _found_again(viewer: Viewer, said: dict[str, Any]) -> SourceLayer | None:
+def _part(said: dict[str, Any]) -> Part:
+    """What of the image was segmented."""
+    at = None if said.get("plane") is None else tuple(said["plane"])
+    ranges = {int(axis): range(*ends) for axis, ends in said.get("ranges", {}).items()}
+    return Part(at, ranges, Field.of(said["region"]) if "region" in said else None)
+
+
+def _found_again(viewer: Viewer, review: ReviewedLayer) -> SourceLayer | None:
     """The image of results that were opened from a file: the layer of its name, if it has its shape."""
+    said = review.record.get("source", {})
     axes = said.get("axes", {})
     for layer in viewer.layers:
         if isinstance(layer, Image) and layer.name == said.get("layer"):
             if list(full_resolution(layer).shape) != said.get("shape"):
                 return None
-            channel = axes.get("channel")
-            position = said.get("channel", {}).get(str(channel), 0)
-            at = None if said.get("plane") is None else tuple(said["plane"])
-            plane = tuple(axes["plane"])
-            return take(layer, None if channel is None else (channel, position), at, (plane[0], plane[1]))
+            channel, plane = axes.get("channel"), axes["plane"]
+            chosen = None if channel is None else (channel, said.get("channel", {}).get(str(channel), 0))
+            return take(layer, chosen, _part(said), (plane[0], plane[1]), single=review.is_single)
     return None
 
 
@@ -84,7 +92,7 @@ def plane_geometry(source: SourceLayer, index: Index) -> LabelGeometry:
     """Where a plane of its own lies, whose other axes have a length of 1."""
     geometry = source.geometry
     corner = np.zeros(source.axes.ndim)
-    if source.at is None:  # that of one plane lies there already
+    if index:  # that of one plane alone lies there already
         corner[list(source.axes.stack)] = index
     moved = geometry.translate + geometry.rotate @ geometry.shear @ (geometry.scale * corner)
     values = geometry.arguments() | {"translate": moved}

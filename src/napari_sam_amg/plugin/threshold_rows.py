@@ -10,7 +10,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 from superqt import QRangeSlider
 
-from napari_sam_amg.plugin.decimal_box import DecimalBox
+from napari_sam_amg.plugin.decimals import DecimalBox
 from napari_sam_amg.plugin.form import WheelGuard
 from napari_sam_amg.plugin.histogram import Histogram, Scale
 
@@ -26,9 +26,10 @@ class _Row(QWidget):
 
     moved = Signal()
 
-    def __init__(self, title: str, help: str, fields: Sequence[DecimalBox], slider: QSlider | QRangeSlider) -> None:
+    def __init__(self, title: str, help: str, fields: Sequence[DecimalBox], slider: QSlider) -> None:
         super().__init__()
-        self.fields, self.slider, self.scale = fields, slider, Scale(0.0, 1.0)
+        self.fields, self.scale = fields, Scale(0.0, 1.0)
+        self.slider: Any = slider  # a range slider has pairs for values
         self.histogram = Histogram(INSET)
         self.label = QLabel(title)
         self.label.setWordWrap(True)
@@ -56,11 +57,23 @@ class _Row(QWidget):
         self.histogram.show_positions(self.scale.position(values))
 
 
+def number_field(high: float, step: float, decimals: int) -> DecimalBox:
+    """Numbers from 0 on, without buttons: the dock is narrow, and a slider lies below."""
+    field = DecimalBox()
+    field.setRange(0, high)
+    field.setDecimals(decimals)
+    field.setSingleStep(step)
+    field.setButtonSymbols(DecimalBox.ButtonSymbols.NoButtons)
+    field.setKeyboardTracking(False)  # 0.8 is typed as 0 first
+    field.setCorrectionMode(DecimalBox.CorrectionMode.CorrectToNearestValue)
+    return field
+
+
 class ThresholdRow(_Row):
     """One number. What lies above it is kept, or, with ``keeps_below``, what lies below."""
 
     def __init__(self, title: str, help: str, keeps_below: bool = False) -> None:
-        self.field, slider = DecimalBox(0, 1, 0.01, 3), QSlider(Qt.Orientation.Horizontal)
+        self.field, slider = number_field(1, 0.01, 3), QSlider(Qt.Orientation.Horizontal)
         slider.setRange(0, STEPS)
         slider.setPageStep(STEPS // 20)
         super().__init__(title, help, [self.field], slider)
@@ -101,9 +114,9 @@ class AreaRow(_Row):
     """The smallest and the largest area, px; 0 for either is no bound."""
 
     def __init__(self, title: str, help: str) -> None:
-        self.least, self.most = (DecimalBox(0, MOST_AREA, 10, 0) for _ in range(2))
+        self.least, self.most = (number_field(MOST_AREA, 10, 0) for _ in range(2))
         self.most.setSpecialValueText("any")
-        slider = QRangeSlider(Qt.Orientation.Horizontal)
+        slider: Any = QRangeSlider(Qt.Orientation.Horizontal)  # type: ignore[no-untyped-call]
         slider.setRange(0, STEPS)
         slider.setValue((0, STEPS))
         super().__init__(title, help, [self.least, self.most], slider)

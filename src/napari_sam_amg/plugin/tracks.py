@@ -7,7 +7,7 @@ import pandas as pd
 from napari.layers import Tracks
 from numpy.typing import NDArray
 
-from napari_sam_amg.plugin.layers import SourceLayer
+from napari_sam_amg.plugin.source import SourceLayer
 
 
 def make_tracks(sections: Sequence[pd.DataFrame], objects: pd.DataFrame, source: SourceLayer) -> Tracks:

@@ -12,8 +12,8 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
-from napari_sam_amg.plugin.layers import SourceLayer
 from napari_sam_amg.plugin.on_disk import DiskRun, ResultFiles, kept_steps
+from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.plugin.torch_loader import load_torch
 from napari_sam_amg.plugin.warm_up import warm_up_labels
 from napari_sam_amg.provenance import describe_run, versions
@@ -95,6 +95,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     yield Stage("Loading the model")
     load_torch()
     warm_up_labels()
+    from napari_sam_amg.amg.field_work import survey_of_part
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
     from napari_sam_amg.amg.work import CountingWork, ModelWork
     from napari_sam_amg.objects.table import Units
@@ -112,7 +113,8 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     about = record(job, model, (limits.low, limits.high))
     if surveyed is not None:
         about["intensities"] |= surveyed.record()
-    surveyed = surveyed if source.at is None else None
+    if surveyed is not None and source.is_part:
+        surveyed = survey_of_part(surveyed, source.stack)
     held = InterruptibleModel(model, reins)
     run = None if job.files is None else DiskRun(job.files, source, job.params, model, limits)
     if run is not None:

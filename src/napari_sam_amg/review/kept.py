@@ -31,14 +31,15 @@ from napari_sam_amg.objects.support import eased
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.review.ids import IdBook
-from napari_sam_amg.review.refiltered import PlaneMemo, Refiltered, TiledMemo, in_one, with_ids
+from napari_sam_amg.review.plane_memo import PlaneMemo
+from napari_sam_amg.review.refiltered import Refiltered, TiledMemo, in_one, with_ids
 from napari_sam_amg.review.shelf import Shelf
 
 #: How far below what is shown candidates are kept, of both scores.
 BELOW = 0.2
 #: Bytes of candidates, and of the images that they were found in, that are kept in memory.
 BUDGET = 512 * 2**20
-MEMO_BUDGET = 256 * 2**20  # bytes of what is known of planes besides; the rest is computed again when it is needed
+MEMO_BUDGET = 256 * 2**20  # and at most so many of what was found out about those that were looked at last
 
 _NO_THRESHOLDS = "mode='ais' asks no points and rates no masks, so there are no thresholds to move"
 _TOO_LARGE = "the planes are too large for their labels to be made again in memory: run again with other thresholds"
@@ -98,6 +99,7 @@ class KeptRun:
         self._regions: dict[Index, list[Region]] = {}  # of each plane, in the order of work
         self._columns: list[dict[str, NDArray[Any]]] = []
         self._memos: OrderedDict[Index, PlaneMemo | TiledMemo] = OrderedDict()
+        self._memo_budget = min(budget, MEMO_BUDGET)
         self._lock = threading.RLock()
 
     @property
@@ -183,7 +185,7 @@ class KeptRun:
                 is_tiled = len(regions) > 1
                 self._memos[index] = TiledMemo(regions, self.units) if is_tiled else PlaneMemo(regions[0], self.units)
             self._memos.move_to_end(index)
-            while len(self._memos) > 4:
+            while len(self._memos) > 1 and sum(memo.size for memo in self._memos.values()) > self._memo_budget:
                 self._memos.popitem(last=False)
             return self._memos[index]
 
