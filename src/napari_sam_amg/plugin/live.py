@@ -113,7 +113,7 @@ class LiveLabels:
         if result.problem:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
-        self.hidden += max(0, len(result.masks) - len(result.features))
+        self.hidden += 0 if result.problem else max(0, len(result.masks) - len(result.features))
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large

@@ -44,6 +44,7 @@ from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.shortcuts import offer_keys
 from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
+from napari_sam_amg.plugin.why_box import WhyBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
@@ -64,6 +65,8 @@ class SegmentWidget(Container[Any]):
         self.results_tab.add(self.thresholds_box)
         self.objects_box = ObjectsBox(napari_viewer, self.results_tab)
         self.results_tab.add(self.objects_box)
+        self.why_box = WhyBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.why_box)
         self.thresholds_box.taken.connect(self.panel.form.take)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.panel, "Segment")
