@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 from magicgui.widgets import Container
+from napari.layers import Image
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtWidgets import (
@@ -22,12 +24,15 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.defaults import no_decoder_reason
 from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters, needs_decoder
+from napari_sam_amg.plugin.again_box import AgainBox
+from napari_sam_amg.plugin.earlier import Landing, Settings, has_results, landing_of
 from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.field_scroll import FieldScroll
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
 from napari_sam_amg.plugin.model_box import ModelBox
 from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
+from napari_sam_amg.plugin.own_ids import OwnIds
 from napari_sam_amg.plugin.problems import RED, Problem, mark
 from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
 from napari_sam_amg.plugin.results_box import ResultsBox
@@ -78,6 +83,7 @@ class SegmentPanel(QWidget):
         self.model_box = ModelBox()
         self.form = ParameterForm()
         self.results_box = ResultsBox()
+        self.again_box = AgainBox()
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
@@ -97,7 +103,7 @@ class SegmentPanel(QWidget):
         fields = QWidget()
         column = QVBoxLayout(fields)
         column.setContentsMargins(0, 0, 0, 0)
-        for box in (self.image_box, self.results_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.again_box, self.model_box, self.form):
             column.addWidget(box)
         # fields stay together at the top of a high window
         column.addStretch()
@@ -117,7 +123,7 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.settings_button)
 
     def _connect(self) -> None:
-        for box in (self.image_box, self.results_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.again_box, self.model_box, self.form):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
         self.run_button.clicked.connect(self.run)
@@ -180,6 +186,17 @@ class SegmentPanel(QWidget):
         self.message.setVisible(bool(problems))
         self.run_button.setEnabled(not problems and self.runner is None)
         self.cancel_button.setEnabled(self.runner is not None)
+        self._show_landing(bool(problems))
+
+    def _show_landing(self, is_bad: bool) -> None:
+        """Where a run would go, if there could be one now."""
+        image = self.image_box.layer
+        landing = None
+        if image is not None and not is_bad and has_results(self._viewer, image):
+            landing = self._landing(image, self._settings())
+        self.again_box.show_landing(landing)
+        goes_on = landing is not None and landing.kind == "continue"
+        self.run_button.setText("Continue" if goes_on else "Run")
 
     def run(self) -> None:
         """Segment what is chosen now; changes made while it runs are for the next run."""
@@ -196,16 +213,35 @@ class SegmentPanel(QWidget):
         self.runner.start()
 
     def _job(self) -> Job:
-        source, folder = self.image_box.source(), self.results_box.chosen
+        settings, image, folder = self._settings(), self.image_box.layer, self.results_box.chosen
+        assert image is not None
+        landing, source = self._landing(image, settings), settings.source
         return Job(
-            source=source,
+            source=source.without(landing.done),
+            params=settings.params,
+            model=settings.model,
+            device=self.model_box.device.currentText(),
+            precision=settings.precision,
+            use_contrast_limits=settings.use_contrast_limits,
+            files=None if folder is None else ResultFiles.of(folder, source.name),
+            image=ref(image),
+            asked=settings,
+            landing=landing,
+            ids=OwnIds() if landing.kind in ("fill", "continue") else None,
+        )
+
+    def _settings(self) -> Settings:
+        return Settings(
+            source=self.image_box.source(),
             params=self._parameters(),
             model=self.model_box.chosen,
-            device=self.model_box.device.currentText(),
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
-            files=None if folder is None else ResultFiles.of(folder, source.name),
+            is_on_disk=self.results_box.chosen is not None,
         )
+
+    def _landing(self, image: Image, settings: Settings) -> Landing:
+        return landing_of(self._viewer, image, settings, self.again_box.chosen)
 
     def _parameters(self) -> AmgParameters:
         """What is chosen, but for what is hidden since there is no stack."""

@@ -169,6 +169,11 @@ class HandEdits:
         """Ids of all objects that are not as the model made them."""
         return frozenset().union(*(step.ids for step in self._steps))
 
+    @property
+    def renames(self) -> bool:
+        """Whether objects were merged or deleted, in whatever planes they are."""
+        return any(step.renamed for step in self._steps)
+
     def planes(self) -> frozenset[Index]:
         """Those in which pixels were set; renamed objects may be in any."""
         return frozenset(patch.index for step in self._steps for patch in step.drawn)
