@@ -122,7 +122,7 @@ def _note_painted(event: Event) -> None:
     if known is None:
         return
     for change in event.value:
-        where, after = change[0], change[2]
+        where, after = change[0], change[-1]  # of whichever kind it is, places come first and new labels last
         spans = [_positions(where[axis]) for axis in known.settings.source.axes.stack]
         known.edited |= set(product(*spans))
         known.highest_drawn = max(known.highest_drawn, int(np.max(after)))

@@ -275,7 +275,8 @@ class Runner(QObject):
         source, done = self._job.source, len(self._job.landing.done)
         where = source.words
         out = self._outlined.left_out if self._outlined else 0
-        outside = f" {out} object{'s' if out > 1 else ''} with the centre outside it left out." if out else ""
+        plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
+        outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
         planes = len(source.stack.indices), len(source.whole.indices)
         whole = "" if done else of_the_whole(seconds, source.share, *planes)
         return [*([f"In {where}.{outside}"] if where else []), *([whole] if whole else [])]
