@@ -1,8 +1,8 @@
 """Make the pictures of the documentation and the README, each of the whole window, as a user gets there.
 
 ``xvfb-run -a -s "-screen 0 1400x1000x24" python docs/make_pictures.py`` makes all of them, with names those alone.
-``--check`` makes them into another folder and says which of those here do not show what the window says now: the texts of
-the widget are kept in every picture. Fonts and colours may differ from machine to machine, and are not compared.
+``--check`` makes them into another folder and says which of those here do not show what the window says now: the texts
+of the widget are kept in every picture. Fonts and colours may differ from machine to machine, and are not compared.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import napari
 from PIL import Image, PngImagePlugin
@@ -81,8 +80,26 @@ def stack() -> Window:
     return window
 
 
+def batch() -> Window:
+    """Of all layers, before it is run."""
+    window = Window("nuclei")
+    for sample in ("tissue", "electron_microscopy"):
+        window.viewer.open_sample(PLUGIN, sample)
+    window.show("Batch")
+    choices = window.dock.batch_tab.choices
+    choices.what.setCurrentIndex(choices.what.count() - 1)
+    choices.output.setText("results")
+    wait(1)
+    return window
+
+
 #: By the name of the file, without its ending.
-PICTURES: dict[str, Callable[[], Window]] = {"first_screen": first_screen, "first_run": first_run, "stack": stack}
+PICTURES: dict[str, Callable[[], Window]] = {
+    "first_screen": first_screen,
+    "first_run": first_run,
+    "stack": stack,
+    "batch": batch,
+}
 
 
 def texts(widget: QWidget) -> list[str]:

@@ -86,9 +86,20 @@ def test_objects_through_a_stack_are_those_of_a_run_in_one_go(link, terminal, st
 def test_links_may_change_when_a_run_goes_on_and_what_the_model_was_asked_may_not(terminal, stack, broken_off):
     broken_off(3, stack, "--link", "z")
     assert terminal.segment(stack, "--link", "none") == 1
-    assert "pred_iou_thresh was 0.78, now it is 0.9" in terminal.lines()[1][0]
+    assert 'kept here: link was "z", now it is "none or t"; give the same' in terminal.lines()[1][0]
+    assert terminal.segment(stack, "--link", "z", "--pred-iou-thresh", "0.8") == 1
+    assert "kept here: pred_iou_thresh was 0.9, now it is 0.8; give the same" in terminal.lines()[1][0]
     seen = len(terminal.model.embedded)
     assert terminal.segment(stack, "--link", "z", "--min-planes", "1", "--link-gap", "1") == 0
+    assert len(terminal.model.embedded) - seen == 2
+
+
+def test_a_run_of_single_planes_goes_on_with_links_through_time(terminal, stack, broken_off):
+    broken_off(3, stack, "--link", "none")
+    assert terminal.segment(stack, "--link", "z") == 1
+    assert 'kept here: link was "none or t", now it is "z"; give the same' in terminal.lines()[1][0]
+    seen = len(terminal.model.embedded)
+    assert terminal.segment(stack, "--link", "t") == 0
     assert len(terminal.model.embedded) - seen == 2
 
 

@@ -166,7 +166,7 @@ def test_errors_come_as_notifications_in_words(plugin: Any, monkeypatch: pytest.
 
 def test_known_models_and_a_file_can_be_chosen(plugin: Any) -> None:
     box = plugin.widget.model_box
-    names = [box.model.itemText(row) for row in range(box.model.count())]
+    names = [box.model.itemData(row) for row in range(box.model.count())]
     assert names == [*known_models(), model_box.FROM_FILE]
     assert not box.path.isVisible()
     box.model.setCurrentText("vit_b_lm")
@@ -202,3 +202,25 @@ def test_a_checkpoint_file_brings_its_thresholds(plugin: Any, monkeypatch: pytes
 @pytest.mark.parametrize(("seconds", "words"), [(7.6, "8 s"), (125, "2 min 05 s"), (4320, "1 h 12 min")])
 def test_durations_as_one_says_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_the_status_is_of_the_image_that_is_chosen(plugin: Any, model: HeldModel) -> None:
+    first = plugin.viewer.add_image(disc_image([(15, 15), (45, 40)]), name="first")
+    second = plugin.viewer.add_image(disc_image([(15, 15)]), name="second")
+    layers = plugin.viewer.layers
+    layers.selection.active = first
+    plugin.run()
+    ended = plugin.widget.status.text()
+    assert ended.startswith("2 masks")
+    layers.selection.active = second
+    assert (plugin.widget.status.text(), plugin.widget.bar.value()) == ("", -1)
+    layers.selection.active = first
+    assert plugin.widget.status.text() == ended
+    plugin.click_run_and_hold(model, 5)
+    layers.selection.active = second
+    model.release.set()
+    plugin.wait()
+    assert plugin.widget.status.text().startswith("first: 2 masks")  # not as if they were of this image
+    layers.selection.active = first
+    layers.selection.active = second
+    assert plugin.widget.status.text() == ""

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg.batch.image import Image
-from napari_sam_amg.batch.options import Options
-from napari_sam_amg.io.discover import MASKS_ENDING, ZARR_ENDING
+from napari_sam_amg.batch.options import ENDINGS, Options
+from napari_sam_amg.io.discover import MASKS_ENDING, ZARR_ENDING, InputFile
 from napari_sam_amg.io.exports import foreign_in
 from napari_sam_amg.io.label_volume import is_label_volume
-from napari_sam_amg.provenance import Standing, standing
+from napari_sam_amg.provenance import Standing, standing, unchanged
 
 
 class AlreadyThere(ValueError):
@@ -32,6 +32,16 @@ def left_before(targets: Sequence[Path], settings: Mapping[str, Any], image: Ima
         return Standing()
     sha256 = image if isinstance(image, str) else image.hashed()
     return standing(targets[-1], settings, sha256, targets[:-1])
+
+
+def left_over(file: InputFile, targets: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Outputs of the run before that this one does not write.
+
+    Its record goes, and with it what only it vouches for, and those of them that somebody has changed since, which
+    stay. Files that it does not name are none of ours.
+    """
+    others = [path for ending in ENDINGS if (path := file.output(ending)) not in targets]
+    return unchanged(targets[-1], others)
 
 
 def check_free(targets: Sequence[Path], options: Options, before: Standing) -> None:

@@ -29,8 +29,11 @@ def check_merged(files: Sequence[InputFile], folder: Path, options: "Options", l
 
 
 def merge(files: Sequence[InputFile], folder: Path, options: "Options", link: str) -> list[Path]:
-    """Write the tables of these files, whose outputs are there, as one; returns what was written."""
-    targets = _targets(folder, options, link)
+    """Write the tables of these files, whose outputs are there, as one; returns what was written.
+
+    Of no file there is nothing to write: an empty table would say that nothing was found.
+    """
+    targets = _targets(folder, options, link) if files else []
     for target, ending in targets:
         with staged([target]) as stage:
             merge_tables([(str(file.path), file.output(ending)) for file in files], stage / target.name)

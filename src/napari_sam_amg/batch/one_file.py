@@ -10,7 +10,7 @@ from napari_sam_amg.amg.planes import PlaneStack, may_tile
 from napari_sam_amg.amg.preprocess import Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.work import ModelWork, Work
-from napari_sam_amg.batch.existing import check_free, left_before
+from napari_sam_amg.batch.existing import check_free, left_before, left_over
 from napari_sam_amg.batch.file_record import file_record, run_settings
 from napari_sam_amg.batch.file_run import Follow, run_file
 from napari_sam_amg.batch.image import Image, ImageFile
@@ -53,7 +53,8 @@ class Batch:
         if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done", skipped=True)
         check_free(targets, self.options, before)
-        with image.opened(self.options.reading, self.params) as source, staged(targets) as folder:
+        stale, changed = left_over(file, targets)
+        with image.opened(self.options.reading, self.params) as source, staged(targets, stale) as folder:
             sha256 = image.hashed()
             before = left_before(targets, settings, sha256) if self.options.skip_existing else Standing()
             check_free(targets, self.options, before)  # once more: nobody else can write them from here on
@@ -73,7 +74,8 @@ class Batch:
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
-        return Done(outcome.summary(file, source, targets), outcome.failed, outcome.found())
+        said = outcome.summary(file, source, targets, _said_of(stale, changed))
+        return Done(said, outcome.failed, outcome.found())
 
     def opened(self, path: Path) -> AbstractContextManager[SourceImage]:
         """An image, as it is to be read."""
@@ -128,3 +130,11 @@ class Batch:
             "sha256": sha256,
         }
         return UnitsOnWorkers(self.workers, kept, source)
+
+
+def _said_of(stale: list[Path], changed: list[Path]) -> str:
+    """What became of files of the run before that this one does not write."""
+    removed = f"removed {', '.join(path.name for path in stale)} of the run before" if stale else ""
+    names = ", ".join(path.name for path in changed)
+    kept = f"{names} of the run before changed since, and stayed" if changed else ""
+    return "; ".join(filter(None, (removed, kept)))

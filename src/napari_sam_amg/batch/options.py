@@ -70,3 +70,7 @@ class Options:
             RECORD_ENDING: True,
         }
         return tuple(ending for ending, is_wanted in wanted.items() if is_wanted)
+
+
+#: Of all files that a run may write for an input.
+ENDINGS = Options(frozenset(FORMATS), overlay=True).endings("t")

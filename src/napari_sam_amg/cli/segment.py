@@ -172,7 +172,8 @@ def segment_all(batch: "Batch", files: Sequence[InputFile], debug: bool, tables_
         there.sort(key=files.index)  # other processes may have done them in another order
         tables = merge(there, tables_in, batch.options, batch.params.link)
         if not batch.options.quiet:
-            say(printable(f"tables of {len(there)} of {len(files)} files -> {', '.join(map(str, tables))}"))
+            where = f"-> {', '.join(map(str, tables))}" if tables else "to merge: none is written"
+            say(printable(f"tables of {len(there)} of {len(files)} files {where}"))
     return failed
 
 

@@ -5,7 +5,7 @@ Nothing is lost that is not done again: what was edited by hand or renamed stays
 
 from dataclasses import dataclass, field
 from itertools import count, product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType, WeakKeyDictionary
 
 import numpy as np
@@ -19,6 +19,9 @@ from napari_sam_amg.plugin.layers import full_resolution
 from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.review.edits import HandEdits
+
+if TYPE_CHECKING:
+    from napari_sam_amg.review.kept import KeptRun
 
 REPLACE, ADD = "replace results", "add a layer"
 #: What a layer that replaces another one looks like.
@@ -86,6 +89,7 @@ class Landing:
     done: frozenset[Index] = frozenset()  # planes that are not done again
     used: AmgParameters | None = None  # what the run that goes on was decided to use
     limits: tuple[float, float] | None = None
+    kept: "KeptRun | None" = None  # its candidates
 
     @property
     def words(self) -> str:
@@ -186,15 +190,18 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
         return None
     if known.used is None or known.limits is None or not _fits(layer, settings.source) or known.edited & set(missing):
         return None
-    return Landing("continue", layer, done=frozenset(known.done), used=known.used, limits=known.limits)
+    review = reviewed(layer)
+    if review.params not in (None, known.used):  # thresholds were moved: its planes would be of two kinds
+        return None
+    return Landing("continue", layer, "", frozenset(known.done), known.used, known.limits, review.kept)
 
 
 def _is_edited(layer: Labels, known: Made, planes: set[Index]) -> bool:
     """By hand, in one of these planes."""
     edits = reviewed(layer).edits
-    if isinstance(edits, HandEdits):
-        return edits.renames or bool((known.edited | edits.planes()) & planes)
-    return bool(known.edited & planes)
+    steps = {patch.index for patch in edits.patches} if isinstance(edits, HandEdits) else set()
+    # what was deleted while it was hidden has changed no plane yet
+    return bool((known.edited | steps) & planes) or (isinstance(edits, HandEdits) and bool(edits) and not steps)
 
 
 def _may_fill(layer: Labels, known: Made, settings: Settings) -> bool:

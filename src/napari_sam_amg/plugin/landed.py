@@ -135,8 +135,9 @@ class Landed:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether objects of other runs are left in the layer."""
-        return self.into is not None and self._landing.kind == "fill" and len(self.rest) > 0
+        """Whether objects are left in the layer whose candidates are not kept with those of this run."""
+        is_kept = self._landing.kind == "continue" and self._landing.kept is not None
+        return self.into is not None and not is_kept and len(self.rest) > 0
 
     def release(self, params: Any, record: dict[str, Any]) -> None:
         """The run is over, however it ended."""

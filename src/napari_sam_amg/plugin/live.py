@@ -18,6 +18,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.adding import added, may_add
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.landed import SEVERAL, Landed
@@ -33,6 +34,7 @@ from napari_sam_amg.plugin.tracks import make_tracks
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
+    from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import PlaneResult
 
 #: Of the main thread's time, at most one part in this many goes into tables and 3D views that are
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
 RARELY = 20
 PAINTED = 50  # ms after which a new layer is on the screen
 ASK_AGAIN = 5  # ms, while the worker has not stopped yet
+ON_DISK = (
+    "Labels in a folder stay as they were found, so their thresholds cannot be moved: run again without a folder, or "
+    "with other thresholds."
+)
 PAUSE = 1.0  # s, between them: napari's features table begins at its top again
 
 
@@ -65,6 +71,8 @@ class LiveLabels:
         self.params: AmgParameters | None = None  # those that were used, once a plane is finished
         self.nothing: list[str] = []  # why, of each plane with nothing in it
         self.failed: list[FailedPlane] = []  # among the finished ones
+        self.hidden = 0  # masks without a label, since others lie over them
+        self.keeping: KeepingWork | None = None  # who keeps the candidates of the run
         self.is_adding = False  # the layer, from when it is made until it is painted
         self._viewer, self._source, self._reins, self._fail = viewer, source, reins, fail
         self._files = files  # to which the worker writes the labels; None: they lie in memory
@@ -113,6 +121,7 @@ class LiveLabels:
         if result.problem:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
+        self.hidden += max(0, len(result.masks) - len(result.features))
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
@@ -191,7 +200,7 @@ class LiveLabels:
         self._reins.hold()
         if layer is None or not is_open(self._viewer):
             self._let_go()
-        elif not self._reins.stands:
+        elif not (may_add(self) and self._reins.stands):
             self._later(ASK_AGAIN, self._show)
         else:
             try:
@@ -203,6 +212,7 @@ class LiveLabels:
                 self._later(PAINTED, self._let_go)
 
     def _let_go(self) -> None:
+        added(self)
         self._reins.let_go()
         self.is_adding = False
 
@@ -280,6 +290,8 @@ class LiveLabels:
             return
         self._record |= {
             "state": state,
+            "masks": self.masks + self.hidden,
+            "hidden_by_overlap": self.hidden,
             "planes_done": self.planes,
             "planes": self._total,
             "failed_planes": [{"plane": list(index), "problem": problem} for index, problem in self.failed],
@@ -301,6 +313,9 @@ class LiveLabels:
         """To whoever works with the results."""
         review = reviewed(layer)
         review.is_running, review.source = False, self._source
+        if self._files is not None:
+            review.why_none = ON_DISK
+        review.kept = None if self.keeping is None else self.keeping.kept
         if self._landed.is_mixed:
             review.kept, review.why_none = None, SEVERAL
         review.ended.emit()

@@ -1,7 +1,8 @@
 """A result layer that is worked with: what is known of its run, and what is shown of it now."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -15,6 +16,11 @@ from napari_sam_amg.plugin.layer_table import layer_features, object_rows, with_
 from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.settings import METADATA_KEY
 
+if TYPE_CHECKING:
+    from napari_sam_amg.plugin.refilter import Refilter
+
+#: What a layer's record says of thresholds that were moved: the run's own, and which planes are still to follow.
+OF_FILTERING = ("of_the_run", "planes_at_other_thresholds", "masks", "hidden_by_overlap")
 Index = tuple[int, ...]  # of a plane along the stack's axes; () of a single one
 
 
@@ -42,6 +48,7 @@ class ReviewedLayer(QObject):
         self.why_none = ""  # why not, in a sentence; empty while nobody has said
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
+        self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
 
     @property
     def layer(self) -> Labels:
@@ -52,10 +59,19 @@ class ReviewedLayer(QObject):
         return layer
 
     @property
+    def is_gone(self) -> bool:
+        return self._layer() is None
+
+    @property
     def record(self) -> dict[str, Any]:
         """What the layer's metadata say of its run, and of what was done with the results since."""
         found: dict[str, Any] = self.layer.metadata.get(METADATA_KEY, {})
         return found
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one plane of a stack, which has no index."""
+        return self.record.get("source", {}).get("plane") is not None
 
     @property
     def is_complete(self) -> bool:
@@ -125,27 +141,44 @@ class ReviewedLayer(QObject):
         """:meth:`show_planes` of one plane."""
         self.show_planes({index: labels}, rows)
 
-    def show_planes(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame) -> None:
+    def show_planes(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True) -> None:
         """Other labels in some planes, and the table that belongs to them, at once. The only way to change either.
 
         ``planes``: labels (H, W) by index, edits by hand among them. ``rows``: of every object that now has pixels in
         one of these planes, column "index" its id, "centroid_y" and the like named as the layer's table has them. Rows
-        of objects that lay there before and are not among them go; so an object that goes on in other planes must be.
+        of objects that lost pixels there and are not among them go; so an object that goes on in other planes must be.
+        ``drawn``: whether the layer is drawn again; not needed where none of the planes is in sight.
         Raises ``ValueError`` where nothing can be changed, and for labels of another size than the planes.
         """
         self._check(planes)
         layer, table = self.layer, self.table
-        before, changed = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        changed = [np.empty(0, np.int64)]
         for index, labels in planes.items():
             shown = self.plane(index)
             differs = shown != labels
-            before.append(pd.unique(shown.ravel()))
             changed += [pd.unique(shown[differs]), pd.unique(labels[differs])]
-            shown[...] = labels
-        gone = np.concatenate(before).tolist()
-        layer.features = layer_features(with_rows(table, rows, gone, np.concatenate(changed)))
-        layer.refresh(extent=False)
+            shown[differs] = labels[differs]
+        ids = np.concatenate(changed)
+        layer.features = layer_features(with_rows(table, rows, ids))
+        if drawn:
+            layer.refresh(extent=False)
         self.changed.emit()
+
+    def tell(self, params: AmgParameters, own: AmgParameters, more: Mapping[str, Any]) -> None:
+        """The layer's record says with which parameters a run would have given what is shown.
+
+        ``own``: those of the run itself. ``more``: what else is to be said, in place of what was said so before.
+        """
+        record, values, before = self.record, asdict(params), asdict(own)
+        used = record.get("parameters_used", {})
+        moved = {name: value for name, value in values.items() if used.get(name) != value}
+        record["parameters"] = {**record.get("parameters", {}), **moved}
+        record["parameters_used"] = {**used, **values}
+        for name in OF_FILTERING:
+            record.pop(name, None)
+        record.update(more)
+        if values != before:
+            record["of_the_run"] = {name: before[name] for name in values if values[name] != before[name]}
 
     def _check(self, planes: Mapping[Index, NDArray[np.int32]]) -> None:
         if self.why_fixed:

@@ -28,8 +28,9 @@ from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 if TYPE_CHECKING:
     from napari_sam_amg.amg.field_work import FieldWork
 
-#: Runs outlive the widget that started them until their worker has stopped. The first runs, the others wait.
-_running: "list[Runner]" = []
+#: Runs, and those of batches, outlive the widget that started them until their worker has stopped. The first runs, the
+#: others wait for their ``_begin`` to be called.
+_running: list[Any] = []
 _END, _TICK = object(), object()
 WATCH_INTERVAL = 200  # ms; nothing tells for sure that a window is gone, however it was closed
 PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
@@ -164,6 +165,7 @@ class Runner(QObject):
             self._time_left = TimeLeft(self._began)
             self._outlined = item.outlined
             self._live.describe(item.record)
+            self._live.keeping = item.keeping
             before = item.record.get("parts_done_before")
             self.progressed.emit(0, 0, f"Going on after {before} parts..." if before else "Segmenting...")
         else:

@@ -40,9 +40,9 @@ def _part(panel: "SegmentPanel", source: Mapping[str, Any], name: str) -> None:
 def _model(panel: "SegmentPanel", settings: Settings) -> list[str]:
     """Before the parameters: it sets those that suit it."""
     box = panel.model_box.model
-    if (row := box.findText(settings.model)) < 0:
+    if box.findText(settings.model) < 0:
         return [f"Choose the model {settings.model!r} by its file."]
-    box.setCurrentIndex(row)
+    box.setCurrentText(settings.model)
     return []
 
 

@@ -8,10 +8,10 @@ from magicgui.widgets import Container
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QTableView,
@@ -25,21 +25,29 @@ from napari_sam_amg.models.defaults import no_decoder_reason
 from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters, needs_decoder
 from napari_sam_amg.plugin.again_box import AgainBox
+from napari_sam_amg.plugin.batch_tab import BatchTab
 from napari_sam_amg.plugin.earlier import Landing, Settings, has_results, landing_of
 from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.field_scroll import FieldScroll
+from napari_sam_amg.plugin.first_steps import FirstSteps
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
+from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.model_box import ModelBox
 from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
 from napari_sam_amg.plugin.own_ids import OwnIds
+from napari_sam_amg.plugin.preferences import preferences
+from napari_sam_amg.plugin.presets_box import PresetsBox
 from napari_sam_amg.plugin.problems import RED, Problem, mark
 from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
 from napari_sam_amg.plugin.results_box import ResultsBox
 from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.rows import wrapped_label
+from napari_sam_amg.plugin.run_status import RunStatus
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
+from napari_sam_amg.plugin.shortcuts import offer_keys
+from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
@@ -53,22 +61,48 @@ class SegmentWidget(Container[Any]):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(labels=False)
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)  # plugins are given a proxy
         self.panel = SegmentPanel(napari_viewer)
         self.results_tab = ResultsTab(napari_viewer)
+        self.thresholds_box = ThresholdsBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.thresholds_box)
+        self.thresholds_box.taken.connect(self.panel.form.take)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.panel, "Segment")
         self.tabs.addTab(self.results_tab, "Results")
+        self.batch_tab = BatchTab(napari_viewer, self.panel)
+        self.tabs.addTab(self.batch_tab, "Batch")
         layout = self.native.layout()
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)
         # napari puts empty space below a widget that does not ask for the whole height
         self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.native_parent_changed.connect(self._leave)
+        offer_keys(self)
+
+    @property
+    def _runs_batch(self) -> bool:
+        return self.tabs.currentWidget() is self.batch_tab
+
+    @property
+    def run_button(self) -> QPushButton:
+        """That of the tab in sight."""
+        return self.batch_tab.run_button if self._runs_batch else self.panel.run_button
+
+    @property
+    def reason(self) -> str:
+        """Why it is off."""
+        return (self.batch_tab if self._runs_batch else self.panel).message.text()
+
+    def cancel(self) -> None:
+        """Whatever runs."""
+        self.panel.cancel()
+        self.batch_tab.cancel()
 
     def _leave(self, parent: QWidget | None) -> None:
         """A widget whose dock was closed has no Cancel buttons any more: stop the run and the download."""
         if parent is None:
-            self.panel.cancel()
+            self.cancel()
             self.panel.model_box.download_box.cancel()
 
 
@@ -79,17 +113,20 @@ class SegmentPanel(QWidget):
         super().__init__()
         self.runner: Runner | None = None  # while it runs
         self._viewer = napari_viewer
+        preferred = preferences()
+        self.first_steps = FirstSteps(napari_viewer)
         self.image_box = ImageBox(napari_viewer)
-        self.model_box = ModelBox()
+        self.model_box = ModelBox(preferred)
         self.form = ParameterForm()
-        self.results_box = ResultsBox()
+        self.presets_box = PresetsBox(self.model_box, self.form)
+        self.results_box = ResultsBox(preferred.results_folder, preferred.memory_bytes)
         self.again_box = AgainBox()
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
         self.settings_button = QPushButton("Settings of these results")
-        self.bar = QProgressBar()
-        self.status = wrapped_label()
+        self.run_status = RunStatus()
+        self.bar, self.status = self.run_status.bar, self.run_status.label
         self.message = wrapped_label()
         self.message.setStyleSheet(f"color: {RED};")
         self._marked: list[QWidget] = []
@@ -103,7 +140,9 @@ class SegmentPanel(QWidget):
         fields = QWidget()
         column = QVBoxLayout(fields)
         column.setContentsMargins(0, 0, 0, 0)
-        for box in (self.image_box, self.results_box, self.again_box, self.model_box, self.form):
+        results = (self.results_box, self.again_box)
+        boxes = (self.first_steps, self.image_box, *results, self.model_box, self.presets_box, self.form)
+        for box in boxes:
             column.addWidget(box)
         # fields stay together at the top of a high window
         column.addStretch()
@@ -126,6 +165,8 @@ class SegmentPanel(QWidget):
         for box in (self.image_box, self.results_box, self.again_box, self.model_box, self.form):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
+        self.model_box.suited.connect(self.presets_box.take_suited)  # when the form has them
+        self.first_steps.wanted.connect(self.run_button.click)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
@@ -144,7 +185,7 @@ class SegmentPanel(QWidget):
     def problems(self) -> list[Problem]:
         """What keeps Run from working, empty if nothing does."""
         of_model = self.model_box.problems()
-        mode = [] if of_model else self._mode_problems()
+        mode = [] if of_model else self.mode_problems()
         of_image = self.image_box.problems() or self.results_box.problems() or self._folder_problems()
         return [*of_image, *of_model, *self.form.problems(), *mode, *self._link_problems()]
 
@@ -165,7 +206,8 @@ class SegmentPanel(QWidget):
             return [Problem(link.control, f"{str(error).replace('link=', 'Objects: ')}. Name the layer's axes.")]
         return []
 
-    def _mode_problems(self) -> list[Problem]:
+    def mode_problems(self) -> list[Problem]:
+        """Of how objects are found, with this model."""
         mode, model = self.form.fields["mode"], self.model_box.chosen
         reason = no_decoder_reason(model) if mode.value() == "ais" else ""
         return [Problem(mode.control, needs_decoder(model, reason).replace("mode=", "Mode: ", 1))] if reason else []
@@ -183,7 +225,8 @@ class SegmentPanel(QWidget):
             mark(control, True)
         self._marked = bad
         self.message.setText("\n".join(problem.message for problem in problems))
-        self.message.setVisible(bool(problems))
+        self._show_first_steps(len(problems))
+        self.run_status.show_image(self.image_box.layer)
         self.run_button.setEnabled(not problems and self.runner is None)
         self.cancel_button.setEnabled(self.runner is not None)
         self._show_landing(bool(problems))
@@ -198,6 +241,19 @@ class SegmentPanel(QWidget):
         goes_on = landing is not None and landing.kind == "continue"
         self.run_button.setText("Continue" if goes_on else "Run")
 
+    def _show_first_steps(self, problems: int) -> None:
+        """In an empty viewer; of what is not there nothing is shown, and that there is no image is no mistake."""
+        empty = self.image_box.layer is None
+        self.first_steps.setVisible(empty)
+        for part in (self.image_box, self.bar, self.table_button, self.settings_button):
+            part.setVisible(not empty)
+        self.message.setVisible(problems > empty)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Those that no field has used."""
+        if event is None or not run_or_cancel(event, self.run_button, self.cancel_button):
+            super().keyPressEvent(event)
+
     def run(self) -> None:
         """Segment what is chosen now; changes made while it runs are for the next run."""
         if self.runner is not None:
@@ -207,7 +263,8 @@ class SegmentPanel(QWidget):
         except Exception as error:  # memory for the labels, an image that changed since it was checked, and the like
             show_error(explain_in_window(error))
             return
-        self.runner.progressed.connect(self._show_progress)
+        self.run_status.begin(self.image_box.layer)
+        self.runner.progressed.connect(self.run_status.show_progress)
         self.runner.finished.connect(self._show_end)
         self._check()
         self.runner.start()
@@ -254,16 +311,10 @@ class SegmentPanel(QWidget):
             self.cancel_button.setEnabled(False)
             self.status.setText("Cancelling...")
 
-    def _show_progress(self, done: int, total: int, words: str) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        self.status.setText(words)
-
     def _show_end(self, words: str) -> None:
         self.runner = None
-        if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
-            self.bar.setRange(0, 1)
-        self.status.setText(words)
+        self.run_status.end(words)
+        self.model_box.update_devices()  # the run has imported torch
         self._check()
 
     def show_table(self) -> None:

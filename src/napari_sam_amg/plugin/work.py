@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.field_work import FieldWork
     from napari_sam_amg.amg.propose import Model
     from napari_sam_amg.amg.work import Work
+    from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import Step
+
+#: Of the memory, the candidates of one run take at most one part in this many: several results may be open.
+SHARE = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,9 +60,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded: what the layer's metadata says about it and about the run."""
+    """The model is loaded: what the layer's metadata says about it and about the run, and who keeps its candidates."""
 
     record: dict[str, Any]
+    keeping: "KeepingWork | None" = None  # None where labels grow on the disk
     outlined: "FieldWork | None" = None  # who leaves out what lies outside a polygon
 
 
@@ -125,7 +130,8 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
     asking, outlined = _asking(job, held)
-    yield Ready(about, outlined=outlined)
+    keeping = None if run is not None else _keeping(job, model, asking)
+    yield Ready(about, keeping, outlined)
     linked = source.linked_place(job.params)
     steps = segment_planes(
         source.stack,
@@ -138,11 +144,34 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
-        work=asking if run is None else run.kept.over(asking),
+        work=keeping if run is None else run.kept.over(asking),
     )
     if job.ids is not None:
         steps = with_own_ids(steps, job.ids)
-    yield from steps if run is None else kept_steps(run, steps, about)
+    if keeping is not None:
+        yield from keeping.watch(steps)
+    elif run is not None:
+        yield from kept_steps(run, steps, about)
+
+
+def _keeping(job: Job, model: "Model", asking: "Work") -> "KeepingWork":
+    """Over the model: candidates are kept in a share of the memory, and beyond it in files."""
+    from napari_sam_amg.io.memory import memory_limit
+    from napari_sam_amg.objects.table import Units
+    from napari_sam_amg.params import merged
+    from napari_sam_amg.review.kept import BUDGET, KeepingWork
+
+    source, place = job.source, job.source.linked_place(job.params)
+    spacing = None if place is None else source.spacing(place)
+    return KeepingWork(
+        asking,
+        job.params,
+        merged(model.info.amg_defaults),
+        budget=(memory_limit() or SHARE * BUDGET) // SHARE,
+        units=Units(source.pixel_size, spacing, source.area_column),
+        axis=place,
+        goes_on=job.landing.kept,
+    )
 
 
 def _asking(job: Job, held: "Model") -> "tuple[Work, FieldWork | None]":
