@@ -9,6 +9,7 @@ import pytest
 
 from napari_sam_amg import AmgParameters, PlaneStack, generate_masks, propose_candidates, segment_planes
 from napari_sam_amg.amg.preprocess import IntensityRange, survey
+from napari_sam_amg.objects.table import Units
 from tests.disc_model import BlobModel, blobs
 
 PARAMS = AmgParameters(points_per_side=16, stability_score_thresh=0.6)
@@ -246,7 +247,7 @@ def test_small_crops_cut_no_object_along_their_edges():
 
 
 def test_physical_area_under_the_name_asked_for():
-    (first, *_) = results(PlaneStack(STACK), pixel_size=(0.5, 0.2), area_column="area_um2")
+    (first, *_) = results(PlaneStack(STACK), units=Units((0.5, 0.2), area_column="area_um2"))
     np.testing.assert_allclose(first.features["area_um2"], first.features["area"] * 0.1)
 
 

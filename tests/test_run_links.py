@@ -8,6 +8,7 @@ import pytest
 
 from napari_sam_amg import AmgParameters, PlaneStack, link_planes, propose_candidates, segment_planes
 from napari_sam_amg.amg.preprocess import IntensityRange
+from napari_sam_amg.objects.table import Units
 from tests.disc_model import BlobModel, blobs
 from tests.test_run import Storage
 
@@ -29,7 +30,7 @@ def ids(planes):
 
 
 def test_objects_have_one_id_through_planes_and_a_row_each():
-    planes = results(STACK, pixel_size=(0.5, 0.5), spacing=2.0, area_column="area_um2")
+    planes = results(STACK, units=Units((0.5, 0.5), 2.0, "area_um2"))
     assert [plane.index for plane in planes] == [(z,) for z in range(7)]
     assert ids(planes) == [[], [1], [1, 2], [2], [], [3], [3]]
     assert [plane.features["index"].tolist() for plane in planes] == ids(planes)

@@ -11,6 +11,7 @@ from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange
 from napari_sam_amg.evaluation.scores import evaluate_labels
 from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.run import generate_masks, segment_planes
 from tests.amg.test_one_pass import Chunked
@@ -60,9 +61,9 @@ def test_ids_are_dense_and_count_on_over_planes():
 
 def test_a_plane_in_parts_is_the_plane_as_a_whole(monkeypatch):
     image = np.stack([discs(), discs(6)])
-    whole = results(image, pixel_size=(0.5, 0.5))
+    whole = results(image, units=Units((0.5, 0.5)))
     monkeypatch.setattr(tiled_plane, "WHOLE_PIXELS", 10_000)
-    parts = results(image, pixel_size=(0.5, 0.5))
+    parts = results(image, units=Units((0.5, 0.5)))
     assert len(parts) > len(whole) == 2
     assert [part.is_last for part in parts if part.index == (0,)][-1]
     for plane in whole:

@@ -101,6 +101,22 @@ def standing(path: Path, settings: Mapping[str, Any], sha256: str, outputs: Sequ
         return Standing()
 
 
+def unchanged(path: Path, outputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Of these the outputs that the record at ``path`` names: those that are as it left them, and the others."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        named, known = set(record["outputs"]), dict(record.get("output_bytes", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no record, or one that is none of ours
+        return [], []
+    there = [output for output in outputs if output.name in named and os.path.lexists(output)]
+    same = [
+        output
+        for output in there
+        if not output.is_symlink() and known.get(output.name) == _size(output) and not _changed_since(path, [output])
+    ]
+    return same, [output for output in there if output not in same]
+
+
 def _changed_since(path: Path, outputs: Sequence[Path]) -> bool:
     """Whether somebody has written an output after its record, which was written last: an edit may keep the size."""
     last = path.stat().st_mtime_ns

@@ -4,15 +4,15 @@ The command line loops over :func:`segment_planes` with a progress bar, the widg
 generator to napari's thread worker; ``yield`` is progress, and closing the generator cancels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import ais_steps, check_mode
-from napari_sam_amg.amg.assemble import Assembler, PlaneResult
+from napari_sam_amg.amg.assemble import PlaneResult
 from napari_sam_amg.amg.generate import candidate_steps, refilter
 from napari_sam_amg.amg.guided import settled
 from napari_sam_amg.amg.last_embedding import LastEmbedding
@@ -20,16 +20,15 @@ from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import Index, PlaneStack, may_tile
-from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
+from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey_steps, to_rgb
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import Region, RegionCandidates, count_steps, finish, whole_plane
+from napari_sam_amg.amg.region import count_steps
 from napari_sam_amg.amg.stored import StoredCandidates
-from napari_sam_amg.amg.tiled_plane import TiledCandidates, TiledPlane
-from napari_sam_amg.amg.tiling import tiles
+from napari_sam_amg.amg.tiling import in_turn, regions
 from napari_sam_amg.amg.work import ModelWork, Work
 from napari_sam_amg.objects.axes import in_order, linked_axis
-from napari_sam_amg.objects.linker import Linker
-from napari_sam_amg.objects.support import eased, loosened
+from napari_sam_amg.objects.results import results_of
+from napari_sam_amg.objects.support import eased
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
@@ -56,9 +55,7 @@ def segment_planes(
     *,
     intensities: IntensityRange | None = None,
     surveyed: Survey | None = None,
-    pixel_size: tuple[float, float] | None = None,
-    area_column: str = "area_physical",
-    spacing: float | None = None,
+    units: Units | None = None,
     axes: Sequence[str] | None = None,
     first: Index | None = None,
     work: Work | None = None,
@@ -66,14 +63,14 @@ def segment_planes(
     """Segment every plane of a stack.
 
     ``intensities`` maps pixel values to what the model sees; by default they are those of ``surveyed``, a survey of
-    this stack, which is made if it is needed and not given. ``pixel_size`` (y, x) in physical units adds a column of
-    that name to the features. ``crop_layers="auto"`` chooses by the plane that shows most, for the whole stack.
+    this stack, which is made if it is needed and not given. ``units`` says how large pixels are, which adds columns in
+    physical units. ``crop_layers="auto"`` chooses by the plane that shows most, for the whole stack.
     The plane ``first`` is segmented before the others, which come in their order; ids count in the order of work.
 
     With ``params.link`` ids are those of objects through z, or through time. Results then come a few planes later, each
     with the rows of the objects that are complete (``PlaneResult.objects``), and in the order of the planes along that
     axis, without ``first``. ``axes`` names the stack's axes: it takes the one that is called "z" or "t"; a single axis
-    needs no name. ``spacing``: from plane to plane along it, in the unit of ``pixel_size``.
+    needs no name.
 
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
@@ -87,15 +84,14 @@ def segment_planes(
     images = PlaneImages(stack, surveyed, intensities)
     work = work or ModelWork(model)
     params = work.decide(images, eased(params))
-    grids = [_regions(index, stack.plane_size, params) for index in _order(stack, axis, first)]
-    regions = [region for grid in grids for row in grid for region in row]
-    total = sum(count_steps(region.size, params) for region in regions)
-    units = Units(pixel_size, spacing, area_column)
-    planes: _Planes = _Single(params, units) if axis is None else _Linked(params, axis, units)
-    proposed, ended = work.propose(regions, images, params), 0
+    grids = [regions(index, stack.plane_size, params) for index in in_order(stack.indices, axis, first)]
+    turns = [region for grid in grids for region in in_turn(grid)]
+    total = sum(count_steps(region.size, params) for region in turns)
+    found = results_of(params, axis, units or Units())
+    proposed, ended = work.propose(turns, images, params), 0
     for grid in grids:
-        planes.begin(grid)
-        for region in (region for row in grid for region in row):
+        found.begin(grid)
+        for region in in_turn(grid):
             done, candidates = ended, None
             for candidates in proposed:
                 if candidates is not None:
@@ -103,86 +99,33 @@ def segment_planes(
                 done += 1
                 yield Step(done, total)
             assert candidates is not None
-            results = planes.add(candidates)
+            results = found.add(candidates)
             # Not where the batches ended: a region with nothing in it had none, and the bar must not stay behind.
             ended += count_steps(region.size, params)
             if not results:
                 yield Step(ended, total)
             yield from (Step(ended, total, result) for result in results)
-    yield from (Step(total, total, result) for result in planes.end())
+    yield from (Step(total, total, result) for result in found.end())
 
 
-class _Planes(Protocol):
-    """Candidates of regions to results, at once or later."""
-
-    def begin(self, grid: list[list[Region]]) -> None:
-        """The regions of the plane that comes next."""
-
-    def add(self, candidates: RegionCandidates) -> list[PlaneResult]: ...
-
-    def end(self) -> list[PlaneResult]:
-        """What is left. Raises the first failure if no plane succeeded."""
-
-
-class _Single:
-    """Every plane by itself."""
-
-    def __init__(self, params: AmgParameters, units: Units) -> None:
-        self._params, self._size, self._assembler = params, (units.pixel_size, units.area_column), Assembler(params)
-        self._tiled: TiledPlane | None = None
-
-    def begin(self, grid: list[list[Region]]) -> None:
-        self._tiled = TiledPlane(grid, self._params, *self._size) if _is_tiled(grid) else None
-
-    def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
-        found = self._tiled.add(candidates) if self._tiled else [finish(candidates, self._params, *self._size)]
-        return [result for region_result in found for result in self._assembler.add(region_result)]
-
-    def end(self) -> list[PlaneResult]:
-        self._assembler.check()
-        return []
-
-
-class _Linked:
-    """Objects through planes, each of which is needed as a whole."""
-
-    def __init__(self, params: AmgParameters, axis: int, units: Units) -> None:
-        self._params, self._linker = params, Linker(params, axis, units)
-        self._tiled: TiledCandidates | None = None
-
-    def begin(self, grid: list[list[Region]]) -> None:
-        self._tiled = TiledCandidates(grid, loosened(self._params)) if _is_tiled(grid) else None
-
-    def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
-        whole = self._tiled.add(candidates) if self._tiled else candidates
-        return [] if whole is None else self._linker.add(whole)
-
-    def end(self) -> list[PlaneResult]:
-        return self._linker.end()
-
-
-def _is_tiled(grid: list[list[Region]]) -> bool:
-    return len(grid) * len(grid[0]) > 1
-
-
-def _order(stack: PlaneStack, axis: int | None, first: Index | None) -> list[Index]:
-    """Of work; ``axis`` is the one that is linked."""
-    return sorted(stack.indices, key=lambda index: index != first) if axis is None else in_order(stack.indices, axis)
-
-
-def _regions(index: Index, size: tuple[int, int], params: AmgParameters) -> list[list[Region]]:
-    """What of a plane is looked at together: all of it, or its tiles, row by row."""
-    return tiles(index, size, params) if params.tile_size else [[whole_plane(index, size)]]
-
-
-def survey_if_needed(stack: PlaneStack, params: AmgParameters, intensities: IntensityRange | None) -> Survey | None:
+def survey_if_needed(
+    stack: PlaneStack,
+    params: AmgParameters,
+    intensities: IntensityRange | None,
+    watch: Callable[[], object] = lambda: None,
+) -> Survey | None:
     """A look at all planes, where something depends on it: the intensities, or which plane the crop layer suits.
 
-    Of planes that are taken tile by tile it also tells which pixels are hot, and where most is to be seen.
+    Of planes that are taken tile by tile it also tells which pixels are hot, and where most is to be seen. ``watch``
+    is called after every plane, and may raise to stop that.
     """
     chooses_plane = params.crop_layers == "auto" and len(stack.indices) > 1
     is_needed = intensities is None or chooses_plane or may_tile(stack.plane_size, params)
-    return survey(stack) if is_needed else None
+    found = None
+    for step in survey_steps(stack) if is_needed else ():
+        found = step
+        watch()
+    return found
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.cli import batch
+from napari_sam_amg.batch import one_file as batch
 from napari_sam_amg.models import checkpoint
 from tests.cli.terminal import STACK, Terminal
 from tests.disc_model import blobs
@@ -73,6 +73,46 @@ def test_overwrite_replaces(terminal: Terminal) -> None:
     assert terminal.segment(path, "--format", "labels,masks", "--overwrite") == 0
     assert tifffile.imread(terminal.out / "a_labels.tif").max() == 1
     assert sorted(path.name for path in (terminal.out / "a_masks").iterdir()) == ["0.png", "metadata.csv"]
+
+
+def test_of_the_run_before_nothing_stale_remains(terminal: Terminal) -> None:
+    path = terminal.stack()
+    every = ["--format", "labels,zarr,coco-rle,masks,rois", "--overlay", "--link", "z", "--min-planes", "1"]
+    assert terminal.segment(path, *every) == 0
+    assert len(terminal.written()) == 9
+    (terminal.out / "s_notes.txt").write_text("mine")
+    (terminal.out / "s_tracks.csv").write_text("mine, though it is called like an output")
+    with (terminal.out / "s_objects.csv").open("a") as file:
+        file.write("corrected by hand\n")
+    terminal.lines()
+    assert terminal.segment(path, "--overwrite") == 0
+    left = ["s_features.csv", "s_labels.tif", "s_notes.txt", "s_objects.csv", "s_run.json", "s_tracks.csv"]
+    assert terminal.written() == left
+    (said,), _ = terminal.lines()
+    removed = "s_labels.ome.zarr, s_masks.json, s_masks, s_rois.zip, s_overlay.png"
+    assert said.endswith(
+        f" (removed {removed} of the run before; s_objects.csv of the run before changed since, and stayed)"
+    )
+    assert (terminal.out / "s_objects.csv").read_text().endswith("corrected by hand\n")
+
+
+@pytest.mark.parametrize("name", ["a_masks/of_somebody.txt", "a_masks/0.png"])
+def test_a_folder_of_masks_in_which_something_has_changed_stays(name: str, terminal: Terminal) -> None:
+    path = terminal.png()
+    assert terminal.segment(path, "--format", "labels,masks") == 0
+    (terminal.out / name).write_text("changed")
+    assert terminal.segment(path, "--overwrite") == 0
+    assert "a_masks of the run before changed since, and stayed" in terminal.lines()[0][-1]
+    assert (terminal.out / name).read_text() == "changed"
+
+
+def test_a_run_that_fails_removes_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = terminal.png()
+    assert terminal.segment(path, "--format", "labels,masks") == 0
+    before = terminal.written()
+    monkeypatch.setattr(terminal.model, "embed", lambda image: 1 / 0)
+    assert terminal.segment(path, "--overwrite") == 1
+    assert terminal.written() == before
 
 
 def test_batch_is_resumed(terminal: Terminal) -> None:
@@ -207,10 +247,10 @@ def test_outputs_that_another_process_writes_meanwhile_are_kept(
     path = terminal.png()
     wait = batch.staged
 
-    def write_and_stage(targets: Any) -> Any:
+    def write_and_stage(targets: Any, stale: Any) -> Any:
         targets[0].parent.mkdir(exist_ok=True)
         targets[0].write_text("of another process")
-        return wait(targets)
+        return wait(targets, stale)
 
     monkeypatch.setattr(batch, "staged", write_and_stage)
     assert terminal.segment(path) == 1
@@ -291,9 +331,9 @@ def test_outputs_that_are_edited_meanwhile_are_not_made_again(
     (terminal.out / "a_features.csv").unlink()
     wait = batch.staged
 
-    def edit_and_stage(targets: Any) -> Any:
+    def edit_and_stage(targets: Any, stale: Any) -> Any:
         (terminal.out / "a_labels.tif").write_text("edited")
-        return wait(targets)
+        return wait(targets, stale)
 
     monkeypatch.setattr(batch, "staged", edit_and_stage)
     assert terminal.segment(path, "--skip-existing") == 1

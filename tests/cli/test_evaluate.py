@@ -184,7 +184,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "text": (
         lambda one: (one / "a_labels.tif").write_text("hello"),
-        "pred/one/a_labels.tif: error: not an image that can be read: allowed are PNG, TIFF and NPY",
+        "pred/one/a_labels.tif: error: not an image that can be read: allowed are PNG, TIFF, NPY and OME-Zarr",
     ),
     "bad truth": (
         lambda one: write(one.parents[1] / "gt" / "one" / "a_mask.png", np.zeros((12, 16, 3), np.uint8)),

@@ -43,6 +43,17 @@ def test_objects_have_a_table_of_all_too(terminal, inputs):
     assert len(objects) == len(pd.read_csv(terminal.out / "s_objects.csv")) > 0
 
 
+@pytest.mark.parametrize("kept", [b"file,index\nof another run,1\n", None])
+def test_where_no_file_is_done_no_table_is_written(kept, terminal, inputs):
+    table = terminal.out / "all_features.csv"
+    if kept is not None:
+        terminal.out.mkdir()
+        table.write_bytes(kept)
+    assert terminal.segment(inputs[1], "--merge-tables", "--overwrite") == 1
+    assert (table.read_bytes() if table.exists() else None) == kept
+    assert terminal.lines()[0] == ["tables of 0 of 1 files to merge: none is written"]
+
+
 def test_nothing_is_merged_where_that_is_not_asked_for(terminal, inputs):
     assert terminal.segment(inputs[0]) == 0
     assert "all_features.csv" not in terminal.written()

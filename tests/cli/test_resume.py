@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.cli import batch
+from napari_sam_amg.batch import file_run
 from napari_sam_amg.jobs import identity
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs
@@ -86,9 +86,20 @@ def test_objects_through_a_stack_are_those_of_a_run_in_one_go(link, terminal, st
 def test_links_may_change_when_a_run_goes_on_and_what_the_model_was_asked_may_not(terminal, stack, broken_off):
     broken_off(3, stack, "--link", "z")
     assert terminal.segment(stack, "--link", "none") == 1
-    assert "pred_iou_thresh was 0.78, now it is 0.9" in terminal.lines()[1][0]
+    assert 'kept here: link was "z", now it is "none or t"; give the same' in terminal.lines()[1][0]
+    assert terminal.segment(stack, "--link", "z", "--pred-iou-thresh", "0.8") == 1
+    assert "kept here: pred_iou_thresh was 0.9, now it is 0.8; give the same" in terminal.lines()[1][0]
     seen = len(terminal.model.embedded)
     assert terminal.segment(stack, "--link", "z", "--min-planes", "1", "--link-gap", "1") == 0
+    assert len(terminal.model.embedded) - seen == 2
+
+
+def test_a_run_of_single_planes_goes_on_with_links_through_time(terminal, stack, broken_off):
+    broken_off(3, stack, "--link", "none")
+    assert terminal.segment(stack, "--link", "z") == 1
+    assert 'kept here: link was "none or t", now it is "z"; give the same' in terminal.lines()[1][0]
+    seen = len(terminal.model.embedded)
+    assert terminal.segment(stack, "--link", "t") == 0
     assert len(terminal.model.embedded) - seen == 2
 
 
@@ -209,7 +220,7 @@ def test_outputs_that_were_all_but_in_place_are_put_there_and_the_work_goes(term
 
 def test_two_processes_never_share_work(terminal, stack, monkeypatch):
     second = []
-    run = batch.segment_planes
+    run = file_run.segment_planes
 
     def run_another(*arguments, **options):
         if not second:
@@ -217,7 +228,7 @@ def test_two_processes_never_share_work(terminal, stack, monkeypatch):
             second[0] = terminal.segment(stack)
         return run(*arguments, **options)
 
-    monkeypatch.setattr(batch, "segment_planes", run_another)
+    monkeypatch.setattr(file_run, "segment_planes", run_another)
     assert terminal.segment(stack) == 0
     assert second == [1]
     assert "is being written by another process" in terminal.lines()[1][0]

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from napari_sam_amg.cli.main import main
 from napari_sam_amg.hashes import hash_file
 from napari_sam_amg.io.images import open_image
 from tests.cli.terminal import Terminal
@@ -19,6 +20,20 @@ def test_a_damaged_chunk_is_a_plane_that_fails(terminal: Terminal) -> None:
     out, err = terminal.lines()
     assert "3 planes, 2 masks" in out[0]
     assert "1 of 3 planes failed: plane 1:" in err[0]
+
+
+def test_labels_that_are_zarrs_are_evaluated(terminal: Terminal) -> None:
+    folder, truth = terminal.folder / "in", terminal.folder / "truth"
+    folder.mkdir()
+    terminal.stack("in/s.tif")
+    assert terminal.segment(folder, "--format", "labels,zarr") == 0
+    truth.mkdir()
+    shutil.move(terminal.out / "s_labels.tif", truth / "s.tif")
+    terminal.lines()
+    assert main(["evaluate", str(terminal.out), str(truth)]) == 0
+    row = [cell.strip() for cell in terminal.lines()[0][-1].split("|")]
+    assert row[1:8] == ["truth", "1", "5", "5", "1.000", "1.000", "1.000"]
+    assert float(row[-2]) <= 0  # predicted minus true IoU, from the table beside
 
 
 def test_zarr_folders_are_images_among_the_files_of_a_folder(terminal: Terminal) -> None:

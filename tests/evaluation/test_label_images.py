@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_sam_amg.evaluation.label_images import open_labels
+from napari_sam_amg.io.label_volume import LabelVolume
+from tests.ome_zarrs import write
 
 LABELS = np.array([[0, 1, 1, 300], [0, 7, 7, 300]])
 
@@ -33,6 +36,42 @@ def test_stacks(shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path)
     tifffile.imwrite(tmp_path / "a.tif", labels, photometric="minisblack", **options)
     assert read(tmp_path / "a.tif").shape == shape
     assert (read(tmp_path / "a.tif") == labels).all()
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+@pytest.mark.parametrize("axes", ["YX", "ZYX", "TZYX", "CZYX"])
+def test_label_volumes(axes: str, version: str, tmp_path: Path) -> None:
+    shape = (2, 3, 9, 8)[4 - len(axes) :]
+    labels = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    volume = LabelVolume.create(tmp_path / "a.zarr", shape, axes, version=version)
+    for index in np.ndindex(shape[:-2]):
+        volume.write_plane(index, labels[index])
+    volume.pyramid()
+    assert (read(tmp_path / "a.zarr") == labels).all()
+    with open_labels(tmp_path / "a.zarr") as opened:
+        assert opened.named_axes == ("" if axes == "YX" else axes)
+
+
+def test_labels_of_a_zarr_image_are_found_in_it(tmp_path: Path) -> None:
+    image = write(tmp_path / "a.zarr", np.zeros((2, 40, 50), np.uint8), "zyx")
+    labels = np.arange(4000, dtype=np.int32).reshape(2, 40, 50)
+    for number, name in enumerate(("cells", "nuclei")):
+        volume = LabelVolume.create(image / "labels" / name, labels.shape, "ZYX")
+        for plane in range(2):
+            volume.write_plane((plane,), labels[plane] + number)
+        assert (read(image / "labels" / name) == labels + number).all()
+        if not number:
+            assert (read(image) == labels).all()
+    with pytest.raises(ValueError, match=r"several labels, cells, nuclei: give one of them, such as .*labels.cells"):
+        read(image)
+
+
+def test_a_plain_zarr_array_may_be_labels_and_fractions_may_not(tmp_path: Path) -> None:
+    zarr.save_array(tmp_path / "a.zarr", LABELS.astype(np.uint16))
+    assert (read(tmp_path / "a.zarr") == LABELS).all()
+    zarr.save_array(tmp_path / "b.zarr", LABELS + 0.5)
+    with pytest.raises(ValueError, match=r"value 0\.5 is not allowed"):
+        read(tmp_path / "b.zarr")
 
 
 def test_axes_of_length_1_do_not_count(tmp_path: Path) -> None:
@@ -153,9 +192,9 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"an image in colour, of shape \(8, 9, 3\), is not allowed: labels are one integer a pixel",
     ),
     "negative": (write_tiff(np.array([[0, -3]], np.int16)), "label -3 is not allowed: 0 is background"),
-    "JPEG": (write_jpeg, "a file of type JPEG: allowed are PNG, TIFF and NPY"),
+    "JPEG": (write_jpeg, "a file of type JPEG: allowed are PNG, TIFF, NPY and OME-Zarr"),
     "JPEG in TIFF": (write_jpeg_in_tiff, "compression JPEG is not allowed: it changes pixels"),
-    "text": (lambda path: path.write_text("hello"), "not an image that can be read: allowed are PNG, TIFF and NPY"),
+    "text": (lambda path: path.write_text("hello"), "can be read: allowed are PNG, TIFF, NPY and OME-Zarr"),
     "objects": (save_npy(np.array({"masks": LABELS})), "it holds Python objects, as Cellpose's _seg.npy does: allowed"),
     "one axis": (save_npy(LABELS[0]), r"an array of shape \(4,\) is no image: allowed are \(Y, X\) and stacks of it"),
     "cut off": (cut_npy, "the file is cut off: it ends before the array of shape"),

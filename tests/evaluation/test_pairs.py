@@ -46,6 +46,25 @@ def test_names_of_the_cell_tracking_challenge_belong_together(tmp_path: Path) ->
     assert found_in(pred, gt) == ([("gt", "003", "mask003.tif", "man_seg003.tif")], [])
 
 
+def test_label_volumes_are_files_and_not_folders(tmp_path: Path) -> None:
+    pred = touch(tmp_path / "pred", "a_labels.ome.zarr/zarr.json", "sub/b_labels.ome.zarr/zarr.json")
+    touch(pred, "a_labels.ome.zarr/labels/c_labels.tif")
+    gt = touch(tmp_path / "gt", "a.tif", "sub/b.zarr/.zgroup")
+    pairs = [("gt", "a", "a_labels.ome.zarr", "a.tif"), ("sub", "b", "sub/b_labels.ome.zarr", "sub/b.zarr")]
+    assert found_in(pred, gt) == ([(".", *pairs[0][1:]), pairs[1]], [])
+    ((pair,), _) = find_pairs(pred / "a_labels.ome.zarr", gt / "a.tif")
+    assert (pair.name, pair.features) == ("a", pred / "a_features.csv")
+    with pytest.raises(ValueError, match=r"gt is a folder and .*a_labels.ome.zarr a file"):
+        find_pairs(pred / "a_labels.ome.zarr", gt)
+
+
+def test_of_a_run_that_wrote_labels_twice_the_tiff_counts(tmp_path: Path) -> None:
+    pred = touch(tmp_path / "pred", "a_labels.ome.zarr/zarr.json", "a_labels.tif", "b_labels.ome.zarr/zarr.json")
+    gt = touch(tmp_path / "gt", "a.tif", "b.tif")
+    pairs = [("gt", "a", "a_labels.tif", "a.tif"), ("gt", "b", "b_labels.ome.zarr", "b.tif")]
+    assert found_in(pred, gt) == (pairs, [])
+
+
 def test_results_of_images_that_are_called_images(tmp_path: Path) -> None:
     """As ``segment`` names them, beside a truth that lies with its images."""
     pred = touch(tmp_path / "pred", "0_image_labels.tif", "0_image_features.csv")

@@ -20,10 +20,11 @@ STEPS = ("rename", "replace", "link", "unlink", "rmdir", "mkdir", "fsync", "open
 KILLED = 9
 
 
-def publish(folder: Path, content: str) -> None:
-    """Write a set of outputs, one of them a folder, the record last."""
-    with staged([folder / name for name in NAMES]) as stage:
-        for name in NAMES:
+def publish(folder: Path, content: str, without: tuple[str, ...] = ()) -> None:
+    """Write a set of outputs, one of them a folder, the record last; those ``without`` which it is are removed."""
+    names = [name for name in NAMES if name not in without]
+    with staged([folder / name for name in names], [folder / name for name in without]) as stage:
+        for name in names:
             file = stage / name
             if name == "a_masks":
                 file.mkdir()
@@ -63,7 +64,7 @@ def killed_at(step: int, work: Callable[[], None]) -> bool:
     return status == KILLED
 
 
-def every_kill(folder: Path, before: str | None) -> Iterator[int]:
+def every_kill(folder: Path, before: str | None, without: tuple[str, ...] = ()) -> Iterator[int]:
     """Kill a process at every step in which it replaces the outputs ``before`` by "new"."""
     step = -1
     while True:
@@ -71,7 +72,7 @@ def every_kill(folder: Path, before: str | None) -> Iterator[int]:
         (folder / str(step)).mkdir()
         if before is not None:
             publish(folder / str(step), before)
-        if not killed_at(step, lambda step=step: publish(folder / str(step), "new")):  # type: ignore[misc]
+        if not killed_at(step, lambda step=step: publish(folder / str(step), "new", without)):  # type: ignore[misc]
             assert step > 20
             return
         yield step
@@ -115,6 +116,26 @@ def sweep_twice(top: Path) -> None:
         assert sorted(os.listdir(top / str(step))) == sorted(NAMES)
 
 
+def sweep_fewer(top: Path) -> None:
+    """What the new run does not write goes with the record that vouched for it, neither sooner nor later."""
+    outcomes = []
+    for step in every_kill(top, "old", ("a_masks", "a_features.csv")):
+        folder = top / str(step)
+        if found(folder)["a_run.json"] == "old":
+            assert set(found(folder).values()) == {"old"}
+        if step % 2:  # the process that settles may be killed as well
+            killed_at(step % 11, lambda folder=folder: settle([folder / "a_run.json"]))  # type: ignore[misc]
+        settle([folder / name for name in NAMES])
+        outcomes.append(found(folder))
+        assert sorted(os.listdir(folder)) == sorted(name for name, content in outcomes[-1].items() if content)
+    old, new = dict.fromkeys(NAMES, "old"), dict.fromkeys(NAMES, "new")
+    assert [
+        outcome for outcome in outcomes if outcome not in (old, new | {"a_masks": None, "a_features.csv": None})
+    ] == []
+    assert outcomes[0] == old
+    assert outcomes[-1] != old
+
+
 def change_after_the_kill(top: Path) -> None:
     """What somebody wrote in the place of an output that was about to be replaced is not replaced."""
     about_to = {**dict.fromkeys(NAMES, "old"), "a_run.json": None}
@@ -132,6 +153,7 @@ SWEEPS: dict[str, Callable[[Path], None]] = {
     "first": lambda top: sweep(top, None),
     "again": lambda top: sweep(top, "old"),
     "twice": sweep_twice,
+    "fewer": sweep_fewer,
     "changed": change_after_the_kill,
 }
 

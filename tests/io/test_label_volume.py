@@ -15,7 +15,7 @@ from ome_zarr_models.v04.image_label import ImageLabel as OldImageLabel
 from ome_zarr_models.v05.image_label import ImageLabel
 
 from napari_sam_amg.io import label_volume
-from napari_sam_amg.io.label_volume import LabelVolume, is_label_volume, ngff_axes
+from napari_sam_amg.io.label_volume import ChunkPlace, LabelVolume, is_label_volume, ngff_axes
 from napari_sam_amg.io.ngff import Spacing, ome_attributes, read_multiscale
 
 VERSIONS = ("0.4", "0.5")
@@ -101,6 +101,23 @@ def test_chunks_are_parts_of_planes_and_zeros_leave_no_file(tmp_path: Path) -> N
     assert [name for name in files if (tmp_path / "a.zarr" / name).is_file()] == [
         "0/c/1/1/0", "1/c/1/0/0", "2/c/1/0/0", "3/c/1/0/0"
     ]  # fmt: skip
+
+
+def test_the_coarser_levels_of_a_plane_cost_the_same_in_any_stack(
+    small_levels: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = some_labels((3, 2, 40, 50))
+    volume = LabelVolume.create(tmp_path / "a.zarr", labels.shape, "TZYX", side=8)
+    for index in np.ndindex(labels.shape[:-2]):
+        volume.write_plane(index, labels[index])
+    looked_at = []
+    monkeypatch.setattr(label_volume, "ChunkPlace", lambda *place: looked_at.append(place) or ChunkPlace(*place))
+    volume.reduce_plane((1, 1))
+    assert {place[1] for place in looked_at} == {(1, 1)}
+    for level in (1, 2):
+        coarse = np.zeros_like(labels[..., :: 2**level, :: 2**level])
+        coarse[1, 1] = labels[1, 1, :: 2**level, :: 2**level]
+        np.testing.assert_array_equal(volume.levels[level][:], coarse)
 
 
 def write_every_second(path: Path, first: int, labels: Any) -> None:

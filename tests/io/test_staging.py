@@ -116,8 +116,11 @@ def test_files_are_on_the_disk_before_they_are_renamed(tmp_path: Path, monkeypat
     assert tmp_path.stat().st_ino in synced
 
 
+@pytest.mark.parametrize("without", [(), ("a_masks", "a_features.csv")])
 @pytest.mark.parametrize("step", range(1, 14))
-def test_failure_at_any_move_puts_everything_back(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_at_any_move_puts_everything_back(
+    step: int, without: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish(tmp_path, "old")
     left = iter(range(step - 1))
 
@@ -133,7 +136,7 @@ def test_failure_at_any_move_puts_everything_back(step: int, tmp_path: Path, mon
     for name in ("rename", "replace", "fsync"):
         monkeypatch.setattr(os, name, counted(getattr(os, name)))
     with pytest.raises(PermissionError):
-        publish(tmp_path, "new")
+        publish(tmp_path, "new", without)
     assert set(found(tmp_path).values()) == {"old"}
     assert names(tmp_path) == sorted(NAMES)
 

@@ -13,7 +13,7 @@ from napari_sam_amg.amg.magnify import Choice, best_layer, magnified
 from napari_sam_amg.amg.object_sizes import LARGE, SCALED_DOWN, Sizes, seen_sizes
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.amg.region import Region
+from napari_sam_amg.amg.region import Region, whole_plane
 from napari_sam_amg.params import AmgParameters
 
 #: What a tile may see, px: the largest in which objects are thick enough, by the rule for whole images.
@@ -104,6 +104,16 @@ def busiest(image: Image, side: int) -> Image:
     span = side // BLOCK
     top, left = max(places, key=lambda at: blocks[at[0] : at[0] + span, at[1] : at[1] + span].std())
     return image[top * BLOCK : top * BLOCK + side, left * BLOCK : left * BLOCK + side]
+
+
+def regions(index: Index, size: tuple[int, int], params: AmgParameters) -> list[list[Region]]:
+    """What of a plane is looked at together: all of it, or its tiles, row by row."""
+    return tiles(index, size, params) if params.tile_size else [[whole_plane(index, size)]]
+
+
+def in_turn(grid: Sequence[Sequence[Region]]) -> list[Region]:
+    """The regions of a plane in the order of work."""
+    return [region for row in grid for region in row]
 
 
 def tiles(index: Index, size: tuple[int, int], params: AmgParameters) -> list[list[Region]]:

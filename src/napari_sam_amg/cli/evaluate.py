@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from napari_sam_amg.io.discover import BadInput
 
 _EPILOG = """\
-PRED and GT are two label images (PNG, TIFF or NPY of whole numbers, 2D or stacks; 0 is background), or two folders.
+PRED and GT are two label images (PNG, TIFF, NPY or OME-Zarr of whole numbers, 2D or stacks; 0 is background), or two
+folders.
 In folders, files belong together whose names without suffix, and without _labels, _label, _masks, _mask, _cp_masks,
 _gt, _image, _img or _raw at the end, are the same, and mask000 and man_seg000; where some files of a folder end in one
 of the first six, the others are taken for images and left out. Every subfolder is a data set with a row of its own,

@@ -17,8 +17,9 @@ from napari_sam_amg.io.npy import open_npy
 from napari_sam_amg.io.raster import open_raster
 from napari_sam_amg.io.raw_image import RawImage
 from napari_sam_amg.io.tiff import open_tiff
+from napari_sam_amg.io.zarr_images import labels_in, open_zarr
 
-KINDS = ("PNG", "TIFF", "NPY")  # JPEG changes pixels, and so ids
+KINDS = ("PNG", "TIFF", "NPY", "ZARR")  # JPEG changes pixels, and so ids
 _LOSSY = re.compile("JPE?G|JP2|JXL|JPX|WEBP|LERC")  # in tifffile's names of compressions
 _NAMED = frozenset("TZC")  # axes that say what they are; others only say that there are several planes
 
@@ -63,7 +64,9 @@ class LabelImage:
 
 @contextmanager
 def open_labels(path: Path) -> Iterator[LabelImage]:
-    """A PNG, TIFF or NPY file; of paletted ones the indices. Planes can be read as long as the context lasts.
+    """A PNG, TIFF or NPY file, or a Zarr; of paletted ones the indices. Planes are read as long as the context lasts.
+
+    Of an OME-Zarr image the labels in it, if there is one set of them.
 
     Raises ``ValueError`` or ``OSError`` for a file that holds no labels: colours, booleans, several images.
     """
@@ -72,9 +75,18 @@ def open_labels(path: Path) -> Iterator[LabelImage]:
         "PNG": partial(open_raster, as_stored=True),
         "TIFF": partial(open_tiff, as_stored=True),
         "NPY": open_npy,
+        "ZARR": _open_zarr,
     }
     with readers[kind](path) as raw:
         yield _checked(raw)
+
+
+def _open_zarr(path: Path) -> AbstractContextManager[RawImage]:
+    inside = labels_in(path)
+    if len(inside) > 1:
+        names = ", ".join(found.name for found in inside)
+        raise ValueError(f"an image with several labels, {names}: give one of them, such as {inside[0]}")
+    return open_zarr(inside[0] if inside else path)
 
 
 def whole_numbers(labels: NDArray[Any]) -> NDArray[Any]:

@@ -5,9 +5,19 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, BadInput, file_stem, is_foreign_or_labels, walk
+from napari_sam_amg.io.discover import (
+    FEATURES_ENDING,
+    LABELS_ENDING,
+    RECORD_ENDING,
+    ZARR_ENDING,
+    BadInput,
+    file_stem,
+    is_foreign_or_labels,
+    is_zarr,
+    walk,
+)
 
-SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".zarr")
 #: What names of label images end with, the longer of two that fit first.
 ENDINGS = ("_cp_masks", "_labels", "_masks", "_label", "_mask", "_gt")
 #: Cellpose's own file beside its label images, of Python objects.
@@ -71,10 +81,11 @@ def find_pairs(found: Path, truth: Path) -> tuple[list[Pair], list[BadInput]]:
     for path in (found, truth):
         if not path.exists():
             raise ValueError(f"{path}: no such file or folder")
-    if found.is_dir() != truth.is_dir():
-        folder, file = (found, truth) if found.is_dir() else (truth, found)
+    are_folders = [path.is_dir() and not is_zarr(path) for path in (found, truth)]
+    if len(set(are_folders)) > 1:
+        folder, file = (found, truth) if are_folders[0] else (truth, found)
         raise ValueError(f"{folder} is a folder and {file} a file: give two folders, or two files")
-    if not found.is_dir():
+    if not are_folders[0]:
         name = base_name(truth)
         return [Pair(name, name, found, truth)], []
     return _match(found, truth)
@@ -104,10 +115,14 @@ def _match(found: Path, truth: Path) -> tuple[list[Pair], list[BadInput]]:
 
 
 def _label_images(folder: Path) -> tuple[_Files, _Files]:
-    """The label images of a folder, and the files that are taken for images since others are marked as labels."""
+    """The label images of a folder, and the files that are taken for images since others are marked as labels.
+
+    Of a TIFF file and an OME-Zarr of one run, which have the same labels, the first counts.
+    """
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path, subfolder in walk(folder, True, _may_be_labels, SUFFIXES):
-        by_folder[subfolder].append(path)
+        if not (path.name.endswith(ZARR_ENDING) and _as_tiff(path).exists()):
+            by_folder[subfolder].append(path)
     labels: _Files = defaultdict(list)
     images: _Files = defaultdict(list)
     for subfolder, paths in by_folder.items():
@@ -116,6 +131,10 @@ def _label_images(folder: Path) -> tuple[_Files, _Files]:
             files = images if any_marked and not is_marked(path) else labels
             files[subfolder, base_name(path)].append(path)
     return dict(labels), {key: paths for key, paths in images.items() if key not in labels}
+
+
+def _as_tiff(volume: Path) -> Path:
+    return volume.with_name(volume.name.removesuffix(ZARR_ENDING) + LABELS_ENDING)
 
 
 def _may_be_labels(folder: Path, name: str) -> bool:

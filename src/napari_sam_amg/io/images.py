@@ -28,6 +28,7 @@ _NAMED = (
     "TIFF", "OME-Zarr", "ND2", "LIF", "CZI", "PNG", "JPEG", "BMP", "GIF", "WebP", "JPEG 2000", "AVIF", "PNM",
     "TGA and a few more",
 )  # fmt: skip
+_SPELT = {"ZARR": "OME-Zarr"}  # of kinds that are not called as they are spelt
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -116,6 +117,7 @@ def image_kind(path: Path, allowed: tuple[str, ...] = KINDS) -> str:
         kind = "ND2"
     if kind is None or kind not in allowed:
         what = f"a file of type {kind}" if kind else "not an image that can be read"
-        names = _NAMED if allowed == KINDS else (*allowed[:-2], f"{allowed[-2]} and {allowed[-1]}")
+        some = [_SPELT.get(kind, kind) for kind in allowed]
+        names = _NAMED if allowed == KINDS else (*some[:-2], f"{some[-2]} and {some[-1]}")
         raise ValueError(f"{what}: allowed are {', '.join(names)}")
     return kind

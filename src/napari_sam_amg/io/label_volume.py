@@ -3,7 +3,7 @@
 A chunk is a part of one plane, and has one writer; chunks of zeros leave no file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -112,12 +112,13 @@ class LabelVolume:
         height, width = self.shape[-2:]
         self.write(index, (0, height), (0, width), labels)
 
-    def chunks(self, level: int = 0) -> Iterator[ChunkPlace]:
-        """All chunks of a level, in C order."""
+    def chunks(self, level: int = 0, plane: tuple[int, ...] | None = None) -> Iterator[ChunkPlace]:
+        """All chunks of a level, in C order, or those of one plane."""
         array = self.levels[level]
-        sides = [_cut(length, side) for length, side in zip(array.shape[-2:], array.chunks[-2:], strict=True)]
-        for index, rows, columns in product(np.ndindex(array.shape[:-2]), *sides):
-            yield ChunkPlace(level, index, rows, columns)
+        rows, columns = (_cut(length, side) for length, side in zip(array.shape[-2:], array.chunks[-2:], strict=True))
+        planes: Iterable[tuple[int, ...]] = np.ndindex(array.shape[:-2]) if plane is None else [plane]
+        for place in product(planes, rows, columns):
+            yield ChunkPlace(level, *place)
 
     def reduce(self, place: ChunkPlace) -> None:
         """Write one chunk of a coarser level: every second pixel of the level above, which must be finished."""
@@ -129,9 +130,8 @@ class LabelVolume:
     def reduce_plane(self, index: tuple[int, ...]) -> None:
         """The coarser levels of one plane, once its finest is written."""
         for level in range(1, len(self.levels)):
-            for place in self.chunks(level):
-                if place.index == index:
-                    self.reduce(place)
+            for place in self.chunks(level, index):
+                self.reduce(place)
 
     def pyramid(self) -> None:
         """All coarser levels, once the finest is written; a few chunks in memory at a time."""

@@ -42,6 +42,20 @@ def open_zarr(path: Path, series: int | None = None) -> Iterator[RawImage]:
         yield _image(path, found, series)
 
 
+def labels_in(path: Path) -> list[Path]:
+    """The labels of an OME-Zarr image, which lie in it; none of anything else."""
+    import zarr
+
+    try:
+        group = zarr.open_group(path, mode="r")
+        if "image-label" in ome_attributes(group):
+            return []
+        names = ome_attributes(zarr.open_group(path / "labels", mode="r")).get("labels", ())
+        return [path / "labels" / str(name) for name in names]
+    except (OSError, ValueError, TypeError):  # no group, or one without labels
+        return []
+
+
 def _plain(array: "zarr.Array[Any]") -> RawImage:
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get(_XARRAY) or ()
     if len(array.shape) < 2:

@@ -17,10 +17,13 @@ Identity = Mapping[str, Any]
 def identity_of(params: AmgParameters, **parts: Any) -> dict[str, Any]:
     """Of a run with these parameters; ``parts`` are what else decides about its candidates.
 
-    Parameters that act on candidates alone are no part of it: they may change when a run is continued.
+    Parameters that act on candidates alone are no part of it: they may change when a run is continued. Of ``link`` that
+    is not quite so: objects through z need weaker candidates than are kept otherwise.
     """
     free = may_change(params)
     decisive = {name: value for name, value in dataclasses.asdict(params).items() if name not in free}
+    if "link" in free:
+        parts = {"link": "z" if params.link == "z" else "none or t"} | parts
     identity: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, "parameters": decisive} | parts))
     return identity
 

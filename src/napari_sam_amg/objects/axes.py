@@ -9,8 +9,10 @@ from napari_sam_amg.params import AmgParameters
 _KNOWN = frozenset("ztcysx")
 
 
-def in_order(indices: Iterable[Index], axis: int) -> list[Index]:
-    """Planes so that those which are linked come one after another."""
+def in_order(indices: Iterable[Index], axis: int | None, first: Index | None = None) -> list[Index]:
+    """Planes so that those which are linked come one after another; if none are, the plane ``first`` comes first."""
+    if axis is None:
+        return sorted(indices, key=lambda index: index != first)
     return sorted(indices, key=lambda index: (line_of(index, axis), index[axis]))
 
 

@@ -10,7 +10,6 @@ from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.io.staging import work_folder
 from napari_sam_amg.jobs.identity import identity_of, made_by
 from napari_sam_amg.jobs.kept import KeptRun, OtherRun, drop_work
-from napari_sam_amg.objects.support import eased
 from napari_sam_amg.params import AmgParameters
 
 
@@ -20,7 +19,7 @@ def run_identity(
     """All that decides about what the model finds in a file."""
     image = {"sha256": sha256, "shape": list(source.raw.data.shape), "axes": source.raw.axes}
     reading = {name: settings.get(name) for name in ("channel", "series", "intensities", "axes", "plane", "ranges")}
-    return identity_of(eased(params), input=image, settings=reading, **made_by(model))
+    return identity_of(params, input=image, settings=reading, **made_by(model))
 
 
 @contextmanager

@@ -21,6 +21,8 @@ class Done:
 
     summary: str
     failed: str = ""  # planes without a result, in words; empty if all have one
+    found: str = ""  # how much, in words
+    skipped: bool = False  # the results were there already
 
 
 @dataclass(slots=True)
@@ -76,16 +78,16 @@ class Outcome:
         more = [f"and {len(self.problems) - SAID} more"] if len(self.problems) > SAID else []
         return f"{len(self.problems)} of {_count(self.planes, 'plane')} failed: {', '.join([*some, *more])}"
 
-    def summary(self, file: InputFile, source: SourceImage, targets: Sequence[Path]) -> str:
-        """A line on what was read, found and written, and all that a reader might not expect."""
+    def summary(self, file: InputFile, source: SourceImage, targets: Sequence[Path], more: str = "") -> str:
+        """A line on what was read, found and written, and all that a reader might not expect, ``more`` of it."""
         height, width = source.stack.plane_size
         size = f"{height} x {width} pixels, {_count(self.planes, 'plane')}"
-        found = f"{self._found()} in {self.seconds:.1f} s"
+        found = f"{self.found()} in {self.seconds:.1f} s"
         written = ", ".join([str(targets[0]), *(target.name for target in targets[1:])])
-        notes = "; ".join(note for note in (source.note, *self._notes(source.stack.plane_size)) if note)
+        notes = "; ".join(note for note in (source.note, *self._notes(source.stack.plane_size), more) if note)
         return f"{file.path}: {size}, {found} -> {written}" + (f" ({notes})" if notes else "")
 
-    def _found(self) -> str:
+    def found(self) -> str:
         if self.objects is None:
             return f"{_count(self.masks, 'mask')}, {_count(self.labels, 'label')}"
         through = "time" if self.params.link == "t" else "z"

@@ -10,7 +10,7 @@ from napari_sam_amg.io.merged_tables import is_merged, merge_tables
 from napari_sam_amg.io.staging import staged
 
 if TYPE_CHECKING:
-    from napari_sam_amg.cli.batch import Options
+    from napari_sam_amg.batch.options import Options
 
 NAME = "all"
 
@@ -29,8 +29,11 @@ def check_merged(files: Sequence[InputFile], folder: Path, options: "Options", l
 
 
 def merge(files: Sequence[InputFile], folder: Path, options: "Options", link: str) -> list[Path]:
-    """Write the tables of these files, whose outputs are there, as one; returns what was written."""
-    targets = _targets(folder, options, link)
+    """Write the tables of these files, whose outputs are there, as one; returns what was written.
+
+    Of no file there is nothing to write: an empty table would say that nothing was found.
+    """
+    targets = _targets(folder, options, link) if files else []
     for target, ending in targets:
         with staged([target]) as stage:
             merge_tables([(str(file.path), file.output(ending)) for file in files], stage / target.name)
