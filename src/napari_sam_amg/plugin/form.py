@@ -50,7 +50,7 @@ class ParameterField:
         self.control.installEventFilter(self._guard)
         self._suited = default
         self.is_own = False  # a person has chosen another value than the one that suits the model
-        self.widget.changed.connect(self._note)
+        cast(Any, self.widget).changed.connect(self._note)
         self.set(default)
 
     @property
@@ -152,11 +152,15 @@ class ParameterForm(QWidget):
         return {name: field.value() for name, field in self.fields.items()}
 
     def show_parameters(self, params: AmgParameters) -> None:
-        """All of them, whoever chose them; what a field cannot show stays as it is."""
+        """All of them, whoever chose them; what a field cannot show stays as it is.
+
+        None of them is typed: another model brings its own.
+        """
         self.blockSignals(True)  # one look at the whole is enough
         for name, field in self.fields.items():
             if getattr(params, name) is not None:
                 field.set(getattr(params, name))
+                field.is_own = False
         self.blockSignals(False)
         self.changed.emit()
 

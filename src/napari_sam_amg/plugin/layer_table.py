@@ -1,7 +1,5 @@
 """The table of a labels layer: its rows as objects have them, and as napari wants them. Free of torch."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -27,15 +25,13 @@ def layer_features(rows: pd.DataFrame) -> pd.DataFrame:
     return features.astype(dict.fromkeys(features.select_dtypes("float32").columns, "float64"))
 
 
-def with_rows(
-    table: pd.DataFrame, new: pd.DataFrame, gone: Iterable[int], changed: NDArray[np.integer]
-) -> pd.DataFrame:
-    """``table`` with the rows ``new`` in place of those of the ids ``gone``, and of their own.
+def with_rows(table: pd.DataFrame, new: pd.DataFrame, changed: NDArray[np.integer]) -> pd.DataFrame:
+    """``table`` with the rows ``new`` in place of their own and of those of the ids that ``changed``.
 
     Columns that ``new`` has not (what was measured on demand) keep their values for objects none of whose pixels
-    ``changed``, and are NaN for the others, until they are measured again.
+    changed, and are NaN for the others, until they are measured again.
     """
-    rest = table[~table["index"].isin({*gone, *new["index"]})]
+    rest = table[~table["index"].isin({*changed.tolist(), *new["index"]})]
     more = [name for name in table.columns if name not in new.columns]
     if more:
         kept = table.loc[~table["index"].isin(changed), ["index", *more]]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.adding import added, may_add
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.layers import one_or_many, shown_axes
@@ -27,10 +29,11 @@ from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
 from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.source import SourceLayer, make_labels
-from napari_sam_amg.plugin.tracks import make_tracks
+from napari_sam_amg.plugin.tracks import make_tracks, section_columns
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
+    from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import PlaneResult
 
 #: Of the main thread's time, at most one part in this many goes into tables and 3D views that are
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
 RARELY = 20
 PAINTED = 50  # ms after which a new layer is on the screen
 ASK_AGAIN = 5  # ms, while the worker has not stopped yet
+ON_DISK = (
+    "Labels in a folder stay as they were found, so their thresholds cannot be moved: run again without a folder, or "
+    "with other thresholds."
+)
 PAUSE = 1.0  # s, between them: napari's features table begins at its top again
 
 
@@ -62,6 +69,8 @@ class LiveLabels:
         self.params: AmgParameters | None = None  # those that were used, once a plane is finished
         self.nothing: list[str] = []  # why, of each plane with nothing in it
         self.failed: list[FailedPlane] = []  # among the finished ones
+        self.hidden = 0  # masks without a label, since others lie over them
+        self.keeping: KeepingWork | None = None  # who keeps the candidates of the run
         self.is_adding = False  # the layer, from when it is made until it is painted
         self._viewer, self._source, self._reins, self._fail = viewer, source, reins, fail
         self._files = files  # to which the worker writes the labels; None: they lie in memory
@@ -104,6 +113,7 @@ class LiveLabels:
         if result.problem:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
+        self.hidden += 0 if result.problem else max(0, len(result.masks) - len(result.features))
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
@@ -124,13 +134,13 @@ class LiveLabels:
 
     def _take_tables(self, result: "PlaneResult") -> None:
         """Rows of labels: of cross-sections, or of the objects that are complete."""
-        from napari_sam_amg.amg.table import of_plane_axes, plane_columns  # needs torch, which the worker has by now
+        from napari_sam_amg.amg.table import of_plane_axes  # needs torch, which the worker has by now
 
         source, table = self._source, result.features
         self._highest = max(self._highest, int(table["index"].max()) if len(table) else 0)
         if result.objects is not None:
             self.objects = (self.objects or 0) + len(result.objects)
-            columns = ["index", *plane_columns(len(result.index)), "centroid_y", "centroid_x"]
+            columns = section_columns(len(result.index))
             self._sections += [table[columns]] if result.params.link == "t" else []
             table = result.objects
         through = source.through(result.params)
@@ -167,7 +177,7 @@ class LiveLabels:
         self._reins.hold()
         if not is_open(self._viewer):
             self._let_go()
-        elif not self._reins.stands:
+        elif not (may_add(self) and self._reins.stands):
             self._later(ASK_AGAIN, self._show)
         else:
             try:
@@ -179,6 +189,7 @@ class LiveLabels:
                 self._later(PAINTED, self._let_go)
 
     def _let_go(self) -> None:
+        added(self)
         self._reins.let_go()
         self.is_adding = False
 
@@ -254,6 +265,8 @@ class LiveLabels:
             return
         self._record |= {
             "state": state,
+            "masks": self.masks + self.hidden,
+            "hidden_by_overlap": self.hidden,
             "planes_done": self.planes,
             "planes": self._total,
             "failed_planes": [{"plane": list(index), "problem": problem} for index, problem in self.failed],
@@ -275,6 +288,9 @@ class LiveLabels:
         """To whoever works with the results."""
         review = reviewed(layer)
         review.is_running, review.source = False, self._source
+        if self._files is not None:
+            review.why_none = ON_DISK
+        review.kept = None if self.keeping is None else self.keeping.kept
         review.ended.emit()
 
     def _add_tracks(self) -> None:
@@ -283,5 +299,7 @@ class LiveLabels:
         active, self.is_adding = self._viewer.layers.selection.active, True
         with cursor_aside(self._viewer):
             self._viewer.add_layer(tracks)
+            if self.layer is not None:
+                reviewed(self.layer).tracks = ref(tracks)
             self._viewer.layers.selection.active = active
         self._later(PAINTED, self._let_go)

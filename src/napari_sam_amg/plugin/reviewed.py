@@ -1,12 +1,13 @@
 """A result layer that is worked with: what is known of its run, and what is shown of it now."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
-from weakref import WeakKeyDictionary, ref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 import pandas as pd
-from napari.layers import Labels
+from napari.layers import Labels, Tracks
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
@@ -15,6 +16,11 @@ from napari_sam_amg.plugin.layer_table import layer_features, object_rows, with_
 from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.settings import METADATA_KEY
 
+if TYPE_CHECKING:
+    from napari_sam_amg.plugin.refilter import Refilter
+
+#: What a layer's record says of thresholds that were moved: the run's own, and which planes are still to follow.
+OF_FILTERING = ("of_the_run", "planes_at_other_thresholds", "masks", "hidden_by_overlap")
 Index = tuple[int, ...]  # of a plane along the stack's axes; () of a single one
 
 
@@ -23,6 +29,9 @@ class Edits(Protocol):
 
     def apply(self, index: Index, labels: NDArray[np.int32]) -> NDArray[np.int32]:
         """The labels (H, W) of a plane with all that was done to it by hand; ``labels`` stay as they are."""
+
+    def draw(self, patches: Iterable[Any], new: Iterable[int] = (), words: str = "draw") -> None:
+        """Pixels were set, see ``review.edits``; ``new``: ids that did not exist until now."""
 
 
 class ReviewedLayer(QObject):
@@ -42,6 +51,9 @@ class ReviewedLayer(QObject):
         self.why_none = ""  # why not, in a sentence; empty while nobody has said
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
+        self.tracks: ReferenceType[Tracks] | None = None  # the layer beside of objects that go through time
+        self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
+        self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
 
     @property
     def layer(self) -> Labels:
@@ -52,10 +64,23 @@ class ReviewedLayer(QObject):
         return layer
 
     @property
+    def is_gone(self) -> bool:
+        return self._layer() is None
+
+    @property
     def record(self) -> dict[str, Any]:
         """What the layer's metadata say of its run, and of what was done with the results since."""
         found: dict[str, Any] = self.layer.metadata.get(METADATA_KEY, {})
         return found
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one plane of a stack, which has no index."""
+        if self.source is not None:
+            return self.source.is_single
+        shape = (self.layer.data[0] if self.layer.multiscale else self.layer.data).shape
+        is_one = self.record.get("source", {}).get("plane") is not None
+        return is_one and all(shape[axis] == 1 for axis in self.stack_axes)
 
     @property
     def is_complete(self) -> bool:
@@ -125,27 +150,58 @@ class ReviewedLayer(QObject):
         """:meth:`show_planes` of one plane."""
         self.show_planes({index: labels}, rows)
 
-    def show_planes(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame) -> None:
+    def show_planes(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True) -> None:
         """Other labels in some planes, and the table that belongs to them, at once. The only way to change either.
 
         ``planes``: labels (H, W) by index, edits by hand among them. ``rows``: of every object that now has pixels in
         one of these planes, column "index" its id, "centroid_y" and the like named as the layer's table has them. Rows
-        of objects that lay there before and are not among them go; so an object that goes on in other planes must be.
+        of objects that lost pixels there and are not among them go; so an object that goes on in other planes must be.
+        ``drawn``: whether the layer is drawn again; not needed where none of the planes is in sight.
         Raises ``ValueError`` where nothing can be changed, and for labels of another size than the planes.
         """
+        for _ in self.showing(planes, rows, drawn):
+            pass
+
+    def showing(
+        self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True
+    ) -> Iterator[None]:
+        """:meth:`show_planes` in steps: planes are looked at one by one, and all is changed in the last step."""
         self._check(planes)
-        layer, table = self.layer, self.table
-        before, changed = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        changed: list[NDArray[Any]] = [np.empty(0, np.int64)]
+        boxes: list[tuple[Index, tuple[slice, slice]]] = []
         for index, labels in planes.items():
             shown = self.plane(index)
-            differs = shown != labels
-            before.append(pd.unique(shown.ravel()))
-            changed += [pd.unique(shown[differs]), pd.unique(labels[differs])]
-            shown[...] = labels
-        gone = np.concatenate(before).tolist()
-        layer.features = layer_features(with_rows(table, rows, gone, np.concatenate(changed)))
-        layer.refresh(extent=False)
+            box = differing(shown, labels)
+            if box is not None:
+                before, after = shown[box], labels[box]
+                differs = before != after
+                changed += [pd.unique(before[differs]), pd.unique(after[differs])]
+                boxes.append((index, box))
+            yield
+        self._check(planes)  # the layer may have been given other data meanwhile
+        for index, box in boxes:
+            self.plane(index)[box] = planes[index][box]
+        layer = self.layer
+        layer.features = layer_features(with_rows(self.table, rows, np.concatenate(changed)))
+        if drawn:
+            layer.refresh(extent=False)
         self.changed.emit()
+
+    def tell(self, params: AmgParameters, own: AmgParameters, more: Mapping[str, Any]) -> None:
+        """The layer's record says with which parameters a run would have given what is shown.
+
+        ``own``: those of the run itself. ``more``: what else is to be said, in place of what was said so before.
+        """
+        record, values, before = self.record, asdict(params), asdict(own)
+        used = record.get("parameters_used", {})
+        moved = {name: value for name, value in values.items() if used.get(name) != value}
+        record["parameters"] = {**record.get("parameters", {}), **moved}
+        record["parameters_used"] = {**used, **values}
+        for name in OF_FILTERING:
+            record.pop(name, None)
+        record.update(more)
+        if values != before:
+            record["of_the_run"] = {name: before[name] for name in values if values[name] != before[name]}
 
     def _check(self, planes: Mapping[Index, NDArray[np.int32]]) -> None:
         if self.why_fixed:
@@ -156,11 +212,22 @@ class ReviewedLayer(QObject):
                 raise ValueError(f"labels of {size} pixels do not fit plane {index} of {wanted} pixels")
 
 
+def differing(before: NDArray[Any], after: NDArray[Any]) -> tuple[slice, slice] | None:
+    """The box in which two planes differ; None if they are equal."""
+    differs = before != after
+    rows = np.flatnonzero(differs.any(axis=1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(differs[rows[0] : rows[-1] + 1].any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 _reviewed: "WeakKeyDictionary[Labels, ReviewedLayer]" = WeakKeyDictionary()
 
 
 def reviewed(layer: Labels) -> ReviewedLayer:
     """That of a layer; made when it is first asked for."""
+    layer = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies, which nobody else holds
     if layer not in _reviewed:
         _reviewed[layer] = ReviewedLayer(layer)
     return _reviewed[layer]

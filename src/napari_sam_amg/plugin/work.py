@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
@@ -19,7 +20,11 @@ from napari_sam_amg.provenance import describe_run, versions
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.propose import Model
+    from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import Step
+
+#: Of the memory, the candidates of one run take at most one part in this many: several results may be open.
+SHARE = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +38,8 @@ class Job:
     precision: str  # "exact" or "fast"
     use_contrast_limits: bool
     files: ResultFiles | None = None  # where results grow; None: in memory
+    memory: int | None = None  # bytes that the candidates may take, beyond which they lie in files; None: see SHARE
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +51,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded: what the layer's metadata says about it and about the run."""
+    """The model is loaded: what the layer's metadata says about it and about the run, and who keeps its candidates."""
 
     record: dict[str, Any]
+    keeping: "KeepingWork | None" = None  # None where labels grow on the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     warm_up_labels()
     from napari_sam_amg.amg.field_work import survey_of_part
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
-    from napari_sam_amg.amg.work import ModelWork
+    from napari_sam_amg.amg.work import CountingWork, ModelWork
     from napari_sam_amg.objects.table import Units
     from napari_sam_amg.run import segment_planes
 
@@ -112,7 +120,9 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     run = None if job.files is None else DiskRun(job.files, source, job.params, model, limits)
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
-    yield Ready(about)
+    keeping = None if run is not None else _keeping(job, model, held)
+    proposing = ModelWork(held) if run is None else run.kept.over(ModelWork(held))
+    yield Ready(about, keeping)
     linked = source.linked_place(job.params)
     steps = segment_planes(
         source.stack,
@@ -124,9 +134,32 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
-        work=None if run is None else run.kept.over(ModelWork(held)),
+        work=CountingWork(keeping or proposing, job.tally),
     )
-    yield from steps if run is None else kept_steps(run, steps, about)
+    if keeping is not None:
+        yield from keeping.watch(steps)
+    elif run is not None:
+        yield from kept_steps(run, steps, about)
+
+
+def _keeping(job: Job, model: "Model", held: "Model") -> "KeepingWork":
+    """Over the model: candidates are kept in a share of the memory, and beyond it in files."""
+    from napari_sam_amg.amg.work import ModelWork
+    from napari_sam_amg.io.memory import memory_limit
+    from napari_sam_amg.objects.table import Units
+    from napari_sam_amg.params import merged
+    from napari_sam_amg.review.kept import BUDGET, KeepingWork
+
+    source, place = job.source, job.source.linked_place(job.params)
+    spacing = None if place is None else source.spacing(place)
+    return KeepingWork(
+        ModelWork(held),
+        job.params,
+        merged(model.info.amg_defaults),
+        budget=job.memory or (memory_limit() or SHARE * BUDGET) // SHARE,
+        units=Units(source.pixel_size, spacing, source.area_column),
+        axis=place,
+    )
 
 
 _lock = threading.Lock()
