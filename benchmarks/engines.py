@@ -106,9 +106,12 @@ def _relabel(case: Case, model: Any, params: AmgParameters) -> Job:
         pass
     assert work.kept is not None
     kept, values = work.kept, cycle((0.05, 0.0, 0.1))
-    return lambda: kept.plane(
-        (), replace(kept.params, pred_iou_thresh=params.pred_iou_thresh + next(values))
-    ).features.to_dict("records")
+
+    def job() -> Records:
+        shown = kept.plane((), replace(kept.params, pred_iou_thresh=params.pred_iou_thresh + next(values)))
+        return [{"label": label} for label in shown.features["index"]]
+
+    return job
 
 
 def _reference(case: Case, model: Any, params: AmgParameters) -> Job:
