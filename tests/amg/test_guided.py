@@ -267,6 +267,10 @@ def test_the_thresholds_of_the_run_decide_about_no_point(seen, unseen, iou, stab
     np.testing.assert_array_equal(ours, expected)
     stored = propose_candidates(image, SeeingModel(), replace(PARAMS, pred_iou_thresh=0.0, stability_score_thresh=0.0))
     assert_same(refilter(stored, params), generate_masks(image, SeeingModel(), params))
+    # what was drawn for the search alone is not kept
+    for crop in propose_candidates(image, SeeingModel(), params).crops:
+        assert iou == 0 or (crop.predicted_iou > iou).all()
+        assert stability == 0 or (crop.stability_score >= stability).all()
 
 
 def test_the_embedded_model_finds_with_a_tenth_of_the_points_what_it_finds_with_the_grid():
