@@ -62,7 +62,7 @@ class BlobModel:
         self.decoded += len(points)
         column, row = np.floor(points).astype(int).T
         region = embedding.regions[row, column]
-        iou = torch.where(torch.as_tensor(region > 0)[:, None], torch.tensor(BLOB_IOU), EMPTY_IOU)
+        iou = self.rate(region)
         prompt, mask = torch.nonzero(keep(iou), as_tuple=True)
         logits = [self._logits(embedding, region[p], m) for p, m in zip(prompt.tolist(), mask.tolist(), strict=True)]
         stacked = torch.as_tensor(np.array(logits, np.float32).reshape(-1, self.low_res, self.low_res))
@@ -70,6 +70,10 @@ class BlobModel:
 
     def decode_batches(self, embedding, batches, keep):
         return one_by_one(self.decode, embedding, batches, keep)
+
+    def rate(self, region) -> torch.Tensor:
+        """(n, 3) predicted IoU of the masks of points, by the blob on which each lies; 0 is the background."""
+        return torch.where(torch.as_tensor(region > 0)[:, None], torch.tensor(BLOB_IOU), EMPTY_IOU)
 
     def _logits(self, embedding, region: int, mask: int) -> np.ndarray:
         if region == 0:

@@ -1,9 +1,9 @@
 """Teach a finished checkpoint how good its masks are: ``python -m training.calibrate``.
 
-Training asks about a dozen points of a small crop, most of them on objects. The product asks a grid of
-points about a whole frame, and keeps or drops masks by the predicted IoU alone. So the head that
-predicts it is trained once more, alone, on what the product sees: views of the frame's full size, a grid
-of points, and as the truth of a mask its IoU with the object that it fits best, wherever the point was.
+Training asks about a dozen points of a small crop, most of them on objects. The product asks the centres that the
+model sees, and a grid of points, about a whole frame, and keeps or drops masks by the predicted IoU alone. So the head
+that predicts it is trained once more, alone, on what the product sees: views of the frame's full size, those points,
+and as the truth of a mask its IoU with the object that it fits best, wherever the point was.
 Everything else stays as it is, so what the head sees is computed once.
 
 Some images are held out to choose the number of steps and to tell what it gained; then the head is trained on
@@ -14,7 +14,8 @@ import argparse
 import copy
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_sam_amg.models.checkpoint import load_model
-from napari_sam_amg.sam.model import DecodedMasks, Sam
+from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding, Sam
 from training.batches import example_chances, view_with_objects
 from training.colour import PIXEL_MEAN, colour_view
 from training.compact import save_compactly, to_half
 from training.dataset import Example, read_split
 from training.export import AMG_DEFAULTS
+from training.processes import through_model
 from training.recipe import Recipe
 
 HELD_OUT = 5  # every fifth image
@@ -65,45 +67,80 @@ class Listener:
 
     def __init__(self, head: nn.Module) -> None:
         self.tokens: list[Tensor] = []
-        head.register_forward_pre_hook(lambda _, given: self.tokens.append(given[0].clone()))
+        self._hook = head.register_forward_pre_hook(lambda _, given: self.tokens.append(given[0].clone()))
+
+    def __enter__(self) -> "Listener":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
 
     def take(self) -> Tensor:
         taken, self.tokens[:] = torch.cat(self.tokens), []
         return taken
 
 
-def ask_grid(
-    rng: Generator, model: Sam, listener: Listener, image: NDArray[np.uint8], labels: Any, side: int
-) -> tuple[Asked, NDArray[np.bool_]]:
-    """A grid of ``side`` x ``side`` points, shifted at random, on an image with ``labels``; which hit an object."""
-    embedding = model.embed(image)
-    spacing = np.array(image.shape[1::-1]) / side
+def grid_points(rng: Generator, shape: tuple[int, ...], side: int) -> NDArray[np.float64]:
+    """A grid of ``side`` x ``side`` points (x, y) over an image of ``shape``, shifted at random."""
+    spacing = np.array(shape[1::-1]) / side
     cells = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
-    points = (cells + rng.uniform(0, 1, 2)) * spacing
+    return (cells + rng.uniform(0, 1, 2)) * spacing
+
+
+def seen_points(rng: Generator, embedding: ImageEmbedding, most: int) -> NDArray[np.float64]:
+    """The centres (x, y) of up to ``most`` of the objects that the model's maps show."""
+    if embedding.maps is None or most == 0:
+        return np.empty((0, 2))
+    points = embedding.maps.objects().points
+    return rng.permutation(points)[:most]
+
+
+def ask_points(
+    model: Sam, listener: Listener, embedding: ImageEmbedding, points: NDArray[np.float64], labels: Any
+) -> Asked:
+    """All masks of points on an image with ``labels``."""
     ious = []
     for some in np.array_split(points, max(1, len(points) // 64)):
         decoded: DecodedMasks = model.decode(embedding, some, lambda iou: torch.ones_like(iou, dtype=torch.bool))
         masks = decoded.low_res_logits > model.mask_threshold
-        stride = image.shape[0] // masks.shape[-1]
+        stride = embedding.original_size[0] // masks.shape[-1]
         ious.append(best_ious(masks, labels[stride // 2 :: stride, stride // 2 :: stride]).view(len(some), -1))
-    return Asked(listener.take(), torch.cat(ious)), labels[tuple(points.astype(int).T[::-1])] > 0
+    return Asked(listener.take(), torch.cat(ious))
 
 
-def ask(model: Sam, examples: Sequence[Example], frames: int, side: int, seed: int) -> Asked:
-    """Grids on random views, as training sees them but of the frame's full size; of photographs the objects only."""
-    rng, recipe = np.random.default_rng(seed), Recipe()
-    chances = example_chances(examples, recipe)
-    listener = Listener(model.mask_decoder.iou_prediction_head)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked: ``frames`` views, of each a grid of ``side`` x ``side`` and up to ``centres`` seen objects."""
+
+    frames: int
+    side: int
+    centres: int
+    seed: int
+
+
+def ask_view(model: Sam, index: int, examples: Sequence[Example], plan: Plan) -> Asked:
+    """The ``index``-th random view, as training sees them but of the frame's full size; of photographs the objects."""
+    rng, recipe = np.random.default_rng((plan.seed, index)), Recipe()
+    side = model.config.img_size
+    example, view = view_with_objects(rng, examples, example_chances(examples, recipe), 0.0, side)
+    image = 255 * colour_view(rng, view.image, example).clip(0, 1)
+    image = np.where(view.inside[..., None], image, PIXEL_MEAN).astype(np.uint8)
+    embedding = model.embed(image)
+    points = np.concatenate([grid_points(rng, image.shape, plan.side), seen_points(rng, embedding, plan.centres)])
+    with Listener(model.mask_decoder.iou_prediction_head) as listener:
+        asked = ask_points(model, listener, embedding, points, view.labels)
+    if example.dataset not in recipe.partly_labelled:
+        return asked
+    hits = view.labels[tuple(points.astype(int).T[::-1])] > 0  # what is beside the labels may be an object or not
+    return Asked(asked.tokens[hits], asked.ious[hits])
+
+
+def ask(checkpoint: str, examples: Sequence[Example], plan: Plan, processes: int = 1) -> Asked:
+    task = partial(ask_view, examples=examples, plan=plan)
     asked = []
-    for index in range(frames):
-        example, view = view_with_objects(rng, examples, chances, 0.0, model.config.img_size)
-        image = 255 * colour_view(rng, view.image, example).clip(0, 1)
-        image = np.where(view.inside[..., None], image, PIXEL_MEAN).astype(np.uint8)
-        grid, hits = ask_grid(rng, model, listener, image, view.labels, side)
-        if example.dataset in recipe.partly_labelled:  # what is beside the labels may be an object or not
-            grid = Asked(grid.tokens[hits], grid.ious[hits])
-        asked.append(grid)
-        logging.info("%d of %d: %s, mean IoU %.2f", index + 1, frames, example.dataset, asked[-1].ious.mean())
+    for index, view in enumerate(through_model(task, range(plan.frames), checkpoint, processes)):
+        logging.info("%d of %d: mean IoU %.2f", index + 1, plan.frames, view.ious.mean())
+        asked.append(view)
     return Asked(torch.cat([a.tokens for a in asked]), torch.cat([a.ious for a in asked]))
 
 
@@ -176,7 +213,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=640, help="views; a fifth more are held out")
     parser.add_argument("--side", type=int, default=8, help="points a side of the grid")
+    parser.add_argument("--centres", type=int, default=64, help="of seen objects, at most, that are asked in a view")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="views at once, each with one thread")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args()
 
@@ -186,12 +225,13 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    model = load_model(str(arguments.checkpoint), device="cpu")
     examples = read_split(arguments.data, "train")
     seen = [example for index, example in enumerate(examples) if index % HELD_OUT]
-    asked = ask(model, seen, arguments.frames, arguments.side, arguments.seed)
-    test = ask(model, examples[::HELD_OUT], arguments.frames // 5, arguments.side, arguments.seed + 1)
-    head = model.mask_decoder.iou_prediction_head
+    plan = Plan(arguments.frames, arguments.side, arguments.centres, arguments.seed)
+    fewer = replace(plan, frames=plan.frames // 5, seed=plan.seed + 1)
+    asked = ask(str(arguments.checkpoint), seen, plan, arguments.processes)
+    test = ask(str(arguments.checkpoint), examples[::HELD_OUT], fewer, arguments.processes)
+    head = load_model(str(arguments.checkpoint), device="cpu").mask_decoder.iou_prediction_head
     logging.info("before, held out: %.4f, %s", mean_error(head, test), figures(head, test))
     steps, trained = train_head(head, asked, test, arguments.seed)
     logging.info("after %d steps, held out: %.4f, %s", steps, mean_error(trained, test), figures(trained, test))

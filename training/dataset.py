@@ -1,6 +1,7 @@
 """Reading images with their label images: ``<data>/<split>/<dataset>/NNN_image.png, NNN_labels.png``."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,22 @@ def read_split(data: Path, split: str, datasets: list[str] | None = None) -> lis
         raise ValueError(f"no *_image.png under {data / split} for the data sets {names}")
     examples = (read_example(*pair) for pair in pairs)
     return [example for example in examples if example.labels.any()]
+
+
+def is_held_out(index: int, hold_out: int) -> bool:
+    """Whether an image, the ``index``-th of its data set, is one of every ``hold_out``; 0 holds out none.
+
+    The middle one of each ``hold_out``, so that a data set of a few images has one, and one of two or three has none.
+    """
+    return hold_out > 0 and index % hold_out == hold_out // 2
+
+
+def without_held_out(examples: Sequence[Example], hold_out: int) -> list[Example]:
+    """What is left for training; the order within each data set is that of the files."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for example in examples:
+        if not is_held_out(seen[example.dataset], hold_out):
+            kept.append(example)
+        seen[example.dataset] += 1
+    return kept

@@ -4,6 +4,8 @@ import argparse
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import torch
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.evaluation.scores import Calibration, Score, evaluate_labels, pool_calibrations, pool_scores
-from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.params import AmgParameters, parameter_type
 from napari_sam_amg.run import PlaneResult, segment_planes
+from napari_sam_amg.sam.model import Sam
 from training.baseline import otsu_watershed
-from training.dataset import Example, find_datasets, find_pairs, read_example
+from training.dataset import Example, find_datasets, find_pairs, is_held_out, read_example
+from training.processes import through_model
 from training.rating import rate_all_masks
 
 COLUMNS = (
@@ -30,6 +33,7 @@ ALL_MASKS_COLUMNS = ("r(IoU), all masks", "IoU error, all masks")  # if they are
 class Outcome:
     """One image."""
 
+    dataset: str
     name: str
     ours: Score
     otsu: Score
@@ -37,12 +41,12 @@ class Outcome:
     all_masks: Calibration | None = None  # of every mask that the model made, if asked for
 
 
-def read_some(data: Path, split: str, dataset: str, limit: int | None) -> Iterator[Example]:
-    """The first ``limit`` examples of a data set that have instances."""
-    for pair in list(find_pairs(data, split, dataset))[:limit]:
-        example = read_example(*pair)
-        if example.labels.any():
-            yield example
+def read_some(data: Path, split: str, dataset: str, limit: int | None, held_out: int = 0) -> Iterator[Example]:
+    """The first ``limit`` examples of a data set that have instances; with ``held_out`` of those not trained on."""
+    examples = (read_example(*pair) for pair in find_pairs(data, split, dataset))
+    labelled = (example for example in examples if example.labels.any())
+    chosen = (e for index, e in enumerate(labelled) if not held_out or is_held_out(index, held_out))
+    return islice(chosen, limit)
 
 
 def segment(example: Example, model: Model, params: AmgParameters) -> PlaneResult:
@@ -65,7 +69,13 @@ def evaluate_example(example: Example, model: Model, params: AmgParameters, all_
     seconds = time.monotonic() - started
     otsu = evaluate_labels(example.labels, otsu_watershed(example.image))
     rated = rate_all_masks(example, model, result.params) if all_masks else None
-    return Outcome(example.name, score_result(example, result), otsu, seconds, rated)
+    return Outcome(example.dataset, example.name, score_result(example, result), otsu, seconds, rated)
+
+
+def evaluate_by_defaults(model: Sam, example: Example, overrides: dict[str, Any], all_masks: bool) -> Outcome:
+    """With the parameters that the model brings, but for ``overrides``."""
+    params = AmgParameters(**{**model.info.amg_defaults, **overrides})
+    return evaluate_example(example, model, params, all_masks)
 
 
 def table_head(all_masks: bool = False) -> str:
@@ -104,7 +114,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", action="append", help="repeat for several; default: all of the split")
     parser.add_argument("--checkpoint", default="embedded", help="a known model or a checkpoint file")
     parser.add_argument("--limit", type=int, help="images a data set")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--held-out", type=int, default=0, help="of the train split only what --hold-out left out")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of a single process")
+    parser.add_argument("--processes", type=int, default=1, help="images at once, each with one thread")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="of the AMG")
     parser.add_argument("--each", action="store_true", help="print every image too")
     parser.add_argument("--all-masks", action="store_true", help="rate every mask that the model makes; slower")
@@ -114,14 +126,16 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    model = load_model(arguments.checkpoint, device="cpu")
-    params = AmgParameters(**{**model.info.amg_defaults, **parse_overrides(arguments.parameter)})
+    data, split, limit = arguments.data, arguments.split, arguments.limit
+    datasets = arguments.dataset or find_datasets(data / split)
+    examples = (example for name in datasets for example in read_some(data, split, name, limit, arguments.held_out))
+    overrides = parse_overrides(arguments.parameter)
+    task = partial(evaluate_by_defaults, overrides=overrides, all_masks=arguments.all_masks)
     print(table_head(arguments.all_masks), flush=True)
     everything: list[Outcome] = []
-    datasets = arguments.dataset or find_datasets(arguments.data / arguments.split)
-    for dataset in datasets:
-        examples = read_some(arguments.data, arguments.split, dataset, arguments.limit)
-        outcomes = [evaluate_example(example, model, params, arguments.all_masks) for example in examples]
+    found = through_model(task, examples, arguments.checkpoint, arguments.processes)
+    for dataset, group in groupby(found, key=lambda outcome: outcome.dataset):
+        outcomes = list(group)
         everything += outcomes
         print(table_row(dataset, outcomes), flush=True)
         for outcome in outcomes if arguments.each else ():

@@ -48,6 +48,7 @@ class Recipe:
     iou_weight: float = 2.0
     dense_weight: float = 0.5
 
+    hold_out: int = 0  # of every so many images of a data set one is not trained on, but left to choose by
     synthetic: float = 0.2  # chance of a crop of a made-up image, see synthetic.py
     # share of the real crops; a data set that is not named gets 1
     shares: dict[str, float] = field(
@@ -65,7 +66,7 @@ class Recipe:
         }
     )
     # not every object is labelled, so nothing is known to be background
-    partly_labelled: tuple[str, ...] = ("coco_natural",)
+    partly_labelled: tuple[str, ...] = ("coco_natural", "plant_chloroplast_em")
 
 
 def recipe_from(overrides: dict[str, Any]) -> Recipe:
@@ -78,12 +79,22 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         if item.default is not MISSING and isinstance(item.default, int | float | str):
             option = "--" + item.name.replace("_", "-")
             parser.add_argument(option, type=type(item.default), help=f"default {item.default}")
+    parser.add_argument(
+        "--share", dest="shares", type=share, action="append", metavar="NAME=SHARE", help="of a data set"
+    )
+
+
+def share(text: str) -> tuple[str, float]:
+    """``NAME=SHARE`` of an option."""
+    name, _, value = text.partition("=")
+    return name, float(value)
 
 
 def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The recipe's options that were given."""
     names = {item.name for item in fields(Recipe)}
-    return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+    given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+    return given | ({"shares": Recipe().shares | dict(given["shares"])} if "shares" in given else {})
 
 
 def describe(recipe: Recipe) -> str:

@@ -27,8 +27,8 @@ class TrainingState:
     step: int = 0
 
 
-def new_state(config: ModelConfig, recipe: Recipe) -> TrainingState:
-    model = build_model(config, recipe.seed)
+def new_state(config: ModelConfig, recipe: Recipe, device: torch.device | str = "cpu") -> TrainingState:
+    model = build_model(config, recipe.seed).to(device)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     return TrainingState(model, average, build_optimizers(model, recipe))
 
@@ -76,7 +76,7 @@ def start_from(state: TrainingState, checkpoint: Path) -> None:
 
 def load_state(state: TrainingState, folder: Path) -> None:
     """Put a saved run's values into a fresh state."""
-    saved = torch.load(folder / STATE_NAME, weights_only=True)
+    saved = torch.load(folder / STATE_NAME, weights_only=True, map_location="cpu")
     state.model.load_state_dict(saved["model"])
     state.average.load_state_dict(saved["average"])
     for optimizer, values in zip(state.optimizers, saved["optimizers"], strict=True):

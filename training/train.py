@@ -7,15 +7,14 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from training.batches import Sample, stream_batches
-from training.dataset import Example, read_split
+from training.batches import Batch, Source, stream_batches, stream_from_processes
+from training.dataset import read_split, without_held_out
 from training.losses import batch_loss
 from training.optimizers import schedule, set_rate
 from training.recipe import ModelConfig, Recipe, add_recipe_options, describe, recipe_from, recipe_options
@@ -35,11 +34,11 @@ MALLOC = {
 log = logging.getLogger("training")
 
 
-def train_step(state: TrainingState, samples: list[Sample], recipe: Recipe) -> dict[str, float]:
+def train_step(state: TrainingState, batch: Batch, recipe: Recipe) -> dict[str, Tensor]:
     """One step; returns figures for the log. A step whose gradient is not finite is skipped."""
     set_rate(state.optimizers, schedule(recipe, state.step))
     state.model.zero_grad(set_to_none=True)
-    loss, figures = batch_loss(state.model, samples, recipe)
+    loss, figures = batch_loss(state.model, batch, recipe)
     loss.backward()
     average_gradients(state.model.parameters())
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
@@ -48,7 +47,7 @@ def train_step(state: TrainingState, samples: list[Sample], recipe: Recipe) -> d
             optimizer.step()
     state.step += 1
     update_average(state.average, state.model, recipe.ema, state.step)
-    return figures | {"norm": norm.item()}
+    return figures | {"norm": norm}
 
 
 def stop_on_signal() -> threading.Event:
@@ -59,19 +58,17 @@ def stop_on_signal() -> threading.Event:
     return stop
 
 
-def train(
-    state: TrainingState, examples: Sequence[Example], recipe: Recipe, folder: Path, stop: threading.Event
-) -> None:
-    """From the state's step to the recipe's last or until told to stop, saving on the way."""
+def train(state: TrainingState, batches: Iterator[Batch], recipe: Recipe, folder: Path, stop: threading.Event) -> None:
+    """Until there are no more batches or told to stop, saving on the way."""
     state.model.train()
-    sums: Counter[str] = Counter()
+    device = next(state.model.parameters()).device
+    figures: list[dict[str, Tensor]] = []  # since they were logged: a GPU is not waited for at every step
     saved = started = time.monotonic()
-    for samples in stream_batches(examples, recipe, state.model.config.img_size, state.step, share()):
-        sums.update(train_step(state, samples, recipe), steps=1)
+    for batch in batches:
+        figures.append(train_step(state, batch.to(device), recipe))
         if state.step % LOG_EVERY == 0:
-            now = time.monotonic()
-            log_figures(state.step, schedule(recipe, state.step), sums, recipe.batch / (now - started))
-            sums, started = Counter(), now
+            log_figures(state.step, schedule(recipe, state.step), figures, recipe.batch, started)
+            figures, started = [], time.monotonic()
         if any_process(stop.is_set()):
             break
         if rank() == 0 and time.monotonic() - saved > SAVE_EVERY:
@@ -81,11 +78,12 @@ def train(
         save_state(state, folder, recipe)
 
 
-def log_figures(step: int, rate: float, sums: "Counter[str]", crops_per_second: float) -> None:
-    """``crops_per_second``: as if only one step had been taken."""
-    steps = sums.pop("steps")
-    figures = " ".join(f"{name} {value / steps:.3f}" for name, value in sums.items())
-    log.info("step %d rate %.3f crops/s %.1f %s", step, rate, crops_per_second * steps, figures)
+def log_figures(step: int, rate: float, figures: list[dict[str, Tensor]], batch: int, started: float) -> None:
+    """Means of the figures of some steps, which began at ``started``."""
+    means = {name: torch.stack([each[name] for each in figures]).mean().item() for name in figures[0]}
+    speed = batch * len(figures) / (time.monotonic() - started)
+    words = " ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+    log.info("step %d rate %.3f crops/s %.1f %s", step, rate, speed, words)
 
 
 def log_to(folder: Path) -> None:
@@ -108,10 +106,33 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="of the run: its folder under training/runs")
     parser.add_argument("--init", type=Path, help="exported checkpoint to start from; default: fresh weights")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--workers", type=int, default=1, help="processes that share each batch")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, or cuda for a GPU; default %(default)s")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share each batch, on CPUs")
+    parser.add_argument("--view-workers", type=int, default=0, help="processes that make batches; default: a thread")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each process")
+    parser.add_argument("--max-seconds", type=float, help="of training; then it ends as on Ctrl-C")
     add_recipe_options(parser)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.workers > 1 and arguments.device.type != "cpu":
+        parser.error(f"--workers {arguments.workers} is for CPUs: with --device {arguments.device} use --view-workers")
+    return arguments
+
+
+def device(name: str) -> torch.device:
+    """Of an option; argparse says what is wrong with it."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"{name!r} can't be used here: {reason}") from error
+    return torch.device(name)
+
+
+def batches(source: Source, start: int, view_workers: int, on: torch.device) -> Iterator[Batch]:
+    """From ``view_workers`` processes, or from a thread if that is 0."""
+    if view_workers:
+        return stream_from_processes(source, start, view_workers, pin_memory=on.type == "cuda")
+    return stream_batches(source, start)
 
 
 def main() -> None:
@@ -123,13 +144,20 @@ def main() -> None:
     start_workers(arguments.workers, folder / "meeting")
     log_to(folder)
     recipe = recipe_from(recipe_options(arguments))
-    state = new_state(ModelConfig(), recipe)
+    state = new_state(ModelConfig(), recipe, arguments.device)
     if arguments.resume and (folder / STATE_NAME).exists():
         load_state(state, folder)
     elif arguments.init:
         start_from(state, arguments.init)
     log.info("from step %d: %s", state.step, describe(recipe))
-    train(state, read_split(arguments.data, "train"), recipe, folder, stop_on_signal())
+    examples = without_held_out(read_split(arguments.data, "train"), recipe.hold_out)
+    source = Source(examples, recipe, state.model.config.img_size, share())
+    stop = stop_on_signal()
+    if arguments.max_seconds:
+        timer = threading.Timer(arguments.max_seconds, stop.set)
+        timer.daemon = True
+        timer.start()
+    train(state, batches(source, state.step, arguments.view_workers, arguments.device), recipe, folder, stop)
 
 
 if __name__ == "__main__":

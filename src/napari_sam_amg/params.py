@@ -138,6 +138,17 @@ class AmgParameters:
         "more objects of kinds that the model does not know. 0: the centres alone.",
         Range(0, 512, 1),
     )
+    min_area: int = _parameter(
+        0,
+        "Drop masks of fewer pixels than this, before duplicates are removed and overlaps resolved. 0: off.",
+        Range(0, 100_000_000, 10),
+    )
+    max_area: int = _parameter(
+        0,
+        "Drop masks of more pixels than this, before duplicates are removed and overlaps resolved, so that smaller "
+        "objects under them come up. 0: off.",
+        Range(0, 100_000_000, 10),
+    )
     overlap: OverlapPolicy = _parameter(
         "score",
         "Which mask owns a pixel that several claim: 'score' the best predicted IoU, 'small' the smallest, "

@@ -4,7 +4,7 @@ The command line loops over :func:`segment_planes` with a progress bar, the widg
 generator to napari's thread worker; ``yield`` is progress, and closing the generator cancels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from napari_sam_amg.amg.magnify import magnified
 from napari_sam_amg.amg.masks import Masks, no_masks
 from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import Index, PlaneStack, may_tile
-from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey, to_rgb
+from napari_sam_amg.amg.preprocess import IntensityRange, Survey, nothing_in, percentile_range, survey_steps, to_rgb
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.region import count_steps
 from napari_sam_amg.amg.stored import StoredCandidates
@@ -108,14 +108,24 @@ def segment_planes(
     yield from (Step(total, total, result) for result in found.end())
 
 
-def survey_if_needed(stack: PlaneStack, params: AmgParameters, intensities: IntensityRange | None) -> Survey | None:
+def survey_if_needed(
+    stack: PlaneStack,
+    params: AmgParameters,
+    intensities: IntensityRange | None,
+    watch: Callable[[], object] = lambda: None,
+) -> Survey | None:
     """A look at all planes, where something depends on it: the intensities, or which plane the crop layer suits.
 
-    Of planes that are taken tile by tile it also tells which pixels are hot, and where most is to be seen.
+    Of planes that are taken tile by tile it also tells which pixels are hot, and where most is to be seen. ``watch``
+    is called after every plane, and may raise to stop that.
     """
     chooses_plane = params.crop_layers == "auto" and len(stack.indices) > 1
     is_needed = intensities is None or chooses_plane or may_tile(stack.plane_size, params)
-    return survey(stack) if is_needed else None
+    found = None
+    for step in survey_steps(stack) if is_needed else ():
+        found = step
+        watch()
+    return found
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

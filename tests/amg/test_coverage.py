@@ -22,14 +22,16 @@ from tests.samples import sample
 PARAMS = AmgParameters(
     points_per_side=16, pred_iou_thresh=0.65, stability_score_thresh=0.4, point_search="hierarchical"
 )
+OWN = {name: getattr(PARAMS, name) for name in ("pred_iou_thresh", "stability_score_thresh")}
 LARGE = ((40, 40, 30), (100, 60, 25))  # x, y, radius
 
 
 class ListeningModel(BlobModel):
-    """Keeps the points that it was asked: of each crop, batch by batch."""
+    """Keeps the points that it was asked: of each crop, batch by batch. Its own thresholds decide which these are."""
 
-    def __init__(self) -> None:
+    def __init__(self, **own: float) -> None:
         super().__init__()
+        self.info = replace(self.info, amg_defaults={**self.info.amg_defaults, **OWN, **own})
         self.crops: list[list[np.ndarray]] = []
 
     def embed(self, image):
@@ -45,8 +47,8 @@ class ListeningModel(BlobModel):
         return [batch for crop in self.crops for batch in crop]
 
 
-def asked_by(image, params) -> np.ndarray:
-    model = ListeningModel()
+def asked_by(image, params, **own) -> np.ndarray:
+    model = ListeningModel(**own)
     generate_masks(as_rgb(image), model, params)
     return np.concatenate(model.batches)
 
@@ -54,7 +56,7 @@ def asked_by(image, params) -> np.ndarray:
 def asked_by_hand(image, params) -> np.ndarray:
     """One part of the grid after another, by runs of the exact search and full frames of all their masks."""
     height, width = image.shape
-    halfway = {name: (1 + getattr(params, name)) / 2 for name in ("pred_iou_thresh", "stability_score_thresh")}
+    halfway = {name: (1 + value) / 2 for name, value in OWN.items()}
     covered, asked = np.zeros(image.shape, bool), []
     for part in search_levels(params)[0]:
         column, row = np.floor(part * (width, height)).astype(int).T
@@ -80,13 +82,20 @@ def test_a_point_is_asked_unless_a_sure_mask_of_the_parts_before_covers_it(discs
     np.testing.assert_array_equal(asked_by(image, params), asked_by_hand(image, params))
 
 
+@given(discs, st.integers(1, 15), st.floats(0, 1), st.floats(0, 1))
+def test_the_thresholds_of_the_run_decide_about_no_point(discs, side, iou, stability):
+    image, params = blobs(discs=discs), replace(PARAMS, points_per_side=side)
+    other = replace(params, pred_iou_thresh=iou, stability_score_thresh=stability)
+    np.testing.assert_array_equal(asked_by(image, other), asked_by_hand(image, params))
+
+
 def test_large_objects_are_found_with_fewer_points():
     image = blobs(discs=LARGE)
     asked = asked_by(image, PARAMS)
     inside = (image > 127).ravel()[(np.floor(asked) @ (1, 128)).astype(int)]
     assert 4 <= inside.sum() < 0.3 * 256 * (image > 127).mean()
     assert (~inside).sum() == pytest.approx(256 * (image <= 127).mean(), abs=8)  # nothing stands there
-    assert_same_objects(generate_masks(image, BlobModel(), PARAMS), LARGE)
+    assert_same_objects(generate_masks(image, ListeningModel(), PARAMS), LARGE)
 
 
 def assert_same_objects(masks, discs):
@@ -110,9 +119,10 @@ def test_no_point_is_asked_twice_and_none_that_is_not_of_the_grid(discs, side):
 )
 def test_where_the_model_is_sure_of_nothing_all_points_are_asked_and_the_masks_are_the_exact_ones(changes):
     params, image = replace(PARAMS, **changes), blobs()
-    assert len(asked_by(image, params)) == len(layer_grids(params)[0])
+    assert len(asked_by(image, params, **changes)) == len(layer_grids(params)[0])
     ours, exact = (
-        generate_masks(image, BlobModel(), replace(params, point_search=s)) for s in ("hierarchical", "grid")
+        generate_masks(image, ListeningModel(**changes), replace(params, point_search=s))
+        for s in ("hierarchical", "grid")
     )
     order = [np.lexsort(masks.boxes.T) for masks in (ours, exact)]
     np.testing.assert_array_equal(ours.boxes[order[0]], exact.boxes[order[1]])
@@ -190,9 +200,7 @@ def test_refiltering_for_what_the_search_does_not_depend_on():
     assert_same(refilter(stored, params), generate_masks(image, BlobModel(), params))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"pred_iou_thresh": 0.7}, {"stability_score_thresh": 0.5}, {"point_search": "grid"}]
-)
+@pytest.mark.parametrize("changes", [{"points_per_side": 8}, {"stability_score_offset": 0.5}, {"point_search": "grid"}])
 def test_refiltering_for_what_decides_about_the_points_is_refused(changes):
     stored = propose_candidates(blobs(), BlobModel(), PARAMS)
     (name,) = changes

@@ -250,7 +250,7 @@ def test_a_model_without_maps_is_asked_the_grid_and_that_is_said():
     assert PARAMS.note_on(PARAMS) == ""
 
 
-@pytest.mark.parametrize("changes", [{"pred_iou_thresh": 0.7}, {"coarse_points_per_side": 2}, {"point_search": "grid"}])
+@pytest.mark.parametrize("changes", [{"coarse_points_per_side": 2}, {"point_search": "grid"}])
 def test_refiltering_for_what_decides_about_the_points_is_refused(changes):
     stored = propose_candidates(image_of(), SeeingModel(), PARAMS)
     with pytest.raises(ValueError, match=f"{next(iter(changes))}=.* differs from .*, with which the candidates"):
@@ -296,7 +296,7 @@ def test_an_object_whose_centre_gives_no_mask_is_asked_again_beside_it_while_suc
     count = len(ROW)
     seen = SeenObjects(np.array(ROW, float), np.full(count, 80.0), np.full(count, 10.0), np.zeros((1, 1), bool))
     (crop,) = crop_boxes((96, 144), PARAMS)
-    search = guided.Search(crop, [crop], GivenMaps(seen), [], PARAMS)
+    search = guided.Search(crop, [crop], GivenMaps(seen), [], PARAMS, PARAMS)
     parts = search.parts()
     first, _ = next(parts)
     np.testing.assert_allclose(first * (144, 96), ROW)

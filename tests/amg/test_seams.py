@@ -9,7 +9,7 @@ from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
 from napari_sam_amg.amg.crops import crop_boxes
 from napari_sam_amg.amg.generate import cut_off
 from napari_sam_amg.amg.seams import count_missing, cut_at_crop_edge, cut_by_all
-from napari_sam_amg.cli.outcome import Outcome
+from napari_sam_amg.batch.outcome import Outcome
 from napari_sam_amg.plugin.outcome import found
 from napari_sam_amg.run import propose_candidates
 from tests.amg.frames import masks_from_frames

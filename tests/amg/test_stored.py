@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from napari_sam_amg import AmgParameters, generate_masks, load_model, propose_candidates, refilter
+from napari_sam_amg.amg.crops import crop_boxes
+from napari_sam_amg.amg.prompts import square_grid
 from tests.disc_model import BlobModel, blobs
 from tests.samples import sample
 
@@ -21,6 +23,21 @@ def assert_same(ours, expected):
     assert ours.size == expected.size
     for cutout, other in zip(ours.cutouts, expected.cutouts, strict=True):
         np.testing.assert_array_equal(cutout, other)
+
+
+@pytest.mark.parametrize("batch", [5, 64])
+def test_all_points_that_were_asked_are_known_whatever_they_gave(batch):
+    params = dataclasses.replace(BLOB_WEAK, points_per_side=4, points_per_batch=batch, pred_iou_thresh=0.9)
+    model = BlobModel()
+    stored = propose_candidates(blobs(), model, params)
+    grids = [
+        square_grid(4) * crop.size[::-1] + (crop.x0, crop.y0)  # of the image and its four crops
+        for crop in crop_boxes((96, 128), params)
+    ]
+    np.testing.assert_allclose(stored.asked, np.concatenate(grids), rtol=1e-6)
+    assert len(stored.asked) == model.decoded == 80 > len(stored)
+    some = propose_candidates(blobs(), model, dataclasses.replace(params, point_search="hierarchical", crop_n_layers=0))
+    assert len(some.asked) == model.decoded - 80 > 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.cli import batch
+from napari_sam_amg.batch import one_file as batch
 from napari_sam_amg.models import checkpoint
 from tests.cli.terminal import STACK, Terminal
 from tests.disc_model import blobs

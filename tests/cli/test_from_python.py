@@ -8,8 +8,8 @@ import pytest
 import tifffile
 
 from napari_sam_amg import AmgParameters, segment_to_files
+from napari_sam_amg.batch.options import Options
 from napari_sam_amg.cli import from_python
-from napari_sam_amg.cli.options import Options
 from tests.cli.terminal import Terminal
 
 

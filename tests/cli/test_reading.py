@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.cli import batch
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs
 
@@ -35,7 +34,7 @@ def test_a_file_that_is_found_twice_is_said_and_done_once(terminal: Terminal) ->
 
 def test_only_a_file_that_will_be_read_is_hashed(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed = []
-    monkeypatch.setattr(batch, "hash_file", lambda path: hashed.append(path.name) or "0" * 64)
+    monkeypatch.setattr("napari_sam_amg.batch.image.hash_file", lambda path: hashed.append(path.name) or "0" * 64)
     (terminal.folder / "text.tif").write_text("hello")
     cmyk = terminal.folder / "cmyk.tif"
     tifffile.imwrite(cmyk, np.zeros((32, 32, 4), np.uint8), photometric="separated")
@@ -52,7 +51,7 @@ def test_a_file_that_is_replaced_before_it_is_hashed_is_not_recorded(
         path.write_bytes(b"another file")
         return "0" * 64
 
-    monkeypatch.setattr(batch, "hash_file", replace_and_hash)
+    monkeypatch.setattr("napari_sam_amg.batch.image.hash_file", replace_and_hash)
     assert terminal.segment(path) == 1
     assert "while it was read" in terminal.lines()[1][0]
     assert terminal.written() == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.cli import file_run
+from napari_sam_amg.batch import file_run
 from napari_sam_amg.jobs import identity
 from tests.cli.terminal import Terminal
 from tests.disc_model import blobs

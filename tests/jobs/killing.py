@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-import napari_sam_amg.cli.batch  # noqa: F401  # before the forks, each of which would import it
+import napari_sam_amg.batch.one_file  # noqa: F401  # before the forks, each of which would import it
 from napari_sam_amg.cli.main import main
 from napari_sam_amg.models import checkpoint
 from tests.cli.terminal import INFO

@@ -47,10 +47,16 @@ def test_candidates_come_back_as_they_were(params):
     assert (back.found.params, back.found.size) == (candidates.found.params, (96, 128))
     assert equal(back.found.crops, candidates.found.crops)
     assert equal(back.found.cut, candidates.found.cut)
+    assert equal(back.found.asked, candidates.found.asked)
     assert len(back.found.crops) == len(candidates.found.crops) >= 4
     one, other = finish(candidates, params), finish(back, params)
     assert equal(one.labels, other.labels)
     assert one.features.equals(other.features)
+
+
+def test_a_file_that_does_not_say_which_points_were_asked():
+    found = replace(proposed().found, asked=None)
+    assert loads(dumps(RegionCandidates(REGION, found), ""), REGION, "").found.asked is None
 
 
 def test_candidates_cut_by_crops_come_back_as_they_were():

@@ -9,7 +9,7 @@ import pytest
 from napari_sam_amg.models import transfer
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import KnownModel
-from napari_sam_amg.plugin import model_box
+from napari_sam_amg.plugin import folders, model_box
 from tests.disc_model import disc_image
 from tests.loopback import Loopback
 
@@ -24,6 +24,7 @@ def absent(plugin: Any, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> Kn
     monkeypatch.setattr(model_box, "missing_reason", missing_reason)
     absent = publish("vit_b_lm", CONTENT)
     plugin.viewer.add_image(disc_image([(15, 15)]))
+    plugin.choose(pred_iou_thresh=0.48)  # the embedded model's own: what is typed stays with every model
     plugin.widget.model_box.model.setCurrentText("vit_b_lm")
     return absent
 
@@ -152,9 +153,7 @@ def test_offline_says_where_to_put_the_file(plugin: Any, absent: KnownModel, mon
 def test_models_folder_is_made_and_opened(plugin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened: list[Path] = []
     monkeypatch.setenv("NAPARI_SAM_AMG_MODELS", str(tmp_path / "a" / "models"))
-    monkeypatch.setattr(
-        model_box.QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile())) or True
-    )
+    monkeypatch.setattr(folders.QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile())) or True)
     plugin.widget.model_box.folder_button.click()
     assert opened == [tmp_path / "a" / "models"]
     assert opened[0].is_dir()

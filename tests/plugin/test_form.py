@@ -45,7 +45,7 @@ def test_labels_are_words() -> None:
 def test_the_fields_are_magicgui_widgets(form: ParameterForm) -> None:
     kinds = {name: type(field.widget).__name__ for name, field in form.fields.items()}
     assert kinds["points_per_side"] == "SpinBox"
-    assert kinds["pred_iou_thresh"] == "FloatSpinBox"
+    assert kinds["pred_iou_thresh"] == "DecimalSpinBox"
     assert kinds["overlap"] == "ComboBox"
 
 
@@ -55,6 +55,28 @@ def test_what_belongs_to_a_model_goes_with_it(form: ParameterForm) -> None:
     form.fields["points_per_side"].widget.value = 20
     form.apply_model({"pred_iou_thresh": 0.7})
     assert form.parameters() == AmgParameters(pred_iou_thresh=0.7, points_per_side=20)
+
+
+def test_what_is_typed_stays_whatever_model_is_looked_at(form: ParameterForm) -> None:
+    form.apply_model({"pred_iou_thresh": 0.6, "stability_score_thresh": 0.3})
+    form.fields["pred_iou_thresh"].widget.value = 0.5
+    form.apply_model({"pred_iou_thresh": 0.5, "stability_score_thresh": 0.4, "min_mask_region_area": 20})
+    assert form.parameters() == AmgParameters(pred_iou_thresh=0.5, stability_score_thresh=0.4, min_mask_region_area=20)
+    form.apply_model({})  # what was typed was that model's default by chance
+    assert form.parameters() == AmgParameters(pred_iou_thresh=0.5)
+    form.take({"stability_score_thresh": 0.123456, "overlap": "small"})
+    form.apply_model({"stability_score_thresh": 0.3, "overlap": "large"})
+    assert form.parameters() == AmgParameters(pred_iou_thresh=0.5, stability_score_thresh=0.123456, overlap="small")
+
+
+def test_what_is_typed_as_the_model_has_it_follows_the_next_one(form: ParameterForm) -> None:
+    field = form.fields["pred_iou_thresh"]
+    form.apply_model({"pred_iou_thresh": 0.6789})
+    field.widget.value = 0.5
+    field.widget.value = field.widget.value + 0.1789
+    assert field.value() == 0.6789
+    form.apply_model({"pred_iou_thresh": 0.4})
+    assert field.value() == 0.4
 
 
 def test_a_default_that_is_not_allowed_is_left_out(form: ParameterForm) -> None:

@@ -14,8 +14,9 @@ from napari.layers import Image, Labels
 from napari_builtins.io import napari_get_reader
 from scipy.spatial.transform import Rotation
 
-from napari_sam_amg.plugin.layers import SourceLayer, area_column, guess_channel_axis, make_labels, shown_axes, take
+from napari_sam_amg.plugin.layers import area_column, guess_channel_axis, shown_axes
 from napari_sam_amg.plugin.placing import shown_position
+from napari_sam_amg.plugin.source import Part, SourceLayer, make_labels, take
 
 LENGTHS = {"t": 2, "z": 3, "c": 4, "y": 9, "x": 10}
 ORDERS = ["".join((*before, "y", "x")) for count in range(4) for before in itertools.permutations("tzc", count)]
@@ -128,7 +129,9 @@ def _check_every_slider_position(viewer: ViewerModel, layer: Image, axes: str, o
     assert channel == (axes.index("c") if "c" in axes else None)
     chosen = {axis: LENGTHS[axis] - 1 for axis in axes[:-2]}
     at = tuple(chosen[axis] for axis in axes[:-2] if axis != "c") if one_plane else None
-    labels = viewer.add_layer(labelled(take(layer, None if channel is None else (channel, 1), at)))
+    labels = viewer.add_layer(
+        labelled(take(layer, None if channel is None else (channel, 1), Part(at), single=one_plane))
+    )
     assert labels.axis_labels == tuple(axes)
     for position in np.ndindex(*(LENGTHS[axis] for axis in axes[:-2])):
         viewer.dims.set_current_step(list(range(len(position))), list(position))
@@ -158,7 +161,7 @@ def test_world_coordinates_are_those_of_the_image_whatever_mixes_axes(axes: str)
     channel = axes.index("c") if "c" in axes else None
     at = tuple(LENGTHS[axis] - 1 for axis in axes[:-2] if axis != "c")
     for fixed in (None, at):
-        labels = make_labels(*_empty(take(layer, None if channel is None else (channel, 1), fixed)))
+        labels = make_labels(*_empty(take(layer, None if channel is None else (channel, 1), Part(fixed), single=True)))
         inside, outside = [0.0] * (ndim - 2), [0.0] * (ndim - 2)
         for axis, name in enumerate(axes[:-2]):
             outside[axis] = (LENGTHS["c"] - 1) / 2 if name == "c" else LENGTHS[name] - 1
@@ -184,7 +187,7 @@ def test_planes_of_any_two_axes_are_those_in_sight(axes: str) -> None:
         assert found.plane == tuple(sorted(plane))
         if min(layer.data.shape[axis] for axis in plane) < 8:
             continue
-        labels = viewer.add_layer(labelled(take(layer, None if channel is None else (channel, 0), None, found.plane)))
+        labels = viewer.add_layer(labelled(take(layer, None if channel is None else (channel, 0), Part(), found.plane)))
         for position in np.ndindex(*(layer.data.shape[axis] for axis in hidden)):
             viewer.dims.set_current_step(hidden, list(position))
             np.testing.assert_array_equal(labels._slice.image.raw, layer._slice.image.raw)
@@ -199,12 +202,13 @@ def test_lazy_data_of_every_kind_give_the_same_planes(kind: str, plane: tuple[in
     lazy: Any = {"dask": lambda: da.from_array(data, chunks), "zarr": lambda: zarr.array(data, chunks=chunks)}
     given = [data, data[::2, ::2, ::2]] if kind == "multiscale" else lazy.get(kind, lambda: data)()
     layer = Image(given, rgb=kind == "rgb", contrast_limits=(0, 255), multiscale=kind == "multiscale")
-    source = take(layer, None, None, plane)
+    source = take(layer, None, Part(), plane)
     (other,) = source.axes.stack
     for position in range(data.shape[other]):
         np.testing.assert_array_equal(source.stack.plane((position,)), data.take(position, axis=other))
-        single = take(layer, None, (position,), plane)
-        np.testing.assert_array_equal(single.stack.plane(()), data.take(position, axis=other))
+        single = take(layer, None, Part((position,)), plane)
+        assert single.stack.indices == [(position,)]
+        np.testing.assert_array_equal(single.stack.plane((position,)), data.take(position, axis=other))
     assert source.labels_shape == (9, 10, 11)
 
 
@@ -213,7 +217,7 @@ def test_channels_may_come_last() -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(data, rgb=False, axis_labels=("z", "y", "x", "c"), contrast_limits=(0, 255))
     axes = shown_axes(layer, viewer.dims, guess_channel_axis(layer))
-    source = take(layer, (3, 2), None, axes.plane)
+    source = take(layer, (3, 2), Part(), axes.plane)
     assert (axes.plane, axes.stack, source.labels_shape) == ((1, 2), (0,), (2, 9, 10, 1))
     np.testing.assert_array_equal(source.stack.plane((1,)), data[1, ..., 2])
     assert source.record()["channel"] == {"3": 2}

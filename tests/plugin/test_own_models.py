@@ -35,7 +35,7 @@ def test_own_model_can_be_chosen_and_brings_its_thresholds(folder: Path, qtbot: 
     box = ModelBox()
     qtbot.addWidget(box)
     row = box.model.findText("mine")
-    assert box.model.itemData(row, Qt.ItemDataRole.ToolTipRole) == "of our screen"
+    assert box.model.itemData(row, Qt.ItemDataRole.ToolTipRole).startswith("of our screen\n")
     with qtbot.waitSignal(box.suited) as suited:
         box.model.setCurrentIndex(row)
     thresholds = {"pred_iou_thresh": 0.42, "box_nms_thresh": 0.3, "overlap": "small"}

@@ -49,8 +49,9 @@ def test_this_plane_lies_on_its_plane(plugin: Any, stack: np.ndarray) -> None:
     image = plugin.viewer.add_image(stack, scale=(5, 2, 2), translate=(-3, 0, 0), shear=[0.1, 0.2, 0.3])
     plugin.viewer.dims.set_current_step(0, 1)
     layer = plugin.run()
-    assert layer.data.shape == (1, 64, 80)
-    np.testing.assert_allclose(layer.data_to_world((0, 4, 5)), image.data_to_world((1, 4, 5)), atol=1e-9)
+    assert layer.data.shape == (3, 64, 80)
+    assert [plane.any() for plane in layer.data] == [False, True, False]
+    np.testing.assert_allclose(layer.data_to_world((1, 4, 5)), image.data_to_world((1, 4, 5)), atol=1e-9)
 
 
 def test_this_plane_is_seen_there_and_nowhere_else(plugin: Any, stack: np.ndarray) -> None:

@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 
-from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.sam.layers import MLP
-from training.calibrate import Asked, ask, best_ious, mean_error, train_as_long, train_head
+from training.calibrate import Asked, Plan, ask, best_ious, mean_error, train_as_long, train_head
 from training.dataset import Example
 
 
@@ -43,13 +42,8 @@ def test_of_photographs_only_points_on_objects_are_asked():
     image = np.where(labels[..., None] > 0, 200, 30).astype(np.uint8).repeat(3, axis=2)
     counts = {}
     for dataset in ("dsb2018_fluo", "coco_natural"):
-        asked = ask(
-            load_model(),
-            [Example(dataset, "a", image, labels, (0.0, 0.0), (255.0, 255.0), 50.0)],
-            frames=2,
-            side=4,
-            seed=0,
-        )
+        example = Example(dataset, "a", image, labels, (0.0, 0.0), (255.0, 255.0), 50.0)
+        asked = ask("embedded", [example], Plan(frames=2, side=4, centres=0, seed=0))
         assert len(asked.tokens) == len(asked.ious)
         counts[dataset] = len(asked.tokens)
     assert counts["dsb2018_fluo"] == 2 * 4 * 4

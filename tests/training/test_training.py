@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage import io
 
-from training.batches import stream_batches
+from training.batches import Source, stream_batches
 from training.dataset import Example, read_split
 from training.recipe import ModelConfig, Recipe
 from training.state import TrainingState, load_state, new_state, save_state
@@ -53,8 +53,10 @@ def make_recipe(optimizer: str, steps: int = 4) -> Recipe:
 
 def run(state: TrainingState, examples: list[Example], recipe: Recipe, steps: int) -> None:
     state.model.train()
-    for _, samples in zip(range(steps), stream_batches(examples, recipe, CONFIG.img_size, state.step), strict=False):
-        train_step(state, samples, recipe)
+    for _, batch in zip(
+        range(steps), stream_batches(Source(examples, recipe, CONFIG.img_size), state.step), strict=False
+    ):
+        train_step(state, batch, recipe)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -81,15 +83,16 @@ def test_training_lowers_the_loss_of_a_batch(examples: list[Example]) -> None:
     recipe = Recipe(steps=12, warmup=1, decay=1, batch=2, crop=64, points=4, lr=3e-3, partly_labelled=())
     state = new_state(CONFIG, recipe)
     state.model.train()
-    samples = next(stream_batches(examples, recipe, CONFIG.img_size, 0))
-    figures = [train_step(state, samples, recipe) for _ in range(12)]
+    batch = next(stream_batches(Source(examples, recipe, CONFIG.img_size), 0))
+    figures = [train_step(state, batch, recipe) for _ in range(12)]
     for name in ("mask", "dense"):
         assert figures[-1][name] < 0.9 * figures[0][name]
 
 
 def test_train_saves_the_last_step(examples: list[Example], tmp_path: Path) -> None:
     recipe = make_recipe("adamw", steps=1)
-    train(new_state(CONFIG, recipe), examples, recipe, tmp_path, threading.Event())
+    batches = stream_batches(Source(examples, recipe, CONFIG.img_size), 0)
+    train(new_state(CONFIG, recipe), batches, recipe, tmp_path, threading.Event())
     restored = new_state(CONFIG, recipe)
     load_state(restored, tmp_path)
     assert restored.step == 1

@@ -4,6 +4,8 @@ The bytes are those of whole rows of the crop, so that a box is cut out of them 
 column there may be up to seven pixels, and behind its last, which are no part of the mask and so are zero.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,3 +22,15 @@ def unpack(bits: Bits, first: int, width: int) -> NDArray[np.bool_]:
 def cut_out(rows: Bits, x0: int, y0: int, x1: int, y1: int) -> Bits:
     """Of packed rows the bytes that hold a box, its last column and row included, in memory of their own."""
     return rows[y0 : y1 + 1, x0 // BYTE : x1 // BYTE + 1].copy()
+
+
+def count_pixels(masks: Sequence[Bits]) -> NDArray[np.int64]:
+    """(M,) the true pixels of each of M masks."""
+    sizes = np.array([bits.size for bits in masks], np.int64)
+    filled = np.flatnonzero(sizes)
+    counts = np.zeros(len(masks), np.int64)
+    if len(filled):
+        ones = np.bitwise_count(np.concatenate([bits.ravel() for bits in masks]))
+        starts = np.concatenate([[0], np.cumsum(sizes[filled])[:-1]])
+        counts[filled] = np.add.reduceat(ones, starts, dtype=np.int64)
+    return counts

@@ -3,6 +3,7 @@
 Source of all: ``segment_anything.automatic_mask_generator`` and ``segment_anything.utils.amg``.
 """
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,13 +38,43 @@ def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArr
     return stability_score >= params.stability_score_thresh
 
 
-def sure(candidates: Candidates, params: AmgParameters) -> NDArray[np.bool_]:
+def passes(candidates: Candidates, params: AmgParameters) -> NDArray[np.bool_]:
+    """Which of them both thresholds let through."""
+    return confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params)
+
+
+def passing(candidates: Candidates, params: AmgParameters) -> Candidates:
+    """Those that both thresholds let through."""
+    return candidates.select(passes(candidates, params))
+
+
+def weakest(params: AmgParameters, others: AmgParameters) -> AmgParameters:
+    """``params`` with thresholds so low that all pass which pass either's."""
+    return replace(
+        params,
+        pred_iou_thresh=min(params.pred_iou_thresh, others.pred_iou_thresh),
+        stability_score_thresh=min(params.stability_score_thresh, others.stability_score_thresh),
+    )
+
+
+def of_right_size(candidates: Candidates, params: AmgParameters) -> NDArray[np.bool_]:
+    """Neither smaller than ``min_area`` nor larger than ``max_area`` pixels."""
+    most = params.max_area or np.inf
+    if not params.min_area and not params.max_area:
+        return np.ones(len(candidates), bool)
+    areas = candidates.areas
+    kept: NDArray[np.bool_] = (areas >= params.min_area) & (areas <= most)
+    return kept
+
+
+def sure(candidates: Candidates, own: AmgParameters) -> NDArray[np.bool_]:
     """The masks of which the model is so sure that nothing more needs to be asked inside them.
 
-    Both scores lie at least halfway between their threshold and 1.
+    Both scores lie at least halfway between their threshold and 1. ``own``: with the model's own thresholds, whatever
+    those of the run are, so that the same points are asked for all of them.
     """
     least_iou, least_stability = (
-        threshold + SURE * (1 - threshold) for threshold in (params.pred_iou_thresh, params.stability_score_thresh)
+        threshold + SURE * (1 - threshold) for threshold in (own.pred_iou_thresh, own.stability_score_thresh)
     )
     return (candidates.predicted_iou >= least_iou) & (candidates.stability_score >= least_stability)
 
@@ -88,8 +119,29 @@ def non_maximum(boxes: NDArray[np.int64], scores: NDArray[np.floating], iou_thre
 
 def best_in_crop(candidates: Candidates, params: AmgParameters) -> Candidates:
     """Remove duplicates within one crop: the higher predicted IoU wins."""
-    kept = non_maximum(candidates.boxes, candidates.predicted_iou, params.box_nms_thresh)
-    return candidates.select(kept)
+    return candidates.select(rows_in_crop(candidates, params))
+
+
+def rows_in_crop(candidates: Candidates, params: AmgParameters) -> NDArray[np.int64]:
+    """The rows of :func:`best_in_crop`, in its order."""
+    return non_maximum(candidates.boxes, candidates.predicted_iou, params.box_nms_thresh)
+
+
+def undominated(candidates: Candidates) -> Candidates:
+    """Without those that another one with the very same box suppresses whatever the thresholds are.
+
+    That is one which is at least as stable and comes before it in :func:`best_in_crop`. The best ones of what is left
+    are the same for any thresholds (but a ``box_nms_thresh`` of 1, with which nothing is a duplicate). A background
+    that answers to a thousand points leaves a handful.
+    """
+    sides = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
+    boxes = np.column_stack([candidates.boxes, np.where(sides.all(axis=1), -1, np.arange(len(candidates)))])
+    _, group = np.unique(boxes, axis=0, return_inverse=True)  # a box without an area suppresses none
+    _, stability = np.unique(np.nan_to_num(candidates.stability_score, nan=-1), return_inverse=True)
+    order = np.lexsort((-candidates.predicted_iou, group.ravel()))
+    level = (group.ravel() * (len(candidates) + 1) + stability.ravel())[order]
+    before = np.concatenate([[-1], np.maximum.accumulate(level)[:-1]]) if len(level) else level
+    return candidates.select(np.sort(order[level > before]))
 
 
 def best_between_crops(candidates: Candidates, params: AmgParameters) -> Candidates:
@@ -98,8 +150,14 @@ def best_between_crops(candidates: Candidates, params: AmgParameters) -> Candida
     If all crops are of one layer (``crop_layers="last"``) there is no smaller one: the higher predicted
     IoU wins.
     """
-    if params.crop_layers == "last":
-        return candidates.select(non_maximum(candidates.boxes, candidates.predicted_iou, params.crop_nms_thresh))
-    crops = candidates.crop_boxes.astype(np.float32)  # float32 as the reference's: ties among crops must be its ties
-    areas = (crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1])
-    return candidates.select(non_maximum(candidates.boxes, 1 / areas, params.crop_nms_thresh))
+    return candidates.select(rows_between_crops(candidates, params))
+
+
+def rows_between_crops(candidates: Candidates, params: AmgParameters) -> NDArray[np.int64]:
+    """The rows of :func:`best_between_crops`, in its order."""
+    scores: NDArray[np.floating] = candidates.predicted_iou
+    if params.crop_layers != "last":
+        # float32 as the reference's: ties among crops must be its ties
+        crops = candidates.crop_boxes.astype(np.float32)
+        scores = 1 / ((crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1]))
+    return non_maximum(candidates.boxes, scores, params.crop_nms_thresh)

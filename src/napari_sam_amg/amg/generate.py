@@ -1,13 +1,21 @@
 """Automatic mask generation on one image: propose, remove duplicates, cut out, clean."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.crops import crop_boxes
-from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, stable
+from napari_sam_amg.amg.filters import (
+    best_in_crop,
+    of_right_size,
+    passes,
+    rows_between_crops,
+    rows_in_crop,
+    undominated,
+)
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
@@ -28,8 +36,9 @@ def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameter
     # batches of one crop come one after another, and duplicates go within a crop first
     per_crop = [list(group) for _, group in groupby(batches, key=lambda proposed: proposed.crop)]
     crops = tuple(concatenate([part.candidates for part in parts]) for parts in per_crop)
-    cut = tuple(best_in_crop(concatenate([part.cut for part in parts]), params) for parts in per_crop)
-    yield StoredCandidates(params, (image.shape[0], image.shape[1]), crops, cut)
+    cut = tuple(undominated(concatenate([part.cut for part in parts])) for parts in per_crop)
+    asked = np.concatenate([proposed.asked for proposed in batches])
+    yield StoredCandidates(params, (image.shape[0], image.shape[1]), crops, cut, asked)
 
 
 def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
@@ -39,11 +48,21 @@ def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
     :meth:`StoredCandidates.check`.
     """
     stored.check(params)
-    per_crop = [_passing(crop, params) for crop in stored.crops]
-    kept = concatenate([best_in_crop(candidates, params) for candidates in per_crop] or [no_candidates()])
-    if len(per_crop) > 1:  # as in the reference: with one crop a crop_nms_thresh below box_nms_thresh drops nothing
-        kept = best_between_crops(kept, params)
-    return clean(_cut_out(kept, stored.size), params)
+    kept = concatenate([no_candidates(), *stored.crops]).select(surviving(stored, params))
+    return clean(cut_out(kept, stored.size), params)
+
+
+def surviving(stored: StoredCandidates, params: AmgParameters) -> NDArray[np.int64]:
+    """Which candidates, counted through all crops, pass the thresholds and are nobody's duplicate; the best first."""
+    rows, start = [np.empty(0, np.int64)], 0
+    for crop in stored.crops:
+        passing_rows = np.flatnonzero(passes(crop, params) & of_right_size(crop, params))
+        rows.append(start + passing_rows[rows_in_crop(crop.select(passing_rows), params)])
+        start += len(crop)
+    kept = np.concatenate(rows)
+    if len(stored.crops) > 1:  # as in the reference: with one crop a crop_nms_thresh below box_nms_thresh drops nothing
+        kept = kept[rows_between_crops(concatenate(stored.crops).select(kept), params)]
+    return kept
 
 
 def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
@@ -52,15 +71,14 @@ def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
     Those alone that reach so far into their crop that no other crop holds all of what is seen of them.
     """
     crops = crop_boxes(stored.size, params)
-    parts = concatenate([no_candidates(), *(_passing(part, params) for part in stored.cut)])
-    return _cut_out(parts.select(cut_by_all(parts.boxes, crops, stored.size)), stored.size)
+    # of how large an object is its part says only that it is no smaller
+    sizes = replace(params, min_area=0)
+    per_crop = [part.select(passes(part, params) & of_right_size(part, sizes)) for part in stored.cut]
+    parts = concatenate([no_candidates(), *(best_in_crop(part, params) for part in per_crop)])
+    return cut_out(parts.select(cut_by_all(parts.boxes, crops, stored.size)), stored.size)
 
 
-def _passing(candidates: Candidates, params: AmgParameters) -> Candidates:
-    return candidates.select(confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params))
-
-
-def _cut_out(candidates: Candidates, size: tuple[int, int]) -> Masks:
+def cut_out(candidates: Candidates, size: tuple[int, int]) -> Masks:
     """The pixels of each candidate, inside its box."""
     return Masks(
         boxes=candidates.boxes,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.coverage import Coverage
 from napari_sam_amg.amg.crops import CropBox, own_part
-from napari_sam_amg.amg.filters import non_maximum, sure
+from napari_sam_amg.amg.filters import non_maximum, passing, sure
 from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
 from napari_sam_amg.amg.prompts import count_point_batches
 from napari_sam_amg.params import AmgParameters
@@ -52,7 +52,8 @@ def settled(params: AmgParameters, model: object) -> AmgParameters:
 class Search:
     """The points of one crop, of the objects in ``maps`` first if these are given, then of the grid's ``levels``.
 
-    ``learn`` what a part has found before the next one is taken.
+    ``learn`` what a part has found before the next one is taken. ``own``: with the model's own thresholds, which alone
+    decide what counts as found: those of the run may be any, and its points are the same.
     """
 
     def __init__(
@@ -62,15 +63,18 @@ class Search:
         maps: ObjectMaps | None,
         levels: Sequence[Points],
         params: AmgParameters,
+        own: AmgParameters,
     ) -> None:
         self._crop, self._crops, self._maps, self._levels, self._params = crop, crops, maps, levels, params
+        self._own = own
         self._coverage = Coverage(crop)
         self._known: list[Candidates] = [no_candidates()]  # of all parts before
         self._found: list[Candidates] = [no_candidates()]  # of this part
 
     def learn(self, candidates: Candidates) -> None:
-        """Masks of the crop that are not cut by it."""
-        self._coverage.add(candidates.select(sure(candidates, self._params)))
+        """Masks of the crop that are not cut by it, those among them that pass the model's own thresholds."""
+        candidates = passing(candidates, self._own)
+        self._coverage.add(candidates.select(sure(candidates, self._own)))
         self._found.append(candidates)
 
     def parts(self) -> Iterator[tuple[Points, int]]:
@@ -98,7 +102,7 @@ class Search:
                 points = points[~seen.in_background(points)]
             self._turn_page()
             yield self._with_saving(points, len(level))
-            new = new_objects(concatenate(self._found), concatenate(self._known), self._params)
+            new = new_objects(concatenate(self._found), concatenate(self._known), self._own)
             goes_on = len(new) >= max(1, WORTH_IT * len(points))
             corner = (self._crop.x0, self._crop.y0)
             knows_background = not seen.in_background((new.points - corner) / self._crop.size[::-1]).any()
@@ -142,15 +146,15 @@ def second_points(seen: SeenObjects, missed: NDArray[np.int64]) -> Points:
     return points.clip(0)
 
 
-def new_objects(found: Candidates, known: Candidates, params: AmgParameters) -> Candidates:
+def new_objects(found: Candidates, known: Candidates, own: AmgParameters) -> Candidates:
     """Those masks, one an object, of which the model is sure, and whose object was not found before.
 
     None that fits a mask which was known, and none that is a part of a sure one, or several of them together.
     """
-    certain = found.select(sure(found, params))
+    certain = found.select(sure(found, own))
     shared, ours, theirs = _overlaps(certain.boxes, known.boxes)
     fits = shared >= SAME * (ours + theirs - shared)
-    holds = (shared >= SAME * np.minimum(ours, theirs)) & sure(known, params)
+    holds = (shared >= SAME * np.minimum(ours, theirs)) & sure(known, own)
     new = certain.select(~(fits | holds).any(axis=1))
     return new.select(non_maximum(new.boxes, new.predicted_iou, SAME))
 

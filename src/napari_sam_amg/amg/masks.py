@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_sam_amg.amg.bits import Bits, unpack
+from napari_sam_amg.amg.bits import Bits, count_pixels, unpack
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
@@ -52,6 +52,11 @@ class Candidates(_Columns):
 
     bits: list[Bits]  # M, each the pixels inside its box, see ``bits``
 
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """(M,) pixels."""
+        return count_pixels(self.bits)
+
     def cutout(self, row: int) -> NDArray[np.bool_]:
         """The pixels of one mask inside its box."""
         x0, _, x1, _ = self.boxes[row].tolist()
@@ -69,6 +74,11 @@ class Masks(_Columns):
     def areas(self) -> NDArray[np.int64]:
         """(M,) pixels."""
         return np.array([np.count_nonzero(cutout) for cutout in self.cutouts], dtype=np.int64)
+
+    @property
+    def windows(self) -> list[tuple[slice, slice]]:
+        """Where in the image the cutout of each mask lies."""
+        return [(slice(y0, y1 + 1), slice(x0, x1 + 1)) for x0, y0, x1, y1 in self.boxes.tolist()]
 
     def window(self, row: int) -> tuple[slice, slice]:
         """Where in the image the cutout of one mask lies."""

@@ -55,7 +55,7 @@ class PlaneImages:
         plane = self._pixels.pop(index) if index in self._pixels else self._read(index)
         # the very image that was given before: its embedding may be known
         if whole is None:
-            whole = to_rgb(plane, self._intensities)
+            whole = to_rgb(plane, self._intensities, self._margins.get(index))
         return whole, nothing_in(plane, whole)
 
     def _part(self, index: Index, rows: slice, columns: slice) -> tuple[NDArray[np.uint8], str]:
@@ -104,7 +104,7 @@ class PlaneImages:
         if self.fullest not in self._pixels:
             self._pixels[self.fullest] = self._read(self.fullest)
         plane = self._pixels[self.fullest]
-        self._whole[self.fullest] = rgb = to_rgb(plane, self._intensities)
+        self._whole[self.fullest] = rgb = to_rgb(plane, self._intensities, self._margins.get(self.fullest))
         return None if nothing_in(plane, rgb) else rgb
 
     def _read(self, index: Index) -> NDArray[Any]:

@@ -29,7 +29,7 @@ class PlaneStack:
     ``data``: NumPy, dask, zarr or anything else with shape, dtype and basic indexing; axes
     (..., Y, X), or (..., Y, X, 3 or 4) with ``rgb``. ``fixed`` maps other axes to the one position
     that is used, such as a channel; the rest are the stack, walked in C order. ``within`` maps axes of the stack to
-    the positions that are walked, by default all.
+    the positions that are walked, by default all; of these planes ``left_out`` names some that are not.
     Raises ``ValueError`` for data that cannot be segmented, naming shape or dtype.
     """
 
@@ -37,6 +37,7 @@ class PlaneStack:
     rgb: bool = False
     fixed: Mapping[int, int] = field(default_factory=dict)
     within: Mapping[int, range] = field(default_factory=dict)
+    left_out: frozenset[Index] = frozenset()
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
@@ -93,7 +94,8 @@ class PlaneStack:
     def indices(self) -> list[Index]:
         """The index of every plane that is walked, along the stack axes, in C order."""
         shape = self.data.shape
-        return list(product(*(self.within.get(axis, range(int(shape[axis]))) for axis in self.stack_axes)))
+        walked = product(*(self.within.get(axis, range(int(shape[axis]))) for axis in self.stack_axes))
+        return [index for index in walked if index not in self.left_out]
 
     def plane(self, index: Index) -> NDArray[Any]:
         """Read one plane: (H, W), or (H, W, 3) in colour (alpha is dropped)."""

@@ -12,19 +12,21 @@ from torch import Tensor
 
 from napari_sam_amg.amg.crops import CropBox, crop_boxes
 from napari_sam_amg.amg.filters import (
-    best_in_crop,
     confident,
     cut_by_crop,
     edge_tolerance,
+    passing,
     stability_score,
     stable,
+    undominated,
+    weakest,
 )
 from napari_sam_amg.amg.guided import Search, count_batches_of_centres
 from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
 from napari_sam_amg.amg.on_device import DeviceMeasures, device_upsampler
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
 from napari_sam_amg.amg.upsample import Measures, upsampler
-from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
 from napari_sam_amg.sam.scratch import keeps_scratch
@@ -48,6 +50,7 @@ class Proposed:
     crop: CropBox
     candidates: Candidates
     cut: Candidates  # by an edge of the crop; kept with ``crop_layers="last"`` alone, which has no layer above
+    asked: NDArray[np.float32]  # (n, 2) the points (x, y), px of the image; they may have given nothing
 
 
 def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
@@ -62,31 +65,35 @@ def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
 
 @keeps_scratch
 def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[Proposed]:
-    """The candidates of every batch of points, after the filters that look at one mask alone.
+    """The candidates of every batch of points, after the two thresholds.
 
     ``image``: (H, W, 3) uint8 RGB. Yields ``count_batches`` times, crops in the order of ``crop_boxes``; a batch
     that is saved, since the masks found so far cover its points, brings none at once.
     """
     levels = search_levels(params)
+    # points must not depend on the thresholds of the run, or stored candidates would allow no others
+    own = merged(model.info.amg_defaults)
+    drawn = weakest(params, own) if params.approximate else params
     size = (image.shape[0], image.shape[1])
     crops = crop_boxes(size, params)
     for crop in crops:
         embedding = embed_crop(model, image, crop)
         maps = embedding.maps if params.point_search == "guided" else None
-        search = Search(crop, crops, maps, levels[crop.layer], params)
+        search = Search(crop, crops, maps, levels[crop.layer], params, own)
         for points, saved in search.parts():
             # progress counts on every batch that there might be, also on those that need not be asked
             for _ in range(saved):
-                yield Proposed(crop, no_candidates(), no_candidates())
+                yield Proposed(crop, no_candidates(), no_candidates(), np.empty((0, 2), np.float32))
             # A model may take batches ahead of those that it gives. So it gets a part at a time: which points of the
             # next one are asked is decided when all masks of this one are known, whatever the device.
-            for candidates in _ask(model, embedding, crop, points, params):
+            batches = point_batches(crop, points, params.points_per_batch)
+            for batch, candidates in zip(batches, _ask(model, embedding, crop, points, drawn), strict=True):
                 cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
                 whole = candidates.select(~cut)
                 search.learn(whole)
-                # the best of each batch will do: an object that is cut answers to many points
                 lost = candidates.select(cut) if params.crop_layers == "last" else no_candidates()
-                yield Proposed(crop, whole, best_in_crop(lost, params))
+                asked = (batch + np.array([crop.x0, crop.y0])).astype(np.float32)
+                yield Proposed(crop, passing(whole, params), undominated(passing(lost, params)), asked)
 
 
 def embed_crop(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:

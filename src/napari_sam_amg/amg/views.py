@@ -1,5 +1,6 @@
-"""Arrays with their axes in another order, of which no more is read than before."""
+"""Arrays with their axes in another order, or cut to a window, of which no more is read than before."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -46,6 +47,61 @@ class Reordered:
         pixels = np.asarray(self.data[tuple(whole)])
         kept = [axis for axis, position in enumerate(whole) if isinstance(position, slice)]
         return pixels.transpose([kept.index(axis) for axis in self.order if axis in kept])
+
+
+def cut_to(data: Any, windows: Mapping[int, tuple[int, int]]) -> Any:
+    """The data cut along some axes, from a first position to the one behind the last; nothing is read or copied."""
+    if isinstance(data, np.ndarray) or hasattr(data, "map_blocks"):  # NumPy and dask
+        return data[tuple(slice(*windows[axis]) if axis in windows else slice(None) for axis in range(data.ndim))]
+    return Cut(data, windows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """An array whose slices would be read at once, such as zarr's, as if it ended at its windows."""
+
+    data: Any  # takes a position or a slice for each axis
+    windows: Mapping[int, tuple[int, int]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(stop - start for start, stop in map(self._window, range(len(self.data.shape))))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.data.dtype)
+
+    @property
+    def chunks(self) -> Any:
+        """The lengths of all chunks along each axis, those at the windows' edges cut; None if the data has none."""
+        chunks = getattr(self.data, "chunks", None)
+        if not isinstance(chunks, tuple):
+            return None
+        return tuple(self._cut_chunks(axis, chunk) for axis, chunk in enumerate(chunks))
+
+    def _cut_chunks(self, axis: int, chunk: Any) -> tuple[int, ...]:
+        start, stop = self._window(axis)
+        length = int(self.data.shape[axis])
+        edges = np.arange(0, length, chunk) if np.ndim(chunk) == 0 else np.cumsum((0, *chunk))[:-1]
+        inside = [start, *(edge for edge in edges.tolist() if start < edge < stop), stop]
+        return tuple(np.diff(inside).tolist())
+
+    def _window(self, axis: int) -> tuple[int, int]:
+        return self.windows.get(axis, (0, int(self.data.shape[axis])))
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        whole: list[int | slice] = [slice(*self._window(axis)) for axis in range(len(self.data.shape))]
+        for axis, (at, length) in enumerate(zip(index, self.shape, strict=False)):
+            first = self._window(axis)[0]
+            if isinstance(at, slice):
+                start, stop, _ = at.indices(length)
+                whole[axis] = slice(first + start, first + stop)
+            else:
+                whole[axis] = first + at
+        # readers of files take no more slices than they must
+        while isinstance(whole[-1], slice) and len(whole) - 1 not in self.windows and len(whole) > len(index):
+            whole.pop()
+        return np.asarray(self.data[tuple(whole)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,8 +14,8 @@ DEMO_IMAGE = "nuclei.tif"
 
 def run(arguments: argparse.Namespace) -> int:
     """The main job on a sample image, whose results may be replaced: they lie in a folder of their own."""
-    from napari_sam_amg.cli.batch import Batch
-    from napari_sam_amg.cli.options import Options
+    from napari_sam_amg.batch.one_file import Batch
+    from napari_sam_amg.batch.options import Options
     from napari_sam_amg.models.checkpoint import load_model
 
     make_folder(arguments.output)

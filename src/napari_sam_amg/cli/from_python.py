@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from napari_sam_amg.amg.ais import check_mode
 from napari_sam_amg.amg.prompts import layer_grids
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.cli.batch import Batch
-from napari_sam_amg.cli.merge import check_merged, merge
-from napari_sam_amg.cli.options import Options
+from napari_sam_amg.batch.merge import check_merged, merge
+from napari_sam_amg.batch.one_file import Batch
+from napari_sam_amg.batch.options import Options
 from napari_sam_amg.cli.segment import segmented
 from napari_sam_amg.errors import explain
 from napari_sam_amg.io.discover import find_inputs
@@ -55,7 +55,7 @@ def segment_to_files(
     A stack that was interrupted goes on where it was when this is called again. ``model``: a name, or the path of a
     checkpoint. ``params``: by default those that suit it. ``client``: of dask.distributed, whose workers then do the
     work; they must see images, ``output`` and the checkpoint under the same paths. ``options``: fields of
-    :class:`napari_sam_amg.cli.options.Options`, as ``formats={"labels", "coco-rle"}``, ``overlay``, ``overwrite``,
+    :class:`napari_sam_amg.batch.options.Options`, as ``formats={"labels", "coco-rle"}``, ``overlay``, ``overwrite``,
     ``skip_existing``, ``resume``.
 
     What fails at one image is its ``problem``, and stops no other. Raises ``ValueError`` for what concerns all.

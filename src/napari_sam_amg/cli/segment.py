@@ -7,9 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.batch.merge import check_merged, merge
 from napari_sam_amg.cli.flags import given_parameters
 from napari_sam_amg.cli.from_settings import check_model, take_settings
-from napari_sam_amg.cli.merge import check_merged, merge
 from napari_sam_amg.cli.messages import DONE, FAILED, print_error, printable, report, say
 from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
@@ -20,9 +20,9 @@ from napari_sam_amg.settings import Settings
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.propose import Model
-    from napari_sam_amg.cli.batch import Batch
-    from napari_sam_amg.cli.options import Options
-    from napari_sam_amg.cli.outcome import Done
+    from napari_sam_amg.batch.one_file import Batch
+    from napari_sam_amg.batch.options import Options
+    from napari_sam_amg.batch.outcome import Done
     from napari_sam_amg.jobs.dask_engine import Workers
 
 _LESS_MEMORY = ": try a smaller --points-per-batch, or --device cpu"
@@ -76,7 +76,7 @@ def _batch(
     from napari_sam_amg.amg.ais import check_mode
     from napari_sam_amg.amg.guided import can_guide
     from napari_sam_amg.amg.prompts import layer_grids
-    from napari_sam_amg.cli.batch import Batch
+    from napari_sam_amg.batch.one_file import Batch
 
     options = _options(arguments)
     model: Model = _load_model(arguments) if workers is None else workers.model
@@ -121,7 +121,7 @@ def _check_architecture(arguments: argparse.Namespace, model: "Model") -> None:
 
 def _options(arguments: argparse.Namespace) -> "Options":
     from napari_sam_amg.amg.preprocess import IntensityRange
-    from napari_sam_amg.cli.options import Options
+    from napari_sam_amg.batch.options import Options
     from napari_sam_amg.io.raw_image import Geometry
 
     for name in ("pixel_size", "z_spacing"):

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.cli.batch import Batch
-from napari_sam_amg.cli.outcome import Done
+from napari_sam_amg.batch.one_file import Batch
+from napari_sam_amg.batch.outcome import Done
 from napari_sam_amg.errors import explain
 from napari_sam_amg.io.discover import InputFile
 from napari_sam_amg.jobs.identity import made_by

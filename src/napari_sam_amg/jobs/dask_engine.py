@@ -23,7 +23,7 @@ from napari_sam_amg.params import AmgParameters
 
 AHEAD = 2  # tasks for each worker: one to do, and the next one
 _PATIENCE = 60.0  # seconds until a worker must have joined
-_PRELOADED = ("napari_sam_amg.jobs.worker", "napari_sam_amg.models.checkpoint", "napari_sam_amg.cli.batch")
+_PRELOADED = ("napari_sam_amg.jobs.worker", "napari_sam_amg.models.checkpoint", "napari_sam_amg.batch.one_file")
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 

@@ -30,7 +30,7 @@ _COLUMNS: dict[str, tuple[type[Any], int]] = {
     "points": (np.float64, 2),
     "crop_boxes": (np.int64, 4),
 }
-_SHAPES, _BITS, _ABOUT = "shapes", "bits", "about.json"
+_SHAPES, _BITS, _ABOUT, _ASKED = "shapes", "bits", "about.json", "asked"
 #: What a damaged or foreign file makes zipfile, NumPy and json raise.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, KeyError, IndexError, TypeError, ValueError, NotImplementedError,
@@ -51,16 +51,18 @@ def dumps(candidates: RegionCandidates, run: str) -> bytes:
         raise ValueError(f"candidates of {candidates.region} are not kept: the region failed") from candidates.failure
     about: dict[str, Any] = {"format": FORMAT, "run": run, "region": asdict(candidates.region)}
     about["nothing"] = candidates.nothing
-    found, tables = candidates.found, dict[str, Candidates | Masks]()
+    found, tables, more = candidates.found, dict[str, Candidates | Masks](), dict[str, NDArray[Any]]()
     if isinstance(found, StoredCandidates):
         about |= {"kind": "candidates", "params": asdict(found.params), "size": found.size}
         for name, crops in (("crops", found.crops), ("cut", found.cut)):
             about[name] = [len(crop) for crop in crops]
             tables[name] = concatenate([no_candidates(), *crops])
+        more = {} if found.asked is None else {_ASKED: found.asked}
     elif found is not None:
         about |= {"kind": "masks", "size": found.size}
         tables["masks"] = found
-    return _packed(about, {f"{name}_{column}": values for name in tables for column, values in _columns(tables[name])})
+    columns = {f"{name}_{column}": values for name in tables for column, values in _columns(tables[name])}
+    return _packed(about, columns | more)
 
 
 def _packed(about: dict[str, Any], columns: dict[str, NDArray[Any]]) -> bytes:
@@ -115,7 +117,9 @@ def _found(archive: zipfile.ZipFile, about: dict[str, Any]) -> StoredCandidates 
     if kind != "candidates":
         raise DamagedUnit(f"its kind is {kind!r}, allowed are candidates and masks")
     crops, cut = (_crops(archive, name, about[name]) for name in ("crops", "cut"))
-    return StoredCandidates(AmgParameters(**about["params"]), (height, width), crops, cut)
+    # files of earlier versions do not say it
+    asked = _array(archive, _ASKED, np.float32) if f"{_ASKED}.npy" in archive.namelist() else None
+    return StoredCandidates(AmgParameters(**about["params"]), (height, width), crops, cut, asked)
 
 
 def _unpacked(bits: NDArray[np.uint8], shape: list[int]) -> NDArray[np.bool_]:

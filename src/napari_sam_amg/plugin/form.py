@@ -18,6 +18,7 @@ from napari_sam_amg.params import (
     parameter_type,
     whole_numbers,
 )
+from napari_sam_amg.plugin.decimals import DecimalSpinBox
 from napari_sam_amg.plugin.problems import Problem
 from napari_sam_amg.plugin.rows import add_row, form_layout, show_row
 
@@ -42,11 +43,14 @@ class ParameterField:
     def __init__(self, name: str, default: Any) -> None:
         self.name = name
         self.kind = parameter_type(name)
-        self.widget: Any = create_widget(value=default, name=name, label=label_text(name), **_options(name))
+        self.widget = cast(Any, create_widget(value=default, name=name, label=label_text(name), **_options(name)))
         self.control.setObjectName(name)
         self.control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._guard = WheelGuard()
         self.control.installEventFilter(self._guard)
+        self._suited = default
+        self.is_own = False  # a person has chosen another value than the one that suits the model
+        cast(Any, self.widget).changed.connect(self._note)
         self.set(default)
 
     @property
@@ -56,9 +60,19 @@ class ParameterField:
 
     def set(self, value: Any) -> None:
         # a spin box rounds to its decimals: thresholds of a model would come back changed
-        self._exact = value
+        self._exact = self._shown = value
         self.widget.value = value
         self._shown = self.widget.value
+        self._note()
+
+    def suit(self, value: Any) -> None:
+        """Another model is chosen, which this value suits: what a person has chosen stays."""
+        self._suited = value
+        if not self.is_own:
+            self.set(value)
+
+    def _note(self, *_: Any) -> None:
+        self.is_own = self.value() != self._suited
 
     def value(self) -> Any:
         """What was set, with all its digits, until something else is typed."""
@@ -82,7 +96,7 @@ def _options(name: str) -> dict[str, Any]:
     limits = {"min": -_TYPED_LIMIT, "max": _TYPED_LIMIT}
     if parameter_type(name) is int:
         return {"widget_type": "SpinBox", "options": {**limits, "step": int(step)}}
-    return {"widget_type": "FloatSpinBox", "options": {**limits, "step": step}}
+    return {"widget_type": DecimalSpinBox, "options": {**limits, "step": step}}
 
 
 class ParameterForm(QWidget):
@@ -121,14 +135,39 @@ class ParameterForm(QWidget):
         return group
 
     def apply_model(self, defaults: Mapping[str, float]) -> None:
-        """Show what suits a model; what only the previous model asked for goes back to the general default."""
+        """Show what suits a model; what only the previous model asked for goes back to the general default.
+
+        Values that a person has typed stay.
+        """
         given = whole_numbers(defaults).items()
         suited = {name: value for name, value in given if name in self.fields and _is_allowed(name, value)}
         for name in self._of_model | suited.keys():
             kind = self.fields[name].kind
             # a model's file may say 1 for 1.0, and magicgui's boxes take one type
-            self.fields[name].set(kind(suited.get(name, parameter_spec(name).default)))
+            self.fields[name].suit(kind(suited.get(name, parameter_spec(name).default)))
         self._of_model = set(suited)
+
+    def values(self) -> dict[str, Any]:
+        """What the fields hold, allowed or not."""
+        return {name: field.value() for name, field in self.fields.items()}
+
+    def show_parameters(self, params: AmgParameters) -> None:
+        """All of them, whoever chose them; what a field cannot show stays as it is.
+
+        None of them is typed: another model brings its own.
+        """
+        self.blockSignals(True)  # one look at the whole is enough
+        for name, field in self.fields.items():
+            if getattr(params, name) is not None:
+                field.set(getattr(params, name))
+                field.is_own = False
+        self.blockSignals(False)
+        self.changed.emit()
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Choose values by name; they are those of a person, and stay whatever model is chosen."""
+        for name, value in values.items():
+            self.fields[name].set(value)
 
     def problems(self) -> list[Problem]:
         found = [problem for field in self.fields.values() if (problem := field.problem()) is not None]

@@ -1,5 +1,6 @@
 """Which image, which channel, which planes, and how bright."""
 
+from contextlib import suppress
 from math import prod
 from typing import Literal, cast
 
@@ -8,25 +9,28 @@ from napari.utils.events import Event
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QSpinBox, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QWidget
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.file_geometry import may_be_known, take_from_file
 from napari_sam_amg.plugin.layers import (
     Axes,
-    SourceLayer,
     full_resolution,
     guess_channel_axis,
     shown_axes,
     stack_names,
     stack_of,
-    take,
 )
-from napari_sam_amg.plugin.placing import shown_position
+from napari_sam_amg.plugin.placing import middle_position, shown_position
+from napari_sam_amg.plugin.planes_box import ALL_PLANES as ALL_PLANES
+from napari_sam_amg.plugin.planes_box import THIS_PLANE as THIS_PLANE
+from napari_sam_amg.plugin.planes_box import PlaneRows
 from napari_sam_amg.plugin.problems import Problem
+from napari_sam_amg.plugin.region_box import RegionRows
+from napari_sam_amg.plugin.results_box import too_large
 from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row, wrapped_label
+from napari_sam_amg.plugin.source import Part, SourceLayer, labels_box, take
 
-THIS_PLANE, ALL_PLANES = "This plane", "All planes"
 PERCENTILE, CONTRAST = "percentiles", "contrast limits"
 NO_CHANNEL = "none"
 MOST_CHANNELS_LAST = 7  # longer last axes are pixels
@@ -38,10 +42,8 @@ SIZES_HELP = (
     "napari opens TIFF files without the names, sizes and units of their axes. They are set on the layer, and areas "
     "are measured in these units."
 )
-PLANES_HELP = (
-    "The plane that the viewer shows, or every plane parallel to it, beginning with that one. "
-    "In 3D, it is the plane that you see when you go back to 2D."
-)
+CHANNELS_HELP = "The axis that holds channels, if one does. It is no stack axis then."
+PIN_HELP = "Keep this image, whichever layer is selected in napari. Otherwise the image that is selected is taken."
 
 Intensities = Literal["percentile", "contrast limits"]
 
@@ -57,7 +59,8 @@ class ImageBox(QWidget):
         self._watched: list[Image] = []
         self.image, self.channel_axis = combo([]), combo([])
         self.channel = QSpinBox()
-        self.planes = combo([THIS_PLANE, ALL_PLANES])
+        self.pin = QPushButton("Pin")
+        self.pin.setCheckable(True)
         self.view = wrapped_label()  # which axes are segmented, where these are not the last two
         self.intensities = combo([PERCENTILE, CONTRAST])
         self.sizes = QPushButton("Take axes and sizes from the file")
@@ -67,28 +70,30 @@ class ImageBox(QWidget):
 
     def _arrange(self) -> None:
         self.form = form_layout(self)
-        rows = (
-            (
-                "Image",
-                self.image,
-                "The image layer to segment: the one that is selected in napari, or that you choose.",
-            ),
-            ("", self.sizes, SIZES_HELP),
-            ("Channel axis", self.channel_axis, "The axis that holds channels, if one does. It is no stack axis then."),
-            ("Channel", self.channel, "Which channel to segment, counted from 0."),
-            ("Planes", self.planes, PLANES_HELP),
-            ("", self.view, "Roll or transpose the viewer's axes to segment other planes."),
-            ("Brightness", self.intensities, INTENSITIES_HELP),
-        )
-        for text, control, tooltip in rows:
-            add_row(self.form, text, control, tooltip)
+        beside = QWidget()
+        line = QHBoxLayout(beside)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.image, stretch=1)
+        line.addWidget(self.pin)
+        help_ = "The image layer to segment: the one that is selected in napari, or that you choose."
+        add_row(self.form, "Image", beside, help_)
+        self.pin.setToolTip(f"<qt>{PIN_HELP}</qt>")
+        add_row(self.form, "", self.sizes, SIZES_HELP)
+        add_row(self.form, "Channel axis", self.channel_axis, CHANNELS_HELP)
+        add_row(self.form, "Channel", self.channel, "Which channel to segment, counted from 0.")
+        self.plane_rows = PlaneRows(self.form)
+        self.planes = self.plane_rows.planes
+        add_row(self.form, "", self.view, "Roll or transpose the viewer's axes to segment other planes.")
+        self.region_rows = RegionRows(self._viewer, self.form)
+        add_row(self.form, "Brightness", self.intensities, INTENSITIES_HELP)
 
     def _connect(self) -> None:
         self.image.currentIndexChanged.connect(self._show_image)
         self.channel_axis.currentIndexChanged.connect(self._show_channel)
-        for signal in (self.channel.valueChanged, self.planes.currentIndexChanged):
+        for signal in (self.channel.valueChanged, self.intensities.currentIndexChanged, self.region_rows.changed):
             signal.connect(lambda *_: self.changed.emit())
-        self.intensities.currentIndexChanged.connect(lambda *_: self.changed.emit())
+        self.plane_rows.changed.connect(self._show_axes)
+        self.pin.toggled.connect(self._show_pin)
         self.sizes.clicked.connect(self._take_sizes)
 
     def _follow(self, viewer: Viewer) -> None:
@@ -101,8 +106,15 @@ class ImageBox(QWidget):
 
     def _follow_active(self, event: Event) -> None:
         """An image that becomes active is chosen; a result or nothing at all changes nothing."""
-        if isinstance(event.value, Image):
+        if isinstance(event.value, Image) and not self.pin.isChecked():
             self._list_images(choose=event.value)
+
+    def _show_pin(self, pinned: bool) -> None:
+        """Who takes the pin away sees the selected image again."""
+        self.pin.setText("Pinned" if pinned else "Pin")
+        active = self._viewer.layers.selection.active
+        if not pinned and isinstance(active, Image):
+            self._list_images(choose=active)
 
     def _list_images(self, event: Event | None = None, choose: Image | None = None) -> None:
         """List the image layers, keeping the chosen one if it is still there."""
@@ -115,6 +127,8 @@ class ImageBox(QWidget):
         for layer in images:
             self.image.addItem(layer.name, layer)
         keep = choose or before
+        if before is not None and before not in images:
+            self.pin.setChecked(False)  # what it kept is gone
         self.image.setCurrentIndex(images.index(keep) if keep in images else min(0, len(images) - 1))
         self.image.blockSignals(False)
         if self.layer is before:
@@ -165,7 +179,9 @@ class ImageBox(QWidget):
         show_row(self.form, self.sizes, layer is not None and may_be_known(layer))
         show_row(self.form, self.channel_axis, layer is not None and layer.ndim > 2)
         show_row(self.form, self.channel, self.channel_axis.currentData() is not None)
-        show_row(self.form, self.planes, self.is_stack)
+        self.plane_rows.list_cuts(layer, self.channel_axis.currentData())
+        self.plane_rows.show(layer, self.axes)
+        self.region_rows.show(layer)
         self.view.setText("" if layer is None else _view_words(layer, self._axes(layer)))
         show_row(self.form, self.view, bool(self.view.text()))
         self.form.invalidate()  # or the gap of a hidden row stays
@@ -181,7 +197,7 @@ class ImageBox(QWidget):
         self._show_image()
 
     def _axes(self, layer: Image) -> Axes:
-        return shown_axes(layer, self._viewer.dims, self.channel_axis.currentData())
+        return self.plane_rows.axes(layer, shown_axes(layer, self._viewer.dims, self.channel_axis.currentData()))
 
     @property
     def axes(self) -> Axes | None:
@@ -195,13 +211,12 @@ class ImageBox(QWidget):
     @property
     def is_stack(self) -> bool:
         """Whether there is more than one plane to choose from."""
-        layer = self.layer
-        return layer is not None and any(_length(layer, axis) > 1 for axis in self._axes(layer).stack)
+        return self.plane_rows.is_stack
 
     @property
     def takes_one(self) -> bool:
         """Whether one plane is to be segmented."""
-        return not self.is_stack or self.planes.currentText() == THIS_PLANE
+        return self.plane_rows.takes_one
 
     @property
     def stack_names(self) -> tuple[str, ...]:
@@ -218,10 +233,13 @@ class ImageBox(QWidget):
         layer = self.layer
         if layer is None:
             return 0, None
-        axes = self._axes(layer)
-        single = (axes.channel, *(axes.stack if self.takes_one else ()))
-        shape = tuple(1 if axis in single else _length(layer, axis) for axis in range(layer.ndim))
-        return prod(shape[axis] for axis in axes.stack), shape
+        axes, part = self._axes(layer), Part()
+        with suppress(ValueError):  # which is a problem of its own
+            part = self.part(layer)
+        shape = tuple(_length(layer, axis) for axis in range(layer.ndim))
+        positions = part.positions(axes)
+        planes = prod(len(positions.get(axis, range(shape[axis]))) for axis in axes.stack)
+        return planes, labels_box(shape, axes, part, _is_single(shape, axes, part))[1]
 
     def problems(self) -> list[Problem]:
         if self.layer is None:
@@ -231,16 +249,43 @@ class ImageBox(QWidget):
             stack_of(self.layer, axes, self.channel.value())
         except ValueError as error:
             return [Problem(self.image, f"{self.layer.name}: {error}{_hint(self.layer, axes)}")]
+        return self.plane_rows.problems() or self._region_problems(self.layer, axes)
+
+    def _region_problems(self, layer: Image, axes: Axes) -> list[Problem]:
+        try:
+            self.region_rows.field(layer, axes)
+        except ValueError as error:
+            return [Problem(self.region_rows.region, f"Region: {error}.")]
         return []
+
+    def part(self, layer: Image) -> Part:
+        """What of the layer is chosen. ``ValueError`` if it is no region."""
+        axes = self._axes(layer)
+        one = self._seen(layer, axes) if self.is_stack and self.takes_one else None
+        return Part(one, self.plane_rows.chosen(), self.region_rows.field(layer, axes))
+
+    def _seen(self, layer: Image, axes: Axes) -> tuple[int, ...]:
+        """Index of the plane in sight; where the viewer shows other planes, of that through the middle of the view."""
+        is_in_sight = axes.plane == shown_axes(layer, self._viewer.dims, axes.channel).plane
+        position = shown_position(layer, self._viewer.dims) if is_in_sight else middle_position(layer, self._viewer)
+        return tuple(position[axis] for axis in axes.stack)
 
     def source(self) -> SourceLayer:
         """What is chosen now; ``ValueError`` if it cannot be segmented."""
         if self.layer is None:
             raise ValueError("there is no image layer to segment")
-        axes, position = self._axes(self.layer), shown_position(self.layer, self._viewer.dims)
-        seen = tuple(position[axis] for axis in axes.stack)
-        one = self.is_stack and self.takes_one
-        return take(self.layer, self.chosen_channel, seen if one else None, axes.plane, None if one else seen)
+        layer = self.layer
+        axes, part = self._axes(layer), self.part(layer)
+        shape = tuple(_length(layer, axis) for axis in range(layer.ndim))
+        first = self._seen(layer, axes)
+        inside = all(at in part.ranges.get(axis, (at,)) for axis, at in zip(axes.stack, first, strict=True))
+        start = first if part.at is None and inside else None
+        return take(layer, self.chosen_channel, part, axes.plane, start, _is_single(shape, axes, part))
+
+
+def _is_single(shape: tuple[int, ...], axes: Axes, part: Part) -> bool:
+    """Labels of one plane lie in a stack of them, where others go later, unless that does not fit into memory."""
+    return part.at is not None and too_large(labels_box(shape, axes, part)[1])
 
 
 def _hint(layer: Image, axes: Axes) -> str:

@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 from napari.components import Dims
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.layers.base import Layer
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
-from napari_sam_amg.amg.read_once import read_once
 from napari_sam_amg.amg.views import in_order
-from napari_sam_amg.objects.axes import linked_axis
-from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.plugin.placing import is_pixel, shown_order, unit_conversion
+from napari_sam_amg.plugin.placing import is_pixel, shown_order
 
 CHANNEL_WORDS = ("c", "ch", "channel", "channels")
 AXIS_WORDS = {"t": ("t", "time", "frame", "frames"), "z": ("z", "depth", "slice", "slices")}
@@ -65,159 +62,41 @@ class LabelGeometry:
         return linear
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SourceLayer:
-    """All that a run takes from an image layer, so that nothing done to the layer later matters."""
-
-    name: str
-    shape: tuple[int, ...]  # of the layer's data, with colour
-    axes: Axes
-    whole: PlaneStack  # every plane, at full resolution, the plane's axes last
-    at: tuple[int, ...] | None  # the one plane to segment, None: all
-    first: tuple[int, ...] | None  # of all planes the one to begin with
-    contrast_limits: tuple[float, float]
-    geometry: LabelGeometry
-
-    @property
-    def stack(self) -> PlaneStack:
-        """The planes to segment."""
-        return self.whole if self.at is None else fixed_at(self.whole, self.at)
-
-    @property
-    def labels_shape(self) -> tuple[int, ...]:
-        """Those of the layer, but for a length of 1 along channels, and along the stack of a single plane."""
-        single = (self.axes.channel, *(() if self.at is None else self.axes.stack))
-        return tuple(1 if axis in single else self.shape[axis] for axis in range(self.axes.ndim))
-
-    def place(self, index: tuple[int, ...]) -> tuple[int | slice, ...]:
-        """Where in the labels a plane of ``stack`` goes."""
-        position = dict(zip(self.axes.stack, index, strict=False))  # empty for a single plane: 0 everywhere
-        return tuple(
-            slice(None) if axis in self.axes.plane else position.get(axis, 0) for axis in range(self.axes.ndim)
-        )
-
-    @property
-    def pixel_size(self) -> tuple[float, float] | None:
-        """(height over its base, base along x) of a pixel, in the unit of y; their product is its area in the world.
-
-        None where pixels are all there is, and for planes of two things that give no area, such as time and length.
-        """
-        y, x = self.axes.plane
-        units = self.geometry.units
-        if not units[x].is_compatible_with(units[y]):
-            return None
-        space = [
-            axis
-            for axis in range(self.axes.ndim)
-            if axis != self.axes.channel and units[axis].is_compatible_with(units[y])
-        ]
-        factors = np.array([unit_conversion(units[axis], units[y]) for axis in space])
-        down, right = (factors * self.geometry.steps[space, axis] for axis in (y, x))
-        base = float(np.linalg.norm(right))
-        height = float(np.linalg.norm(down - (down @ right) / base**2 * right))
-        if is_pixel(units[y]) and np.allclose((height, base), 1):
-            return None
-        return height, base
-
-    @property
-    def area_column(self) -> str:
-        return area_column(self.geometry.units[self.axes.plane[0]])
-
-    @property
-    def stack_names(self) -> tuple[str, ...]:
-        """A letter for each axis of ``stack``; empty where none is known."""
-        return () if self.at is not None else stack_names(self.geometry.axis_labels, self.axes.stack)
-
-    def linked_place(self, params: AmgParameters) -> int | None:
-        """Which axis of ``stack`` objects go through, if they do."""
-        return None if params.link == "none" else linked_axis(params, self.stack_names, len(self.stack_names))
-
-    def through(self, params: AmgParameters) -> str:
-        """The letter of that axis for the names of columns, "Z" where it has none."""
-        place = self.linked_place(params)
-        name = "" if place is None else self.stack_names[place]
-        return name.upper() if len(name) == 1 else "Z"
-
-    def spacing(self, place: int) -> float | None:
-        """From plane to plane along the stack axis at ``place``, in the unit of y, so that volumes are right.
-
-        None for an axis that is none of space.
-        """
-        axis, (y, x), units = self.axes.stack[place], self.axes.plane, self.geometry.units
-        size = self.pixel_size or (1.0, 1.0)
-        if not units[axis].is_compatible_with(units[y]):
-            return None
-        steps = np.array([unit_conversion(units[a], units[y]) * self.geometry.steps[a] for a in (axis, y, x)])
-        return abs(float(np.linalg.det(steps[:, [axis, y, x]]))) / (size[0] * size[1])
-
-    @property
-    def plane_axes(self) -> str:
-        """Letters of the plane's two, for the names of columns: "YX" where the layer does not name them."""
-        return plane_letters(self.geometry.axis_labels, self.axes.plane) or "YX"
-
-    def upright(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Labels of a plane as they lie in the layer's data, where it may be turned."""
-        first, second = self.axes.plane
-        return labels if first < second else labels.T
-
-    def record(self) -> dict[str, Any]:
-        """What was segmented, as JSON has it; axes are those of the layer's data."""
-        axes = self.axes
-        return {
-            "layer": self.name,
-            "shape": list(self.shape),
-            "dtype": str(self.whole.data.dtype),
-            "rgb": self.whole.rgb,
-            "axes": {
-                "stack": list(axes.stack),
-                "plane": list(axes.plane),
-                "channel": axes.channel,
-                "names": self.plane_axes.lower(),
-            },
-            "channel": {str(axes.others[axis]): position for axis, position in self.whole.fixed.items()},
-            "plane": None if self.at is None else list(self.at),
-            "first": None if self.first is None else list(self.first),
-        }
-
-
-def take(
-    layer: Image,
-    channel: tuple[int, int] | None = None,
-    at: tuple[int, ...] | None = None,
-    plane: tuple[int, int] | None = None,
-    first: tuple[int, ...] | None = None,
-) -> SourceLayer:
-    """Write down what a run needs.
-
-    ``channel``: (axis, position). ``plane``: the two axes of a plane, by default the last two. ``at``: index
-    of the one plane to segment, ``first``: of the one to begin with.
-    Raises ``ValueError`` for an image that cannot be segmented.
-    """
-    axes = Axes(layer.ndim, plane or (layer.ndim - 2, layer.ndim - 1), channel[0] if channel else None)
-    # copied, as all here: the layer's own may change while the run goes on
-    low, high = layer.contrast_limits
-    return SourceLayer(
-        name=layer.name,
-        shape=tuple(int(length) for length in full_resolution(layer).shape),
-        axes=axes,
-        whole=read_once(stack_of(layer, axes, channel[1] if channel else 0)),
-        at=at,
-        first=first,
-        contrast_limits=(float(low), float(high)),
-        geometry=label_geometry(layer, axes, at),
-    )
-
-
 def shown_axes(layer: Layer, dims: Dims, channel: int | None) -> Axes:
     """The planes are those in sight: of the last two axes in the viewer's order, the channels' left out.
 
-    A viewer that shows them transposed changes no result. Where they are called z, y or x, y is down and x to the
-    right in whatever order the data has them; else the first is down.
+    A viewer that shows them transposed changes no result.
     """
     first, second = sorted([axis for axis in shown_order(layer, dims) if axis != channel][-2:])
-    letters = plane_letters(layer.axis_labels, (first, second))
+    return Axes(layer.ndim, upright_plane(layer.axis_labels, (first, second)), channel)
+
+
+def upright_plane(axis_labels: Sequence[str], plane: tuple[int, int]) -> tuple[int, int]:
+    """Which of two axes is down and which to the right.
+
+    Where they are called z, y or x, y is down and x to the right in whatever order the data has them; else the first
+    is down.
+    """
+    first, second = sorted(plane)
+    letters = plane_letters(axis_labels, (first, second))
     is_turned = bool(letters) and CANONICAL.index(letters[0]) > CANONICAL.index(letters[1])
-    return Axes(layer.ndim, (second, first) if is_turned else (first, second), channel)
+    return (second, first) if is_turned else (first, second)
+
+
+def cuts(layer: Layer, channel: int | None) -> dict[str, tuple[int, int]]:
+    """Planes of any two of the three axes of space by their letters, "XY", "XZ" and "YZ"; none where time is the third.
+
+    Axes without names are z, y and x in this order.
+    """
+    space = [axis for axis in range(layer.ndim) if axis != channel][-3:]
+    letters = {
+        stack_names(layer.axis_labels, (axis,))[0].upper() or default: axis
+        for axis, default in zip(space, "ZYX", strict=False)
+    }
+    if set(letters) != set("ZYX"):
+        return {}
+    pairs = {name: (letters[name[0]], letters[name[1]]) for name in ("XY", "XZ", "YZ")}
+    return {name: upright_plane(layer.axis_labels, pair) for name, pair in pairs.items()}
 
 
 def stack_names(axis_labels: Sequence[str], stack: tuple[int, ...]) -> tuple[str, ...]:
@@ -246,16 +125,9 @@ def stack_of(layer: Image, axes: Axes, channel: int = 0) -> PlaneStack:
     return PlaneStack(in_order(full_resolution(layer), order), bool(layer.rgb), fixed)
 
 
-def fixed_at(stack: PlaneStack, index: tuple[int, ...]) -> PlaneStack:
-    """The one plane at ``index`` along the stack axes, as a stack without axes."""
-    return PlaneStack(stack.data, stack.rgb, {**stack.fixed, **dict(zip(stack.stack_axes, index, strict=True))})
-
-
-def label_geometry(layer: Image, axes: Axes, at: tuple[int, ...] | None) -> LabelGeometry:
-    """The source's transforms, moved to the plane at ``at``; one channel's labels reach through all channels."""
-    corner, length = np.zeros(layer.ndim), np.ones(layer.ndim)
-    if at is not None:
-        corner[list(axes.stack)] = at
+def label_geometry(layer: Image, axes: Axes, origin: tuple[int, ...]) -> LabelGeometry:
+    """The source's transforms, moved to the pixel at ``origin``; one channel's labels reach through all channels."""
+    corner, length = np.array(origin, float), np.ones(layer.ndim)
     if axes.channel is not None:
         channels = full_resolution(layer).shape[axes.channel]
         length[axes.channel] = channels
@@ -302,14 +174,6 @@ def area_column(unit: Any) -> str:
         return "area_scaled"
     short = f"{unit:~}".replace("µ", "u").replace("μ", "u")
     return "area_" + "".join(letter for letter in short if letter.isalnum()) + "2"
-
-
-def make_labels(labels: NDArray[np.int32] | list[Any], source: SourceLayer, **arguments: Any) -> Labels:
-    """A layer that lies on the image that was segmented. ``labels``: an array, or a list of levels."""
-    more = source.geometry.arguments() | arguments
-    if isinstance(labels, list) and len(labels) > 1:
-        more["multiscale"] = True
-    return Labels(one_or_many(labels), name=f"{source.name} masks", **more)
 
 
 def one_or_many(labels: Any) -> Any:

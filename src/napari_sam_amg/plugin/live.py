@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 import pandas as pd
@@ -18,17 +19,23 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.adding import added, may_add
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.layers import SourceLayer, make_labels, one_or_many, shown_axes
+from napari_sam_amg.plugin.landed import SEVERAL, Landed
+from napari_sam_amg.plugin.layer_table import beside
+from napari_sam_amg.plugin.layers import one_or_many, shown_axes
 from napari_sam_amg.plugin.on_disk import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.outcome import FailedPlane
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
-from napari_sam_amg.plugin.tracks import make_tracks
+from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.source import SourceLayer, make_labels
+from napari_sam_amg.plugin.tracks import make_tracks, section_columns
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
+    from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import PlaneResult
 
 #: Of the main thread's time, at most one part in this many goes into tables and 3D views that are
@@ -36,6 +43,10 @@ if TYPE_CHECKING:
 RARELY = 20
 PAINTED = 50  # ms after which a new layer is on the screen
 ASK_AGAIN = 5  # ms, while the worker has not stopped yet
+ON_DISK = (
+    "Labels in a folder stay as they were found, so their thresholds cannot be moved: run again without a folder, or "
+    "with other thresholds."
+)
 PAUSE = 1.0  # s, between them: napari's features table begins at its top again
 
 
@@ -51,7 +62,8 @@ class LiveLabels:
         source: SourceLayer,
         reins: Reins,
         fail: Callable[[Exception], None],
-        files: ResultFiles | None = None,
+        files: ResultFiles | None,
+        landed: Landed,
     ) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
@@ -60,20 +72,27 @@ class LiveLabels:
         self.params: AmgParameters | None = None  # those that were used, once a plane is finished
         self.nothing: list[str] = []  # why, of each plane with nothing in it
         self.failed: list[FailedPlane] = []  # among the finished ones
+        self.hidden = 0  # masks without a label, since others lie over them
+        self.keeping: KeepingWork | None = None  # who keeps the candidates of the run
         self.is_adding = False  # the layer, from when it is made until it is painted
         self._viewer, self._source, self._reins, self._fail = viewer, source, reins, fail
         self._files = files  # to which the worker writes the labels; None: they lie in memory
-        self._labels = np.zeros(source.labels_shape if files is None else (0,), np.int32)
+        self._landed = landed
+        self._labels = np.zeros(0, np.int32)  # those of the layer, once the run has begun
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
         self._sections: list[pd.DataFrame] = []  # where objects through time are in each plane
         self._highest = 0  # label
         self._started = self._next_update = 0.0
-        self._total = len(source.stack.indices)
+        self.planes = len(landed.done)  # before
+        self._total = len(source.stack.indices) + self.planes
         self._shown = self._finished = self._has_results = False
         self._record: dict[str, Any] = {"state": "running"}
 
     def begin(self) -> None:
         """Now, after the runs before it."""
+        self._landed.begin()
+        self._labels = self._landed.array()
+        self.masks += self._landed.masks_done
         self._started = time.perf_counter()
         self._record["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
 
@@ -84,7 +103,8 @@ class LiveLabels:
     @property
     def was_removed(self) -> bool:
         """Whether the user deleted the layer."""
-        return self._shown and self.layer not in self._viewer.layers
+        layer = self.layer if self._shown else self._landed.into
+        return layer is not None and layer not in self._viewer.layers
 
     @property
     def is_complete(self) -> bool:
@@ -102,6 +122,7 @@ class LiveLabels:
         if result.problem:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
+        self.hidden += 0 if result.problem else max(0, len(result.masks) - len(result.features))
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
@@ -111,8 +132,10 @@ class LiveLabels:
         place = self._source.place(result.index)
         # the layer shows this very array: written at once, drawn when it is refreshed
         if self._files is None:
-            rows = slice(*result.rows or (None,))
-            self._source.upright(self._labels[place])[rows] = result.labels
+            rows, plane = slice(*result.rows or (None,)), self._source.upright(self._labels[place])
+            self._landed.take(result, plane)
+            if not result.problem or self._landed.into is None:
+                plane[rows] = result.labels
         if not is_open(self._viewer):
             self._reins.let_go()
         elif self.layer is None and self.has_results:
@@ -122,13 +145,13 @@ class LiveLabels:
 
     def _take_tables(self, result: "PlaneResult") -> None:
         """Rows of labels: of cross-sections, or of the objects that are complete."""
-        from napari_sam_amg.amg.table import of_plane_axes, plane_columns  # needs torch, which the worker has by now
+        from napari_sam_amg.amg.table import of_plane_axes  # needs torch, which the worker has by now
 
         source, table = self._source, result.features
         self._highest = max(self._highest, int(table["index"].max()) if len(table) else 0)
         if result.objects is not None:
             self.objects = (self.objects or 0) + len(result.objects)
-            columns = ["index", *plane_columns(len(result.index)), "centroid_y", "centroid_x"]
+            columns = section_columns(len(result.index))
             self._sections += [table[columns]] if result.params.link == "t" else []
             table = result.objects
         through = source.through(result.params)
@@ -147,12 +170,25 @@ class LiveLabels:
 
     def _make(self) -> None:
         # asked twice where a run ends before the first layer's turn has come
-        if self.layer is None:
+        if self.layer is None and self._landed.into is not None:
+            self._take_over(self._landed.into)
+        elif self.layer is None:
             data = self._labels if self._files is None else labels_on_disk(self._files)
             self.layer = make_labels(data, self._source, metadata={METADATA_KEY: self._record})
             self.layer.features = self._features()
+            reviewed(self.layer).is_running = True
             self.is_adding = True
             self._later(0, self._show)
+
+    def _take_over(self, layer: Labels) -> None:
+        """Planes go into a layer of earlier results, which is in the viewer unless it was removed meanwhile."""
+        self.layer, self._shown = layer, True
+        if not self.was_removed:
+            self._landed.fills(layer)
+            layer.metadata[METADATA_KEY] = self._landed.record(self._record)
+            self._set_features(layer)
+            self._draw(layer)
+        self._reins.let_go()
 
     def _show(self) -> None:
         """Add the layer while the worker stands still, and let it go on when the layer is painted.
@@ -161,21 +197,23 @@ class LiveLabels:
         crash. Python runs one thread at a time, too: this would take twice as long. The worker has stood since
         it handed over the first plane; should it compute all the same, the layer waits for its next look.
         """
+        layer = self.layer
         self._reins.hold()
-        if not is_open(self._viewer):
+        if layer is None or not is_open(self._viewer):
             self._let_go()
-        elif not self._reins.stands:
+        elif not (may_add(self) and self._reins.stands):
             self._later(ASK_AGAIN, self._show)
         else:
             try:
                 prepare_tables(self._viewer)
                 with cursor_aside(self._viewer):
-                    self._viewer.add_layer(self.layer)
+                    self._landed.put(layer)
             finally:
                 self._shown = self.layer in self._viewer.layers
                 self._later(PAINTED, self._let_go)
 
     def _let_go(self) -> None:
+        added(self)
         self._reins.let_go()
         self.is_adding = False
 
@@ -235,6 +273,8 @@ class LiveLabels:
         # what was joined stays joined, so that a long stack is not joined from its start each time
         self._tables = [joined(self._tables)]
         table = self._tables[0]
+        if self._landed.into is not None:
+            return beside(self._landed.rest, table)
         # an object that may go on has labels, and no row yet
         table = with_background(table) if self.objects is None else rows_up_to(self._highest, table)
         return table.astype(dict.fromkeys(table.select_dtypes("float32").columns, "float64"))
@@ -251,6 +291,8 @@ class LiveLabels:
             return
         self._record |= {
             "state": state,
+            "masks": self.masks + self.hidden,
+            "hidden_by_overlap": self.hidden,
             "planes_done": self.planes,
             "planes": self._total,
             "failed_planes": [{"plane": list(index), "problem": problem} for index, problem in self.failed],
@@ -262,10 +304,26 @@ class LiveLabels:
             if self._files is not None:
                 self._draw(self.layer)
             # again, since the user may have replaced the layer's metadata
-            self.layer.metadata[METADATA_KEY] = self._record
+            self.layer.metadata[METADATA_KEY] = self._landed.record(self._record)
             self._set_features(self.layer)
+            self._hand_over(self.layer)
             if self._sections and state == "finished":
                 self._add_tracks()
+
+    def _hand_over(self, layer: Labels) -> None:
+        """To whoever works with the results."""
+        review = reviewed(layer)
+        review.is_running, review.source = False, self._source
+        if self._files is not None:
+            review.why_none = ON_DISK
+        review.kept = None if self.keeping is None else self.keeping.kept
+        if self._landed.is_mixed:
+            review.kept, review.why_none = None, SEVERAL
+        review.ended.emit()
+
+    def release(self) -> None:
+        """The run is over, and its layer is there for others."""
+        self._landed.release(self.params, self._record)
 
     def _add_tracks(self) -> None:
         """In the end: nothing is computed now, and the next run waits until the layer is painted."""
@@ -273,5 +331,8 @@ class LiveLabels:
         active, self.is_adding = self._viewer.layers.selection.active, True
         with cursor_aside(self._viewer):
             self._viewer.add_layer(tracks)
+            self._landed.add_beside(tracks)
+            if self.layer is not None:
+                reviewed(self.layer).tracks = ref(tracks)
             self._viewer.layers.selection.active = active
         self._later(PAINTED, self._let_go)

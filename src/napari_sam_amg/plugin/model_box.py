@@ -2,34 +2,37 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import Qt, QUrl, Signal
-from qtpy.QtGui import QDesktopServices, QEnterEvent
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QEnterEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam_amg.models.defaults import first_missing, missing_reason, model_defaults
 from napari_sam_amg.models.registry import (
-    EMBEDDED,
     FOLDER_VARIABLE,
     CheckpointError,
-    find_own,
     is_offline,
     known_models,
     models_folder,
     own_models,
 )
+from napari_sam_amg.plugin.devices import is_torch_there, known_devices, likely_devices
 from napari_sam_amg.plugin.download import DownloadBox
+from napari_sam_amg.plugin.folders import show_folder
+from napari_sam_amg.plugin.model_names import described, details, purpose
+from napari_sam_amg.plugin.preferences import Preferences
 from napari_sam_amg.plugin.problems import Problem
-from napari_sam_amg.plugin.rows import add_row, combo, form_layout, show_row
+from napari_sam_amg.plugin.rows import FullNameCombo, add_row, combo, form_layout, show_row, wrapped_label
 from napari_sam_amg.sam.precision import PRECISIONS
 
 FROM_FILE = "checkpoint file..."
-DEVICES = ("auto", "cpu", "cuda", "mps")
 MODEL_HELP = (
-    f"'{EMBEDDED}' comes with the plugin. The others are downloaded once, when you press the button that appears. "
+    "What the model was made for. The first comes with the plugin, the others are downloaded once, when you press the "
+    "button that appears. "
     "Choosing a model sets the thresholds that suit it."
 )
 DOWNLOAD_HELP = "Nothing is downloaded before you press this. What was cancelled or cut off goes on where it ended."
@@ -40,33 +43,66 @@ PRECISION_HELP = (
 FILE_FILTER = "Checkpoints (*.pt *.pth *.ckpt);;All files (*)"
 
 
+class ModelCombo(FullNameCombo):
+    """Shows what models are for; their names are found, chosen and told by :attr:`name`."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        for name in names:
+            self.addItem(name if name == FROM_FILE else purpose(name), name)
+            if name != FROM_FILE:
+                self.setItemData(self.count() - 1, described(name), Qt.ItemDataRole.ToolTipRole)
+
+    @property
+    def name(self) -> str:
+        return str(self.currentData())
+
+    def whole_name(self) -> str:
+        return self.currentText() if self.name == FROM_FILE else f"{self.currentText()}\n{described(self.name)}"
+
+    def findText(self, text: str | None, *_: Any) -> int:
+        """By name, or else by what is shown; -1 if there is none."""
+        row = self.findData(text)
+        return row if row >= 0 else super().findText(text)
+
+    def setCurrentText(self, text: str | None) -> None:
+        """By name, or else by what is shown."""
+        self.setCurrentIndex(self.findText(text))
+
+
 class ModelBox(QWidget):
     """Says which parameters suit the model as soon as one is chosen."""
 
     changed = Signal()
     suited = Signal(object)  # parameters by name, see ParameterForm.apply_model
 
-    def __init__(self) -> None:
+    def __init__(self, preferred: Preferences | None = None) -> None:
         super().__init__()
         self._reading: FunctionWorker[Any] | None = None
-        self.model = combo([*known_models(), FROM_FILE])
+        self._asking: FunctionWorker[Any] | None = None  # for devices
+        self.model = ModelCombo([*known_models(), FROM_FILE])
+        self.details = wrapped_label()
         self.path = QLineEdit()
         self.path.setPlaceholderText("SAM checkpoint")
         self.browse = QPushButton("Browse...")
         self.download_box = DownloadBox()
         self.folder_button = QPushButton("Models folder")
-        self.device = combo(list(DEVICES))
+        self.device = combo(list(likely_devices()))
         self.precision = combo(list(PRECISIONS))
-        self._add_own_models()
-        self._arrange()
-
-    def _add_own_models(self) -> None:
-        """Say what the user's own models are for, and what is wrong with their file."""
-        for row in range(self.model.count()):
-            if own := find_own(self.model.itemText(row)):
-                self.model.setItemData(row, own.description, Qt.ItemDataRole.ToolTipRole)
         for problem in own_models().problems:
             show_warning(problem)
+        self._arrange()
+        self._prefer(preferred or Preferences())
+
+    def _prefer(self, preferred: Preferences) -> None:
+        """Begin with what napari's Preferences say, as far as it is there."""
+        for words, box, wanted in (("model", self.model, preferred.model), ("device", self.device, preferred.device)):
+            if box.findText(wanted) >= 0:
+                box.setCurrentText(wanted)
+            else:
+                show_warning(
+                    f"The {words} {wanted!r} of the Preferences is not there: {box.currentText()!r} is chosen."
+                )
 
     def _arrange(self) -> None:
         self._file = QWidget()
@@ -76,6 +112,7 @@ class ModelBox(QWidget):
         column.addWidget(self.browse)
         self.form = form_layout(self)
         add_row(self.form, "Model", self.model, MODEL_HELP)
+        add_row(self.form, "", self.details, "The model's name, its size, and whether its file is here.")
         add_row(self.form, "Download", self.download_box, DOWNLOAD_HELP)
         add_row(self.form, "File", self._file, "A checkpoint of SAM, MobileSAM, micro-sam or this plugin.")
         folder = "the folder"
@@ -94,6 +131,7 @@ class ModelBox(QWidget):
         self.folder_button.clicked.connect(self._open_folder)
         for box in (self.device, self.precision):
             box.currentTextChanged.connect(lambda *_: self.changed.emit())
+        self._look()
 
     def enterEvent(self, event: QEnterEvent | None) -> None:
         """A file that was missing may be there by now."""
@@ -102,12 +140,44 @@ class ModelBox(QWidget):
 
     @property
     def from_file(self) -> bool:
-        return self.model.currentText() == FROM_FILE
+        return self.model.name == FROM_FILE
 
     @property
     def chosen(self) -> str:
         """A known name or a path, as ``load_model`` takes it."""
-        return self.path.text().strip() if self.from_file else self.model.currentText()
+        return self.path.text().strip() if self.from_file else self.model.name
+
+    @property
+    def words(self) -> str:
+        """What is chosen, in words."""
+        return f"the file {self.chosen}" if self.from_file else f"{self.model.currentText()} ({self.chosen})"
+
+    def choose(self, model: str) -> bool:
+        """A known name, or the path of a file; returns whether there is such a one."""
+        row = self.model.findData(model)
+        if row < 0 and not Path(model).is_file():
+            return False
+        self.model.setCurrentText(FROM_FILE if row < 0 else model)
+        if row < 0:
+            self.path.setText(model)
+        return True
+
+    def update_devices(self) -> None:
+        """List what torch has found, as soon as something else has imported it."""
+        if self._asking is None and is_torch_there():
+            self._asking = create_worker(known_devices)
+            self._asking.returned.connect(self._list_devices)
+            self._asking.start()
+
+    def _list_devices(self, devices: tuple[str, ...]) -> None:
+        chosen = self.device.currentText()
+        self.device.blockSignals(True)
+        self.device.clear()
+        self.device.addItems(devices)
+        self.device.setCurrentText(chosen)
+        self.device.blockSignals(False)
+        if self.device.currentText() != chosen:
+            self.changed.emit()
 
     def problems(self) -> list[Problem]:
         if self.download_box.is_downloading(self.chosen):
@@ -123,17 +193,9 @@ class ModelBox(QWidget):
 
     def _open_folder(self) -> None:
         try:
-            folder = models_folder()
+            show_folder(models_folder(), "the models are")
         except CheckpointError as error:
             show_error(str(error))
-            return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            show_error(f"The folder {folder} cannot be made: {error.strerror}")
-            return
-        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))):
-            show_error(f"There is no program here that shows folders; the models are in {folder}")
 
     def _choose(self, *_: Any) -> None:
         show_row(self.form, self._file, self.from_file)
@@ -144,6 +206,8 @@ class ModelBox(QWidget):
         """See whether the file of the chosen model is there, and offer to download it if not."""
         self.download_box.offer(None if is_offline() else first_missing(self.chosen))
         show_row(self.form, self.download_box, self.download_box.is_wanted)
+        self.details.setText("" if self.from_file else details(self.chosen))
+        show_row(self.form, self.details, not self.from_file)
         self.changed.emit()
 
     def find_defaults(self) -> None:

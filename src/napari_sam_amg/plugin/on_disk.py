@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING, ZARR_ENDING
-from napari_sam_amg.plugin.layers import Axes, SourceLayer
+from napari_sam_amg.plugin.layers import Axes
 from napari_sam_amg.plugin.placing import is_pixel
+from napari_sam_amg.plugin.source import SourceLayer
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.preprocess import IntensityRange

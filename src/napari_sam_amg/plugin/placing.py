@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from napari.components import Dims
 from napari.layers.base import Layer
+from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 
@@ -32,6 +33,52 @@ def shown_position(layer: Layer, dims: Dims) -> tuple[int, ...]:
     shape = np.array((layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim])
     nearest = np.clip(np.round(layer.world_to_data(point)), 0, shape - 1)
     return tuple(int(value) for value in nearest)
+
+
+def middle_position(layer: Layer, viewer: Viewer) -> tuple[int, ...]:
+    """Data index, along every axis, of the middle of the view; along axes that are not displayed, of the sliders."""
+    dims = viewer.dims
+    middle = viewed_points(layer, viewer, np.zeros((1, dims.ndisplay)))[0]
+    shape = np.array((layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim])
+    return tuple(int(value) for value in np.clip(np.round(middle), 0, shape - 1))
+
+
+def corners_of_view(layer: Layer, viewer: Viewer) -> NDArray[np.float64]:
+    """(4, D) data coordinates of a layer at the corners of the canvas, which shows planes."""
+    width, height = canvas_size(viewer)
+    sides = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) / 2
+    camera = getattr(viewer, "scene", viewer).camera  # the scene's since napari 0.9
+    return viewed_points(layer, viewer, sides * (height, width) / camera.zoom)
+
+
+def canvas_size(viewer: Viewer) -> tuple[float, float]:
+    """(width, height) of what shows the layers, in pixels of the screen; napari has no public name for it."""
+    canvas = getattr(viewer, "__wrapped__", viewer).window._qt_viewer.canvas
+    view = getattr(canvas, "_current_viewbox_size", None)  # of one cell where layers lie in a grid
+    width, height = canvas.size[::-1] if view is None else view
+    return float(width), float(height)
+
+
+def viewed_points(layer: Layer, viewer: Viewer, from_middle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, D) data coordinates of points, given along the displayed axes from the middle of the view (n, ndisplay)."""
+    dims, camera = viewer.dims, getattr(viewer, "scene", viewer).camera
+    world = np.tile(np.array(dims.point, float), (len(from_middle), 1))
+    world[:, list(dims.displayed)] = np.array(camera.center[-dims.ndisplay :]) + from_middle
+    return to_data(layer, dims, world)
+
+
+def to_data(layer: Layer, dims: Dims, world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, D) data coordinates of points (n, N) along the viewer's axes, in its units."""
+    own = world[:, -layer.ndim :] * viewer_units(layer, dims)
+    return np.array([layer.world_to_data(point) for point in own], float).reshape(-1, layer.ndim)
+
+
+def to_world(layer: Layer, dims: Dims, data: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, N) points along the viewer's axes, in its units; where the sliders are along those that the layer has not."""
+    world = np.tile(np.array(dims.point, float), (len(data), 1))
+    own = np.array([layer.data_to_world(point) for point in data], float).reshape(-1, layer.ndim)
+    world[:, -layer.ndim :] = own / viewer_units(layer, dims)
+    return world
 
 
 def slider_points(layer: Layer, dims: Dims, position: NDArray[np.float64], fixed: int | None) -> dict[int, float]:

@@ -24,10 +24,12 @@ class ResultsBox(QWidget):
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = "", most: int | None = None) -> None:
+        """``folder`` to begin with; ``most``: bytes that labels may take in memory, by default a share of it."""
         super().__init__()
+        self._most = most
         self.where = combo([IN_MEMORY, IN_FOLDER])
-        self.folder, self.browse = QLineEdit(), QPushButton("Choose...")
+        self.folder, self.browse = QLineEdit(folder), QPushButton("Choose...")
         self.form = form_layout(self)
         add_row(self.form, "Results", self.where, HELP)
         self._row = QWidget()
@@ -60,16 +62,17 @@ class ResultsBox(QWidget):
     def suit(self, planes: int, shape: tuple[int, ...] | None) -> None:
         """Be there where it is of use: ``planes`` will be segmented, into labels of ``shape``; None if not known."""
         self._shape = shape
-        self.setVisible(planes > 1 or too_large(shape))
+        self.setVisible(planes > 1 or too_large(shape, self._most))
 
     def problems(self) -> list[Problem]:
         if self.isHidden():
             return []
         if self.where.currentText() == IN_MEMORY:
-            if not too_large(self._shape):
+            if not too_large(self._shape, self._most):
                 return []
-            needed, there = prod(self._shape or ()) * LABEL_BYTES / 1e9, (memory_limit() or 0) / 1e9
-            words = f"The labels take {needed:.1f} GB, there are {there:.1f} GB of memory: write them to a folder."
+            needed, there = prod(self._shape or ()) * LABEL_BYTES / 1e9, (self._most or memory_limit() or 0) / 1e9
+            allowed = "allowed in the Preferences" if self._most else "of memory"
+            words = f"The labels take {needed:.1f} GB, there are {there:.1f} GB {allowed}: write them to a folder."
             return [Problem(self.where, f"Results: {words}")]
         if not self.folder.text().strip():
             return [Problem(self.folder, "Folder: choose one for the results.")]
@@ -79,7 +82,8 @@ class ResultsBox(QWidget):
         return []
 
 
-def too_large(shape: tuple[int, ...] | None) -> bool:
-    """Whether labels of this shape should not lie in memory."""
+def too_large(shape: tuple[int, ...] | None, most: int | None = None) -> bool:
+    """Whether labels of this shape should not lie in memory: more than ``most`` bytes, or than a share of it."""
     limit = memory_limit()
-    return shape is not None and limit is not None and prod(shape) * LABEL_BYTES > SHARE * limit
+    allowed = most if most is not None or limit is None else SHARE * limit
+    return shape is not None and allowed is not None and prod(shape) * LABEL_BYTES > allowed

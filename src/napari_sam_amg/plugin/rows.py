@@ -2,11 +2,13 @@
 
 from html import escape
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QHelpEvent
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QToolTip, QWidget
 
 LABEL_WIDTH = 124  # px; the same in every group, so that the controls stand in one column
 CONTROL_WIDTH = 172  # px, at least
+POPUP_MARGIN = 24  # px beside the longest name of an open list: its scroll bar
 COMBO_CHARACTERS = 10  # a combo box as wide as its longest layer name would widen the whole window
 
 
@@ -38,11 +40,38 @@ def show_row(layout: QFormLayout, control: QWidget, visible: bool) -> None:
             part.setVisible(visible)
 
 
+class FullNameCombo(QComboBox):
+    """Says the whole name of what is chosen before its tooltip, and opens as wide as its longest name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(COMBO_CHARACTERS)
+
+    def whole_name(self) -> str:
+        return self.currentText()
+
+    def event(self, event: QEvent | None) -> bool:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            QToolTip.showText(event.globalPos(), self.full_tooltip(), self)
+            return True
+        return super().event(event)
+
+    def full_tooltip(self) -> str:
+        """Rich text."""
+        own = self.toolTip().removeprefix("<qt>").removesuffix("</qt>")
+        name = escape(self.whole_name()).replace("\n", "<br>")
+        return f"<qt><b>{name}</b><br>{own}</qt>" if name else self.toolTip()
+
+    def showPopup(self) -> None:
+        if (view := self.view()) is not None:
+            view.setMinimumWidth(view.sizeHintForColumn(0) + POPUP_MARGIN)
+        super().showPopup()
+
+
 def combo(items: list[str]) -> QComboBox:
-    box = QComboBox()
+    box = FullNameCombo()
     box.addItems(items)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(COMBO_CHARACTERS)
     return box
 
 

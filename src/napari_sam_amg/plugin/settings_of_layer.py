@@ -1,11 +1,13 @@
 """The settings of a layer's run, put back into the widget."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
 
-from napari_sam_amg.plugin.image_box import ALL_PLANES, CONTRAST, PERCENTILE, THIS_PLANE
+from napari_sam_amg.amg.field import Field
+from napari_sam_amg.plugin.image_box import CONTRAST, PERCENTILE
 from napari_sam_amg.settings import METADATA_KEY, Settings, settings_of
 
 if TYPE_CHECKING:
@@ -22,17 +24,25 @@ def take_settings(panel: "SegmentPanel", layer: Labels) -> str:
     missing = [*_model(panel, settings), *_parameters(panel, settings), *_intensities(panel, settings)]
     if settings.precision:
         panel.model_box.precision.setCurrentText(settings.precision)
-    is_one_plane = record.get("source", {}).get("plane") is not None
-    panel.image_box.planes.setCurrentText(THIS_PLANE if is_one_plane else ALL_PLANES)
+    _part(panel, record.get("source", {}), layer.name)
     return " ".join([f"These are the settings of '{layer.name}'.", *missing])
+
+
+def _part(panel: "SegmentPanel", source: Mapping[str, Any], name: str) -> None:
+    """Which planes, and what of them; the plane of a single one is the one in sight."""
+    box = panel.image_box
+    ranges = {int(axis): range(*positions) for axis, positions in source.get("ranges", {}).items()}
+    box.plane_rows.take(source.get("plane") is not None, ranges)
+    region = source.get("region")
+    box.region_rows.take(None if region is None else Field.of(region), name)
 
 
 def _model(panel: "SegmentPanel", settings: Settings) -> list[str]:
     """Before the parameters: it sets those that suit it."""
     box = panel.model_box.model
-    if (row := box.findText(settings.model)) < 0:
+    if box.findText(settings.model) < 0:
         return [f"Choose the model {settings.model!r} by its file."]
-    box.setCurrentIndex(row)
+    box.setCurrentText(settings.model)
     return []
 
 

@@ -2,20 +2,20 @@
 
 from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 from magicgui.widgets import Container
+from napari.layers import Image
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QApplication,
-    QFrame,
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QTableView,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -24,43 +24,91 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.defaults import no_decoder_reason
 from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters, needs_decoder
+from napari_sam_amg.plugin.again_box import AgainBox
+from napari_sam_amg.plugin.batch_tab import BatchTab
+from napari_sam_amg.plugin.earlier import Landing, Settings, has_results, landing_of
 from napari_sam_amg.plugin.features_table import open_table, prepare_tables
+from napari_sam_amg.plugin.field_scroll import FieldScroll
+from napari_sam_amg.plugin.first_steps import FirstSteps
 from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
+from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.model_box import ModelBox
+from napari_sam_amg.plugin.objects_box import ObjectsBox
 from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
+from napari_sam_amg.plugin.own_ids import OwnIds
+from napari_sam_amg.plugin.preferences import preferences
+from napari_sam_amg.plugin.presets_box import PresetsBox
 from napari_sam_amg.plugin.problems import RED, Problem, mark
-from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
+from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result, result_in_focus
 from napari_sam_amg.plugin.results_box import ResultsBox
+from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.rows import wrapped_label
+from napari_sam_amg.plugin.run_status import RunStatus
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
+from napari_sam_amg.plugin.shortcuts import offer_keys
+from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
+from napari_sam_amg.plugin.why_box import WhyBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
-LEAST_HEIGHT = 120  # px of the fields
 TABLE_HELP = "napari's features table of the results: one row for each mask. A click on a row goes to the object."
 SETTINGS_HELP = "Choose the model and the settings that the selected results, or the newest ones, were made with."
 NO_TABLE = "There are no results yet."
 
 
 class SegmentWidget(Container[Any]):
-    """The dock widget as magicgui has it: a container around the panel."""
+    """The dock widget as magicgui has it: a container around its tabs."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(labels=False)
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)  # plugins are given a proxy
         self.panel = SegmentPanel(napari_viewer)
+        self.results_tab = ResultsTab(napari_viewer)
+        self.thresholds_box = ThresholdsBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.thresholds_box)
+        self.objects_box = ObjectsBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.objects_box)
+        self.why_box = WhyBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.why_box)
+        self.thresholds_box.taken.connect(self.panel.form.take)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.panel, "Segment")
+        self.tabs.addTab(self.results_tab, "Results")
+        self.batch_tab = BatchTab(napari_viewer, self.panel)
+        self.tabs.addTab(self.batch_tab, "Batch")
         layout = self.native.layout()
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.panel)
+        layout.addWidget(self.tabs)
         # napari puts empty space below a widget that does not ask for the whole height
         self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.native_parent_changed.connect(self._leave)
+        offer_keys(self)
+
+    @property
+    def _runs_batch(self) -> bool:
+        return self.tabs.currentWidget() is self.batch_tab
+
+    @property
+    def run_button(self) -> QPushButton:
+        """That of the tab in sight."""
+        return self.batch_tab.run_button if self._runs_batch else self.panel.run_button
+
+    @property
+    def reason(self) -> str:
+        """Why it is off."""
+        return (self.batch_tab if self._runs_batch else self.panel).message.text()
+
+    def cancel(self) -> None:
+        """Whatever runs."""
+        self.panel.cancel()
+        self.batch_tab.cancel()
 
     def _leave(self, parent: QWidget | None) -> None:
         """A widget whose dock was closed has no Cancel buttons any more: stop the run and the download."""
         if parent is None:
-            self.panel.cancel()
+            self.cancel()
             self.panel.model_box.download_box.cancel()
 
 
@@ -71,16 +119,20 @@ class SegmentPanel(QWidget):
         super().__init__()
         self.runner: Runner | None = None  # while it runs
         self._viewer = napari_viewer
+        preferred = preferences()
+        self.first_steps = FirstSteps(napari_viewer)
         self.image_box = ImageBox(napari_viewer)
-        self.model_box = ModelBox()
+        self.model_box = ModelBox(preferred)
         self.form = ParameterForm()
-        self.results_box = ResultsBox()
+        self.presets_box = PresetsBox(self.model_box, self.form)
+        self.results_box = ResultsBox(preferred.results_folder, preferred.memory_bytes)
+        self.again_box = AgainBox()
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
         self.settings_button = QPushButton("Settings of these results")
-        self.bar = QProgressBar()
-        self.status = wrapped_label()
+        self.run_status = RunStatus()
+        self.bar, self.status = self.run_status.bar, self.run_status.label
         self.message = wrapped_label()
         self.message.setStyleSheet(f"color: {RED};")
         self._marked: list[QWidget] = []
@@ -94,7 +146,9 @@ class SegmentPanel(QWidget):
         fields = QWidget()
         column = QVBoxLayout(fields)
         column.setContentsMargins(0, 0, 0, 0)
-        for box in (self.image_box, self.results_box, self.model_box, self.form):
+        results = (self.results_box, self.again_box)
+        boxes = (self.first_steps, self.image_box, *results, self.model_box, self.presets_box, self.form)
+        for box in boxes:
             column.addWidget(box)
         # fields stay together at the top of a high window
         column.addStretch()
@@ -114,9 +168,11 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.settings_button)
 
     def _connect(self) -> None:
-        for box in (self.image_box, self.results_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.again_box, self.model_box, self.form):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
+        self.model_box.suited.connect(self.presets_box.take_suited)  # when the form has them
+        self.first_steps.wanted.connect(self.run_button.click)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
@@ -135,7 +191,7 @@ class SegmentPanel(QWidget):
     def problems(self) -> list[Problem]:
         """What keeps Run from working, empty if nothing does."""
         of_model = self.model_box.problems()
-        mode = [] if of_model else self._mode_problems()
+        mode = [] if of_model else self.mode_problems()
         of_image = self.image_box.problems() or self.results_box.problems() or self._folder_problems()
         return [*of_image, *of_model, *self.form.problems(), *mode, *self._link_problems()]
 
@@ -156,7 +212,8 @@ class SegmentPanel(QWidget):
             return [Problem(link.control, f"{str(error).replace('link=', 'Objects: ')}. Name the layer's axes.")]
         return []
 
-    def _mode_problems(self) -> list[Problem]:
+    def mode_problems(self) -> list[Problem]:
+        """Of how objects are found, with this model."""
         mode, model = self.form.fields["mode"], self.model_box.chosen
         reason = no_decoder_reason(model) if mode.value() == "ais" else ""
         return [Problem(mode.control, needs_decoder(model, reason).replace("mode=", "Mode: ", 1))] if reason else []
@@ -174,9 +231,34 @@ class SegmentPanel(QWidget):
             mark(control, True)
         self._marked = bad
         self.message.setText("\n".join(problem.message for problem in problems))
-        self.message.setVisible(bool(problems))
+        self._show_first_steps(len(problems))
+        self.run_status.show_image(self.image_box.layer)
         self.run_button.setEnabled(not problems and self.runner is None)
         self.cancel_button.setEnabled(self.runner is not None)
+        self._show_landing(bool(problems))
+
+    def _show_landing(self, is_bad: bool) -> None:
+        """Where a run would go, if there could be one now."""
+        image = self.image_box.layer
+        landing = None
+        if image is not None and not is_bad and has_results(self._viewer, image):
+            landing = self._landing(image, self._settings())
+        self.again_box.show_landing(landing)
+        goes_on = landing is not None and landing.kind == "continue"
+        self.run_button.setText("Continue" if goes_on else "Run")
+
+    def _show_first_steps(self, problems: int) -> None:
+        """In an empty viewer; of what is not there nothing is shown, and that there is no image is no mistake."""
+        empty = self.image_box.layer is None
+        self.first_steps.setVisible(empty)
+        for part in (self.image_box, self.bar, self.table_button, self.settings_button):
+            part.setVisible(not empty)
+        self.message.setVisible(problems > empty)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Those that no field has used."""
+        if event is None or not run_or_cancel(event, self.run_button, self.cancel_button):
+            super().keyPressEvent(event)
 
     def run(self) -> None:
         """Segment what is chosen now; changes made while it runs are for the next run."""
@@ -187,22 +269,43 @@ class SegmentPanel(QWidget):
         except Exception as error:  # memory for the labels, an image that changed since it was checked, and the like
             show_error(explain_in_window(error))
             return
-        self.runner.progressed.connect(self._show_progress)
+        self.run_status.begin(self.image_box.layer)
+        self.runner.progressed.connect(self.run_status.show_progress)
         self.runner.finished.connect(self._show_end)
         self._check()
         self.runner.start()
 
     def _job(self) -> Job:
-        source, folder = self.image_box.source(), self.results_box.chosen
+        settings, image, folder = self._settings(), self.image_box.layer, self.results_box.chosen
+        assert image is not None
+        landing, source = self._landing(image, settings), settings.source
         return Job(
-            source=source,
+            source=source.without(landing.done),
+            params=settings.params,
+            model=settings.model,
+            device=self.model_box.device.currentText(),
+            precision=settings.precision,
+            use_contrast_limits=settings.use_contrast_limits,
+            files=None if folder is None else ResultFiles.of(folder, source.name),
+            memory=preferences().candidate_bytes,
+            image=ref(image),
+            asked=settings,
+            landing=landing,
+            ids=OwnIds() if landing.kind in ("fill", "continue") else None,
+        )
+
+    def _settings(self) -> Settings:
+        return Settings(
+            source=self.image_box.source(),
             params=self._parameters(),
             model=self.model_box.chosen,
-            device=self.model_box.device.currentText(),
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
-            files=None if folder is None else ResultFiles.of(folder, source.name),
+            is_on_disk=self.results_box.chosen is not None,
         )
+
+    def _landing(self, image: Image, settings: Settings) -> Landing:
+        return landing_of(self._viewer, image, settings, self.again_box.chosen)
 
     def _parameters(self) -> AmgParameters:
         """What is chosen, but for what is hidden since there is no stack."""
@@ -215,16 +318,10 @@ class SegmentPanel(QWidget):
             self.cancel_button.setEnabled(False)
             self.status.setText("Cancelling...")
 
-    def _show_progress(self, done: int, total: int, words: str) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        self.status.setText(words)
-
     def _show_end(self, words: str) -> None:
         self.runner = None
-        if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
-            self.bar.setRange(0, 1)
-        self.status.setText(words)
+        self.run_status.end(words)
+        self.model_box.update_devices()  # the run has imported torch
         self._check()
 
     def show_table(self) -> None:
@@ -235,7 +332,7 @@ class SegmentPanel(QWidget):
 
     def take_settings(self) -> None:
         """Choose here what the selected results, or the newest ones, were made with."""
-        layer = newest_result(self._viewer)
+        layer = result_in_focus(self._viewer)
         if layer is not None:
             try:
                 self.status.setText(take_settings(self, layer))
@@ -252,19 +349,3 @@ class SegmentPanel(QWidget):
     def _prepare_tables(self, _: QWidget | None, focused: QWidget | None) -> None:
         if isinstance(focused, QTableView) and is_open(self._viewer):
             prepare_tables(self._viewer)
-
-
-class FieldScroll(QScrollArea):
-    """Scrolls up and down only: never narrower than what is in it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-
-    def minimumSizeHint(self) -> QSize:
-        inner, bar = self.widget(), self.verticalScrollBar()
-        if inner is None or bar is None:
-            return super().minimumSizeHint()
-        return QSize(inner.minimumSizeHint().width() + bar.sizeHint().width() + 2, LEAST_HEIGHT)

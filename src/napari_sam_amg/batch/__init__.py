@@ -1,0 +1,1 @@
+"""Images to files: one run each, continued where it was."""
