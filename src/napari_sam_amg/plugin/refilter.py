@@ -264,10 +264,10 @@ class Refilter(QObject):
     def _goes_on(self) -> bool:
         """One turn's part of showing; whether more is left."""
         until = time.monotonic() + TURN
-        while self._steps is not None and time.monotonic() < until:
-            if next(self._steps, _LAST) is _LAST:
-                return False
-        return True
+        while self._steps is not None and next(self._steps, _LAST) is not _LAST:
+            if time.monotonic() > until:
+                return True
+        return False
 
     @property
     def _hand(self) -> Any:

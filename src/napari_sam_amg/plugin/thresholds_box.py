@@ -1,6 +1,7 @@
 """Thresholds of results that move: what is shown follows at once, and no model is asked."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QHBoxLayout, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_spec
+from napari_sam_amg.plugin.adding import not_while_adding
 from napari_sam_amg.plugin.form import WheelGuard
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.problems import RED
@@ -181,9 +183,8 @@ class ThresholdsBox(QGroupBox):
         if kept is None or kept is self._is_looked_at or self._looking is not None or not self.isVisible():
             return
         self._is_looked_at = kept
-        from napari_sam_amg.review.duplicates import columns_of
-
-        self._looking = create_worker(columns_of, kept)
+        assert self._review is not None
+        self._looking = create_worker(look_at, kept, position_in(self._viewer, self._review)())
         self._looking.returned.connect(self._draw_candidates)
         self._looking.finished.connect(self._looked)
         self._looking.start()
@@ -277,6 +278,18 @@ TAKEN = (
     "pred_iou_thresh", "stability_score_thresh", "min_area", "max_area", "box_nms_thresh", "crop_nms_thresh", "overlap",
     "min_label_region_area", "min_mask_region_area",
 )  # fmt: skip
+
+
+def look_at(kept: Any, index: Index | None) -> dict[str, Any]:
+    """In a worker: what histograms are made of. The plane in sight is made once, so that the first move is fast."""
+    from napari_sam_amg.review.duplicates import columns_of
+
+    with suppress(Exception):  # whoever asks for it is told
+        if kept.params.link == "none" and index in kept.indices:
+            with not_while_adding():
+                kept.plane(index, kept.params)
+    with not_while_adding():
+        return columns_of(kept)
 
 
 def smallest_piece(params: AmgParameters) -> int:
