@@ -72,7 +72,7 @@ def test_edits_of_one_plane_change_no_other() -> None:
     edits.draw([Patch.of((1,), before, edited(before, np.s_[4:8, 4:8], 5))])
     np.testing.assert_array_equal(edits.apply((0,), before), before)
     assert (edits.apply((1,), before) == 5).any()
-    assert edits.planes() == {(1,)}
+    assert [patch.index for patch in edits.patches] == [(1,)]
 
 
 def test_deleted_and_merged_objects_are_so_in_every_plane() -> None:
@@ -113,6 +113,8 @@ def test_what_was_drawn_follows_its_object_into_a_merge() -> None:
     result = edits.apply((), before)
     assert set(np.unique(result)) == {0, 1, 3, 4}
     assert (result == 1).sum() == 48
+    assert edits.parts_of(1) == {1, 2, 5}
+    assert edits.parts_of(3) == {3}
 
 
 def test_the_later_stroke_lies_on_top() -> None:

@@ -14,12 +14,16 @@ from napari_sam_amg.review.remeasure import (
     MODEL,
     ORIGIN,
     Grid,
+    boxes_in,
     boxes_of,
+    disagreeing,
+    in_order_of_use,
     joined,
     measured,
     mended,
     origins,
     pieces,
+    rows_of_all,
 )  # fmt: skip
 from tests.objects.discs import T, Z, linked, stack
 
@@ -34,7 +38,7 @@ def test_an_object_through_planes_has_its_row_again(params):
     grid = Grid(params.link, 0, VOXEL)
     assert len(objects) == 3
     for _, row in objects.iterrows():
-        boxes = boxes_of(row, grid, 1)
+        boxes = boxes_of(objects, [row["index"]], grid, 1)[row["index"]]
         assert len(boxes) == row["planes"]
         again = measured(pieces(lambda index: labels[index], row["index"], boxes), grid)
         assert len(again) > 8
@@ -92,12 +96,14 @@ def test_columns_are_called_after_the_axes():
     assert row["centroid_z_um"] == 0.75
     table = of_plane_axes(pd.DataFrame(columns=["centroid_z", "bbox_y0"]), "ZX", "Y")
     assert set(table.columns) <= set(row)
-    assert boxes_of({**row}, Grid("z", 0, VOXEL, "ZX", "Y"), 1) == {(0,): (slice(1, 3), slice(4, 8))}
+    rows = pd.DataFrame([{"index": 5, **row}, {"index": 6, **row}])
+    assert boxes_of(rows, [5, 9], Grid("z", 0, VOXEL, "ZX", "Y"), 1) == {5: {(0,): (slice(1, 3), slice(4, 8))}}
 
 
 def test_a_row_that_says_nothing_has_no_boxes():
-    assert boxes_of({"area": 4}, Grid(), 0) == {}
-    assert boxes_of(dict.fromkeys(["bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"], np.nan), Grid(), 0) == {}
+    assert boxes_of(pd.DataFrame({"index": [1], "area": [4]}), [1], Grid(), 0) == {}
+    nothing = {name: [np.nan] for name in ("bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1")}
+    assert boxes_of(pd.DataFrame({"index": [1]} | nothing), [1], Grid(), 0) == {}
     assert joined(None, WHOLE) == WHOLE
     assert joined(np.s_[2:4, 5:6], np.s_[1:3, 5:9]) == np.s_[1:4, 5:9]
 
@@ -154,6 +160,37 @@ def test_a_merged_object_has_no_score():
 def test_the_last_object_may_go():
     table = mended(TABLE, {1: None, 2: None, 4: None}, TABLE, HandEdits())
     assert len(table) == 0
-    assert list(table.columns) == [*TABLE.columns, ORIGIN]
+    assert set(table.columns) == {*TABLE.columns, ORIGIN}
     again = mended(table, {4: {"area": 40}}, TABLE, HandEdits())
     assert again["predicted_iou"].tolist() == [0.7]
+
+
+def test_columns_in_order_of_use():
+    columns = ["point_y", "solidity", "bbox_y0", "mask_area", "origin", "predicted_iou", "area_um2", "plane", "index"]
+    order = ["index", "plane", "area_um2", "predicted_iou", "origin", "solidity", "bbox_y0", "mask_area", "point_y"]
+    assert in_order_of_use(columns) == order
+
+
+def test_all_objects_of_planes_and_what_the_table_has_otherwise():
+    labels, _, objects = linked(stack(COLUMNS, 11), Z, units=VOXEL)
+    grid = Grid("z", 0, VOXEL)
+    rows = rows_of_all(lambda index: labels[index], [(z,) for z in range(11)], grid)
+    assert set(rows) == set(objects["index"])
+    assert disagreeing(objects, rows) == {}
+    labels[3][labels[3] == 2] = 0
+    labels[labels == 1] = 7
+    rows = rows_of_all(lambda index: labels[index], [(z,) for z in range(11)], grid)
+    found = disagreeing(objects, rows)
+    assert set(found) == {1, 2, 7}
+    assert found[1] is None
+    assert found[2]["volume"] < objects.loc[objects["index"] == 2, "volume"].item()
+    assert disagreeing(objects, {}) == dict.fromkeys([1, 2, 3])
+
+
+@pytest.mark.parametrize("far", [1, 10**9])
+def test_boxes_of_a_plane_whatever_the_ids(far):
+    labels = np.zeros((9, 9), np.int64)
+    labels[1:3, 4:6], labels[8, 8], labels[0, 0] = 3 * far, 5 * far, 5 * far
+    assert boxes_in(labels) == {3 * far: np.s_[1:3, 4:6], 5 * far: np.s_[0:9, 0:9]}
+    assert boxes_in(np.full((2, 2), far)) == {far: np.s_[0:2, 0:2]}
+    assert boxes_in(np.zeros((2, 2), int)) == {}

@@ -32,10 +32,10 @@ def plane_table(
     """One row per label of a plane, in order of id.
 
     Columns: index (label id), the plane's index where there is a stack, area (px that the label
-    shows), area in physical units (``pixel_size`` (y, x) given), mask_area (px before overlaps were
-    resolved), visible_fraction (of mask_area, what was painted), predicted_iou, stability_score,
+    shows), area in physical units (``pixel_size`` (y, x) given), predicted_iou, stability_score,
     centroid_y/x (px), bbox_y0, bbox_x0, bbox_y1, bbox_x1 (px, y1 and x1 not included, as
-    scikit-image's), cut_by_crop (1 if the edge of a crop may have cut the mask), point_y/x (px, the
+    scikit-image's), mask_area (px before overlaps were resolved), visible_fraction (of mask_area, what
+    was painted), cut_by_crop (1 if the edge of a crop may have cut the mask), point_y/x (px, the
     prompt).
     """
     rows = painted.rows
@@ -46,14 +46,14 @@ def plane_table(
     columns["area"] = painted.shown
     if pixel_size is not None:
         columns[area_column] = painted.shown * (pixel_size[0] * pixel_size[1])
-    columns["mask_area"] = painted.areas
-    columns["visible_fraction"] = painted.visible / painted.areas
     columns["predicted_iou"] = masks.predicted_iou[rows]
     columns["stability_score"] = masks.stability_score[rows]
     for name, of_axis in zip("yx", sums, strict=True):
         columns[f"centroid_{name}"] = of_axis / painted.shown
     for name, ends in zip(("y0", "x0", "y1", "x1"), boxes, strict=True):
         columns[f"bbox_{name}"] = ends
+    columns["mask_area"] = painted.areas
+    columns["visible_fraction"] = painted.visible / painted.areas
     columns["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
     columns |= {"point_y": masks.points[rows, 1], "point_x": masks.points[rows, 0]}
     return pd.DataFrame(columns)

@@ -169,9 +169,22 @@ class HandEdits:
         """Ids of all objects that are not as the model made them."""
         return frozenset().union(*(step.ids for step in self._steps))
 
-    def planes(self) -> frozenset[Index]:
-        """Those in which pixels were set; renamed objects may be in any."""
-        return frozenset(patch.index for step in self._steps for patch in step.drawn)
+    @property
+    def patches(self) -> list[Patch]:
+        """What was changed in the labels that were shown, in order."""
+        return [patch for step in self._steps for patch in step.patches]
+
+    def parts_of(self, label: int) -> frozenset[int]:
+        """The object, and those that were merged into it."""
+        parts = {label}
+        for step in reversed(self._steps):
+            parts |= {old for old, new in step.renamed.items() if new in parts}
+        return frozenset(parts)
+
+    def clear(self) -> None:
+        """The labels are others altogether."""
+        self._steps.clear()
+        self._undone.clear()
 
     def apply(self, index: Index, labels: NDArray[np.integer]) -> NDArray[np.int32]:
         """Labels (H, W) of a plane as a run has them, with what hands have changed: a new array.

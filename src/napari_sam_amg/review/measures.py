@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import regionprops
 
 from napari_sam_amg.review.edits import Index
 from napari_sam_amg.review.remeasure import Box, Grid, Piece, pieces
@@ -115,23 +114,22 @@ def _volume(parts: Sequence[Piece], grid: Grid) -> NDArray[np.bool_]:
 
 def _properties(mask: NDArray[np.bool_], names: Sequence[str], spacing: Sequence[float] | None) -> dict[str, float]:
     """Shapes of one object with pixels of this size; without those that regionprops has for square pixels alone."""
+    from skimage.measure import regionprops  # takes a while to import, and the window shows the names above at once
+
     region = regionprops(mask.astype(np.uint8), spacing=spacing)[0]
     is_square = spacing is None or _is_square(spacing)
     ways: dict[str, Callable[[], float]] = {
         "perimeter": lambda: region.perimeter,
         "eccentricity": lambda: region.eccentricity,
         "solidity": lambda: region.solidity,
-        "circularity": lambda: 4 * np.pi * mask.sum() / _pixel_perimeter(mask) ** 2,
+        "circularity": lambda: (
+            4 * np.pi * mask.sum() / (regionprops(mask.astype(np.uint8))[0].perimeter or np.nan) ** 2
+        ),
         "major_axis": lambda: region.axis_major_length,
         "minor_axis": lambda: region.axis_minor_length,
         "orientation": lambda: np.degrees(region.orientation),
     }
     return {name: _number(ways[name]) for name in names if name != "perimeter" or is_square}
-
-
-def _pixel_perimeter(mask: NDArray[np.bool_]) -> float:
-    length = float(regionprops(mask.astype(np.uint8))[0].perimeter)
-    return length or np.nan  # a single pixel has none
 
 
 def _number(value: Callable[[], float]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from napari_sam_amg.amg.table import of_plane_axes, plane_columns
 from napari_sam_amg.objects.table import FACES_TO_SURFACE, Units
@@ -20,6 +21,7 @@ SCORES = (
     "predicted_iou", "stability_score", "least_predicted_iou", "least_stability_score", "weakest_link", "mask_area",
     "visible_fraction", "cut_by_crop", "point_y", "point_x", "parent", "filled_planes",
 )  # fmt: skip
+
 
 Box = tuple[slice, slice]  # rows and columns of a plane
 
@@ -42,6 +44,11 @@ class Piece:
     index: Index
     corner: tuple[int, int]
     mask: NDArray[np.bool_]  # (h, w), at least one is true
+
+    @property
+    def box(self) -> Box:
+        (top, left), (height, width) = self.corner, self.mask.shape
+        return slice(top, top + height), slice(left, left + width)
 
 
 def pieces(plane_of: Callable[[Index], NDArray[Any]], label: int, boxes: Mapping[Index, Box]) -> list[Piece]:
@@ -139,24 +146,73 @@ def _place(parts: Sequence[Piece], sizes: NDArray[np.int64], grid: Grid) -> dict
     return row | {f"bbox_{name}": int(end) for name, end in zip(("y0", "x0", "y1", "x1"), ends, strict=True)}
 
 
-def boxes_of(row: Mapping[str, Any], grid: Grid, axes: int) -> dict[Index, Box]:
-    """Where an object is, by its row: a box in each of its planes, none where the row does not say.
+def boxes_of(table: pd.DataFrame, ids: Iterable[int], grid: Grid, axes: int) -> dict[int, dict[Index, Box]]:
+    """Where objects are, by their rows: a box in each plane of each. Those whose row does not say are left out.
 
     ``axes``: how many the stack has.
     """
     down, right = list(grid.plane_axes.lower())
-    try:
-        top, bottom, left, end = (
-            int(row[f"bbox_{name}"]) for name in (f"{down}0", f"{down}1", f"{right}0", f"{right}1")
-        )
-        index = tuple(int(row[name]) for name in plane_columns(axes)) if axes else ()
-        span = range(0) if grid.link == "none" else range(int(row["first_plane"]), int(row["last_plane"]) + 1)
-    except (KeyError, ValueError, TypeError):  # a table without these columns, or a row of NaN
-        return {}
-    box = slice(top, bottom), slice(left, end)
-    if grid.link == "none":
-        return {index: box}
-    return {(*index[: grid.axis], position, *index[grid.axis + 1 :]): box for position in span}
+    names = [
+        f"bbox_{down}0",
+        f"bbox_{right}0",
+        f"bbox_{down}1",
+        f"bbox_{right}1",
+        *(plane_columns(axes) if axes else []),
+    ]
+    names += [] if grid.link == "none" else ["first_plane", "last_plane"]
+    wanted = list(ids)
+    rows = table.reindex(columns=["index", *names])
+    rows = rows[rows["index"].isin(wanted)].dropna()
+    found: dict[int, dict[Index, Box]] = {}
+    for label, top, left, bottom, end, *places in rows.to_numpy(np.int64).tolist():
+        box, index = (slice(top, bottom), slice(left, end)), tuple(places[:axes])
+        span = range(places[axes], places[axes + 1] + 1) if grid.link != "none" else ()
+        through = [(*index[: grid.axis], position, *index[grid.axis + 1 :]) for position in span]
+        found[label] = dict.fromkeys(through or [index], box)
+    return found
+
+
+def boxes_in(labels: NDArray[np.integer]) -> dict[int, Box]:
+    """The box of each object of a plane (H, W), by id."""
+    highest = int(labels.max(initial=0))
+    if highest > labels.size:  # ids of another program, too far apart for a table
+        ids, dense = np.unique(labels, return_inverse=True)
+        dense = dense.reshape(labels.shape) + (1 if ids[0] else 0)
+        ids = ids[ids != 0]
+    else:
+        there = np.bincount(labels.ravel(), minlength=1)[: highest + 1] > 0
+        there[0] = False
+        ids, places = np.flatnonzero(there), np.cumsum(there) * there
+        dense = places.astype(np.int32)[labels]
+    return {int(label): box for label, box in zip(ids, find_objects(dense), strict=True) if box is not None}
+
+
+def rows_of_all(
+    plane_of: Callable[[Index], NDArray[Any]], planes: Iterable[Index], grid: Grid
+) -> dict[int, dict[str, float]]:
+    """What is measured of every object in these planes, by id."""
+    where: dict[int, dict[Index, Box]] = {}
+    for index in planes:
+        for label, box in boxes_in(plane_of(index)).items():
+            where.setdefault(label, {})[index] = box
+    return {label: measured(pieces(plane_of, label, boxes), grid) for label, boxes in where.items()}
+
+
+def disagreeing(table: pd.DataFrame, rows: Mapping[int, Mapping[str, float]]) -> dict[int, Mapping[str, float] | None]:
+    """Of all objects that there are, those that the table has otherwise, and None for those that it alone has."""
+    found: dict[int, Mapping[str, float] | None] = dict.fromkeys(set(table["index"].tolist()) - set(rows))
+    held = table.set_index("index")
+    names = [name for name in next(iter(rows.values()), {}) if name in held]
+    same = held.reindex(list(rows))[names].to_numpy(np.float64)
+    measured_rows = np.array([[row.get(name, np.nan) for name in names] for row in rows.values()], np.float64)
+    # a plane that is the largest of several is not always the same one
+    is_other = (
+        ~np.isclose(same, measured_rows, equal_nan=True).all(axis=1)
+        if len(rows) and names
+        else np.ones(len(rows), bool)
+    )
+    is_other |= ~np.isin(list(rows), table["index"]) if len(rows) else is_other
+    return found | {label: row for (label, row), other in zip(rows.items(), is_other, strict=True) if other}
 
 
 def joined(one: Box | None, other: Box) -> Box:
@@ -167,9 +223,30 @@ def joined(one: Box | None, other: Box) -> Box:
     return down, right
 
 
-def origins(ids: Iterable[int], edits: HandEdits) -> list[str]:
-    """Where each object comes from."""
+#: Beginnings of names, by how often they are looked at; columns that are measured on demand come after the scores.
+_USE = (
+    ("index",), ("parent",), ("plane", "first_plane", "last_plane"), ("area", "volume", "surface"),
+    ("predicted_iou", "stability_score", "least_", "weakest_link"), (ORIGIN,), (), ("centroid_",), ("bbox_",),
+    ("filled_planes", "visible_fraction", "mask_area", "cut_by_crop"), ("point_",),
+)  # fmt: skip
+
+
+def in_order_of_use(columns: Iterable[str]) -> list[str]:
+    """Names of columns, those that are read most first, and the prompt last."""
+    on_demand = _USE.index(())
+
+    def rank(name: str) -> int:
+        return next((at for at, starts in enumerate(_USE) if starts and name.startswith(starts)), on_demand)
+
+    return sorted(columns, key=rank)
+
+
+def origins(ids: Iterable[int], edits: HandEdits, unknown: Mapping[int, str] | None = None) -> list[str]:
+    """Where each object comes from. ``unknown``: of objects that somebody changed without any step."""
     drawn, merged, touched = edits.drawn, edits.merged, edits.touched
+    if unknown:
+        drawn |= {label for label, origin in unknown.items() if origin == DRAWN}
+        touched |= set(unknown)
     return [DRAWN if i in drawn else MERGED if i in merged else EDITED if i in touched else MODEL for i in ids]
 
 
@@ -179,20 +256,24 @@ def mended(
     known: pd.DataFrame,
     edits: HandEdits,
     stale: Iterable[str] = (),
+    unknown: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
     """The table with the rows of some objects measured again; in order of id.
 
     ``found``: by id what was measured of it, None if it is gone. ``known``: the rows that the model's own masks had
     (column "index"), from which an object that is as it was has its scores again. A column "origin" tells model and
-    hands apart. ``stale``: columns that are NaN for these objects, until they are measured again.
+    hands apart. ``stale``: columns that are NaN for these objects, until they are measured again. ``unknown``: as
+    in :func:`origins`.
     """
     ids = [label for label, row in found.items() if row is not None]
     own = known.set_index("index").reindex(ids)
+    measured_rows = pd.DataFrame([found[label] for label in ids], index=own.index)
+    if table.shape[1] == 1:  # labels that came without a table
+        table = table.reindex(columns=["index", *measured_rows.columns])
     new = own.drop(columns=list(stale), errors="ignore").reindex(columns=table.columns.drop("index"))
-    measured_rows = pd.DataFrame([found[label] for label in ids], index=new.index)
     for name in measured_rows.columns.intersection(new.columns):
         new[name] = measured_rows[name]
-    new[ORIGIN] = origins(ids, edits)
+    new[ORIGIN] = origins(ids, edits, unknown)
     _without_scores(new)
     return _replaced(table[~table["index"].isin(list(found))], new)
 
@@ -209,7 +290,7 @@ def _replaced(rest: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         if len(new):
             values[at] = new[name].to_numpy()
         columns[str(name)] = values
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns)[in_order_of_use(columns)]
 
 
 def _without_scores(rows: pd.DataFrame) -> None:
