@@ -290,7 +290,7 @@ class LiveLabels:
         review.is_running, review.source = False, self._source
         if self._files is not None:
             review.why_none = ON_DISK
-        review.kept = None if self.keeping is None else self.keeping.kept
+        review.kept, review.refilter = None if self.keeping is None else self.keeping.kept, None
         review.ended.emit()
 
     def _add_tracks(self) -> None:
