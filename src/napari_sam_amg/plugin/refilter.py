@@ -75,6 +75,11 @@ class Refilter(QObject):
         masks, hidden = np.array(list(self._counts.values()), np.int64).reshape(-1, 2).sum(axis=0).tolist()
         return masks, hidden
 
+    def take_new_planes(self) -> None:
+        """The run went on, with its own thresholds."""
+        for index in self._kept.indices:
+            self._at.setdefault(index, self._kept.params)
+
     def ask(self, params: AmgParameters) -> None:
         """Show these, soon. Raises ``ValueError`` for what was not kept."""
         self._kept.check(params)

@@ -1,6 +1,6 @@
 """A result layer that is worked with: what is known of its run, and what is shown of it now."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
@@ -30,6 +30,9 @@ class Edits(Protocol):
     def apply(self, index: Index, labels: NDArray[np.int32]) -> NDArray[np.int32]:
         """The labels (H, W) of a plane with all that was done to it by hand; ``labels`` stay as they are."""
 
+    def draw(self, patches: Iterable[Any], new: Iterable[int] = (), words: str = "draw") -> None:
+        """Pixels were set, see ``review.edits``; ``new``: ids that did not exist until now."""
+
 
 class ReviewedLayer(QObject):
     """One for each result layer, see :func:`reviewed`. Main thread only.
@@ -49,6 +52,7 @@ class ReviewedLayer(QObject):
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
         self.tracks: ReferenceType[Tracks] | None = None  # the layer beside of objects that go through time
+        self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
         self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
 
     @property
@@ -72,7 +76,11 @@ class ReviewedLayer(QObject):
     @property
     def is_single(self) -> bool:
         """Whether it is one plane of a stack, which has no index."""
-        return self.record.get("source", {}).get("plane") is not None
+        if self.source is not None:
+            return self.source.is_single
+        shape = (self.layer.data[0] if self.layer.multiscale else self.layer.data).shape
+        is_one = self.record.get("source", {}).get("plane") is not None
+        return is_one and all(shape[axis] == 1 for axis in self.stack_axes)
 
     @property
     def is_complete(self) -> bool:
@@ -219,6 +227,7 @@ _reviewed: "WeakKeyDictionary[Labels, ReviewedLayer]" = WeakKeyDictionary()
 
 def reviewed(layer: Labels) -> ReviewedLayer:
     """That of a layer; made when it is first asked for."""
+    layer = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies, which nobody else holds
     if layer not in _reviewed:
         _reviewed[layer] = ReviewedLayer(layer)
     return _reviewed[layer]
