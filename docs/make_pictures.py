@@ -80,8 +80,25 @@ def stack() -> Window:
     return window
 
 
+def batch() -> Window:
+    """Of all image layers, before it is run."""
+    window = Window("nuclei")
+    window.viewer.open_sample(PLUGIN, "tissue")
+    window.show("Batch")
+    choices = window.dock.batch_tab.choices
+    choices.what.setCurrentIndex(choices.what.count() - 1)
+    choices.output.setText("results")
+    wait(1)
+    return window
+
+
 #: By the name of the file, without its ending.
-PICTURES: dict[str, Callable[[], Window]] = {"first_screen": first_screen, "first_run": first_run, "stack": stack}
+PICTURES: dict[str, Callable[[], Window]] = {
+    "first_screen": first_screen,
+    "first_run": first_run,
+    "stack": stack,
+    "batch": batch,
+}
 
 
 def texts(widget: QWidget) -> list[str]:

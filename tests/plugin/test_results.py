@@ -52,11 +52,25 @@ def test_the_form_is_ready_again_and_says_what_was_found(cells: Any) -> None:
     assert cells.widget.bar.value() == cells.widget.bar.maximum()
 
 
+def test_what_crops_and_points_came_to_is_said_and_kept(cells: Any, model: Any) -> None:
+    cells.choose(crop_n_layers=1, crop_layers="last", points_per_side=8, pred_iou_thresh=0.65)
+    cells.choose(box_nms_thresh=1.0, crop_nms_thresh=1.0)
+    record = cells.run().metadata[METADATA_KEY]
+    first, second = cells.widget.status.text().split("\n")
+    assert record["points_asked"] == model.decoded == 4 * 64
+    assert (record["crops"], record["masks"]) == (4, 3 + record["hidden_by_overlap"])
+    assert record["hidden_by_overlap"] > 0
+    assert first.startswith(f"{record['masks']} masks found in ")
+    assert first.endswith(f"asked. 3 labels, {record['hidden_by_overlap']} lost to overlaps.")
+    assert record["candidates"] >= record["masks"]
+    assert second == f"Crop layer 1 (4 crops), 256 points asked, {record['candidates']} candidates."
+
+
 def test_an_approximate_search_says_so(cells: Any) -> None:
     cells.widget.form.fields["point_search"].widget.value = "hierarchical"
     layer = cells.run()
     assert cells.widget.status.text().startswith("3 masks found")
-    assert cells.widget.status.text().endswith(", approximate.")
+    assert ", approximate.\nWhole image, " in cells.widget.status.text()
     assert cells.widget.bar.value() == cells.widget.bar.maximum()
     assert layer.metadata[METADATA_KEY]["parameters_used"]["point_search"] == "hierarchical"
 
@@ -64,7 +78,7 @@ def test_an_approximate_search_says_so(cells: Any) -> None:
 def test_a_model_without_maps_cannot_guide_the_search_which_is_said(cells: Any) -> None:
     cells.widget.form.fields["point_search"].widget.value = "guided"
     record = cells.run().metadata[METADATA_KEY]
-    assert cells.widget.status.text().endswith("; the model has no maps of objects, so the grid was asked.")
+    assert "; the model has no maps of objects, so the grid was asked.\n" in cells.widget.status.text()
     assert (record["parameters"]["point_search"], record["parameters_used"]["point_search"]) == ("guided", "grid")
     assert record["point_search_note"] == "the model has no maps of objects, so the grid was asked"
 

@@ -87,12 +87,12 @@ def test_planes_are_found_however_the_stack_lies(plugin: Any, names: str, order:
     assert review.plane((1,))[B] == 4
 
 
-def test_one_plane_of_a_stack_has_no_index(plugin: Any) -> None:
+def test_one_plane_of_a_stack_lies_in_its_place(plugin: Any) -> None:
     plugin.viewer.add_image(np.stack([disc_image([A]), disc_image([A, B])]))
     plugin.viewer.dims.set_point(0, 1)
     layer = plugin.run()
-    assert reviewed(layer).place(()) == (0, slice(None), slice(None))
-    assert np.unique(reviewed(layer).plane(())).tolist() == [0, 1, 2]
+    assert reviewed(layer).place((1,)) == (1, slice(None), slice(None))
+    assert np.unique(reviewed(layer).plane((1,))).tolist() == [0, 1, 2]
 
 
 def test_what_cannot_be_changed_says_why(plugin: Any, model: Any) -> None:

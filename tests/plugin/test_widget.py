@@ -169,6 +169,7 @@ def test_known_models_and_a_file_can_be_chosen(plugin: Any) -> None:
     names = [box.model.itemData(row) for row in range(box.model.count())]
     assert names == [*known_models(), model_box.FROM_FILE]
     assert not box.path.isVisible()
+    plugin.choose(pred_iou_thresh=0.48)  # the embedded model's own: what is typed stays with every model
     box.model.setCurrentText("vit_b_lm")
     assert plugin.widget.form.parameters().pred_iou_thresh == 0.65
     assert plugin.widget.form.parameters().min_mask_region_area == 100
@@ -188,6 +189,7 @@ def test_a_checkpoint_file_brings_its_thresholds(plugin: Any, monkeypatch: pytes
     plugin.viewer.add_image(disc_image([(15, 15)]))
     box, path = plugin.widget.model_box, tmp_path / "mine.pt"
     torch.save({"format": "napari-sam-amg/1", "amg": {"pred_iou_thresh": 0.42}, "model": {"w": torch.ones(3)}}, path)
+    plugin.choose(pred_iou_thresh=0.48)  # the embedded model's own: what is typed stays with every model
     box.model.setCurrentText(model_box.FROM_FILE)
     assert box.path.isVisible()
     assert "choose a checkpoint file" in plugin.widget.message.text()
@@ -202,3 +204,25 @@ def test_a_checkpoint_file_brings_its_thresholds(plugin: Any, monkeypatch: pytes
 @pytest.mark.parametrize(("seconds", "words"), [(7.6, "8 s"), (125, "2 min 05 s"), (4320, "1 h 12 min")])
 def test_durations_as_one_says_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_the_status_is_of_the_image_that_is_chosen(plugin: Any, model: HeldModel) -> None:
+    first = plugin.viewer.add_image(disc_image([(15, 15), (45, 40)]), name="first")
+    second = plugin.viewer.add_image(disc_image([(15, 15)]), name="second")
+    layers = plugin.viewer.layers
+    layers.selection.active = first
+    plugin.run()
+    ended = plugin.widget.status.text()
+    assert ended.startswith("2 masks")
+    layers.selection.active = second
+    assert (plugin.widget.status.text(), plugin.widget.bar.value()) == ("", -1)
+    layers.selection.active = first
+    assert plugin.widget.status.text() == ended
+    plugin.click_run_and_hold(model, 5)
+    layers.selection.active = second
+    model.release.set()
+    plugin.wait()
+    assert plugin.widget.status.text().startswith("first: 2 masks")  # not as if they were of this image
+    layers.selection.active = first
+    layers.selection.active = second
+    assert plugin.widget.status.text() == ""

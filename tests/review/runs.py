@@ -45,9 +45,7 @@ def kept_run(image, params=PARAMS, model=None, stop_after=None, **how):
 
 def segments(image, params, model=None, **how):
     rgb = image.ndim > 2 and image.shape[-1] == 3
-    return segment_planes(
-        PlaneStack(image, rgb=rgb), model or SeeingModel(), params, units=UNITS, **how,
-    )  # fmt: skip
+    return segment_planes(PlaneStack(image, rgb=rgb), model or SeeingModel(), params, units=UNITS, **how)
 
 
 def fresh(image, params, model=None, **how):

@@ -38,9 +38,14 @@ def stable(stability_score: NDArray[np.float32], params: AmgParameters) -> NDArr
     return stability_score >= params.stability_score_thresh
 
 
+def passes(candidates: Candidates, params: AmgParameters) -> NDArray[np.bool_]:
+    """Which of them both thresholds let through."""
+    return confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params)
+
+
 def passing(candidates: Candidates, params: AmgParameters) -> Candidates:
     """Those that both thresholds let through."""
-    return candidates.select(confident(candidates.predicted_iou, params) & stable(candidates.stability_score, params))
+    return candidates.select(passes(candidates, params))
 
 
 def weakest(params: AmgParameters, others: AmgParameters) -> AmgParameters:
@@ -114,8 +119,12 @@ def non_maximum(boxes: NDArray[np.int64], scores: NDArray[np.floating], iou_thre
 
 def best_in_crop(candidates: Candidates, params: AmgParameters) -> Candidates:
     """Remove duplicates within one crop: the higher predicted IoU wins."""
-    kept = non_maximum(candidates.boxes, candidates.predicted_iou, params.box_nms_thresh)
-    return candidates.select(kept)
+    return candidates.select(rows_in_crop(candidates, params))
+
+
+def rows_in_crop(candidates: Candidates, params: AmgParameters) -> NDArray[np.int64]:
+    """The rows of :func:`best_in_crop`, in its order."""
+    return non_maximum(candidates.boxes, candidates.predicted_iou, params.box_nms_thresh)
 
 
 def undominated(candidates: Candidates) -> Candidates:
@@ -141,8 +150,14 @@ def best_between_crops(candidates: Candidates, params: AmgParameters) -> Candida
     If all crops are of one layer (``crop_layers="last"``) there is no smaller one: the higher predicted
     IoU wins.
     """
-    if params.crop_layers == "last":
-        return candidates.select(non_maximum(candidates.boxes, candidates.predicted_iou, params.crop_nms_thresh))
-    crops = candidates.crop_boxes.astype(np.float32)  # float32 as the reference's: ties among crops must be its ties
-    areas = (crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1])
-    return candidates.select(non_maximum(candidates.boxes, 1 / areas, params.crop_nms_thresh))
+    return candidates.select(rows_between_crops(candidates, params))
+
+
+def rows_between_crops(candidates: Candidates, params: AmgParameters) -> NDArray[np.int64]:
+    """The rows of :func:`best_between_crops`, in its order."""
+    scores: NDArray[np.floating] = candidates.predicted_iou
+    if params.crop_layers != "last":
+        # float32 as the reference's: ties among crops must be its ties
+        crops = candidates.crop_boxes.astype(np.float32)
+        scores = 1 / ((crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1]))
+    return non_maximum(candidates.boxes, scores, params.crop_nms_thresh)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.near_boxes import near_pairs
 from napari_sam_amg.params import AmgParameters
 
 BoolImage = NDArray[np.bool_]
@@ -31,7 +32,11 @@ def smallest_piece(params: AmgParameters) -> int:
 
 def without_strays(free: BoolImage, params: AmgParameters) -> BoolImage:
     """The pieces that a label keeps of its pixels: the largest, and with ``label_pieces="all"`` every large one."""
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=4)
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(free).view(np.uint8), connectivity=4
+    )
+    if count == 2:  # the background, and one piece
+        return free
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0  # the background, which may be the largest
     kept = np.zeros(count, bool) if params.label_pieces == "largest" else areas >= smallest_piece(params)
@@ -48,8 +53,8 @@ def give_away(labels: LabelImage, vacated: BoolImage) -> None:
     vacated = vacated & (labels == 0)
     if not vacated.any():
         return
-    count, regions = cv2.connectedComponents(vacated.astype(np.uint8), connectivity=4)
-    rows, columns = np.nonzero(vacated)
+    count, regions = cv2.connectedComponents(vacated.view(np.uint8), connectivity=4)
+    rows, columns = np.divmod(np.flatnonzero(vacated), labels.shape[1])
     region = regions[rows, columns].astype(np.int64)
     base = int(labels.max()) + 1  # so that a region and a label beside it are one number
     sides = [region[near] * base + labels[at] for near, at in _beside(rows, columns, labels.shape, vacated)]
@@ -68,14 +73,14 @@ def fill_holes(labels: LabelImage, size: int) -> None:
     What the edge of the image bounds is no hole: what lies beyond is not known.
     """
     empty = labels == 0
-    count, regions, stats, _ = cv2.connectedComponentsWithStats(empty.astype(np.uint8), connectivity=4)
+    count, regions, stats, _ = cv2.connectedComponentsWithStats(empty.view(np.uint8), connectivity=4)
     left, top, width, height, areas = stats.T
     inside = (left > 0) & (top > 0) & (left + width < labels.shape[1]) & (top + height < labels.shape[0])
     small = inside & (areas < size)
     small[0] = False
     if not small.any():
         return
-    rows, columns = np.nonzero(small[regions] & empty)
+    rows, columns = np.divmod(np.flatnonzero(small[regions]), labels.shape[1])
     region = regions[rows, columns]
     # one label all around: the lowest and the highest number beside the hole are the same
     lowest, highest = np.full(count, np.iinfo(np.int32).max, np.int32), np.zeros(count, np.int32)
@@ -97,18 +102,42 @@ def _beside(
         yield there, (row[there], column[there])
 
 
-def rings(labels: LabelImage, windows: Sequence[tuple[slice, slice]], max_ring_area: float) -> set[int]:
+def rings(
+    labels: LabelImage,
+    windows: Sequence[tuple[slice, slice]],
+    max_ring_area: float,
+    painted: NDArray[np.int64] | None = None,
+) -> set[int]:
     """The labels that lie like a ring around another one, which is not a ring itself.
 
     A ring holds ``WITHIN`` of the other in its convex hull, and has less than ``max_ring_area`` times its pixels.
-    ``windows``: a part of the image that holds all of label 1, of label 2, ...
+    ``windows``: a part of the image that holds all of label 1, of label 2, ...; ``painted``: the pixels of each.
     """
-    areas = np.bincount(labels.ravel(), minlength=len(windows) + 1)
+    if painted is None:
+        painted = np.bincount(labels.ravel(), minlength=len(windows) + 1)[1:]
+    areas = np.concatenate([[0], painted])
     found: set[int] = set()
-    for label, window in enumerate(windows, 1):
-        if not found.issuperset(_held(labels[window], label, areas, max_ring_area)):
+    for label in _may_hold(windows, areas, labels.shape, max_ring_area):
+        if not found.issuperset(_held(labels[windows[label - 1]], label, areas, max_ring_area)):
             found.add(label)
     return found
+
+
+def _may_hold(
+    windows: Sequence[tuple[slice, slice]], areas: NDArray[np.int64], shape: tuple[int, ...], max_ring_area: float
+) -> list[int]:
+    """The labels in whose windows there is room for as much of another one as a ring holds."""
+    spans = [[side.indices(length)[:2] for side, length in zip(window, shape, strict=True)] for window in windows]
+    (y0, y1), (x0, x1) = np.array(spans, np.int64).reshape(-1, 2, 2).transpose(1, 2, 0)
+    pairs = near_pairs(np.column_stack([x0, y0, x1 - 1, y1 - 1]))
+    outer, inner = np.concatenate([pairs, pairs[:, ::-1]]).T
+    rows, columns = (
+        np.minimum(high[outer], high[inner]) - np.maximum(low[outer], low[inner]) for low, high in ((y0, y1), (x0, x1))
+    )
+    outer, inner = outer + 1, inner + 1
+    room = (rows * columns >= WITHIN * areas[inner]) & (areas[outer] < max_ring_area * areas[inner])
+    labels: list[int] = np.unique(outer[room]).tolist()
+    return labels
 
 
 def _held(window: LabelImage, label: int, areas: NDArray[np.int64], max_ring_area: float) -> list[int]:

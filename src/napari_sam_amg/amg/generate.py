@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.crops import crop_boxes
-from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, of_right_size, passing, undominated
+from napari_sam_amg.amg.filters import (
+    best_in_crop,
+    of_right_size,
+    passes,
+    rows_between_crops,
+    rows_in_crop,
+    undominated,
+)
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
@@ -41,12 +48,21 @@ def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
     :meth:`StoredCandidates.check`.
     """
     stored.check(params)
-    per_crop = [passing(crop, params) for crop in stored.crops]
-    per_crop = [crop.select(of_right_size(crop, params)) for crop in per_crop]
-    kept = concatenate([best_in_crop(candidates, params) for candidates in per_crop] or [no_candidates()])
-    if len(per_crop) > 1:  # as in the reference: with one crop a crop_nms_thresh below box_nms_thresh drops nothing
-        kept = best_between_crops(kept, params)
-    return clean(_cut_out(kept, stored.size), params)
+    kept = concatenate([no_candidates(), *stored.crops]).select(surviving(stored, params))
+    return clean(cut_out(kept, stored.size), params)
+
+
+def surviving(stored: StoredCandidates, params: AmgParameters) -> NDArray[np.int64]:
+    """Which candidates, counted through all crops, pass the thresholds and are nobody's duplicate; the best first."""
+    rows, start = [np.empty(0, np.int64)], 0
+    for crop in stored.crops:
+        passing_rows = np.flatnonzero(passes(crop, params) & of_right_size(crop, params))
+        rows.append(start + passing_rows[rows_in_crop(crop.select(passing_rows), params)])
+        start += len(crop)
+    kept = np.concatenate(rows)
+    if len(stored.crops) > 1:  # as in the reference: with one crop a crop_nms_thresh below box_nms_thresh drops nothing
+        kept = kept[rows_between_crops(concatenate(stored.crops).select(kept), params)]
+    return kept
 
 
 def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
@@ -56,13 +72,13 @@ def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
     """
     crops = crop_boxes(stored.size, params)
     # of how large an object is its part says only that it is no smaller
-    per_crop = [passing(part, params) for part in stored.cut]
-    per_crop = [part.select(of_right_size(part, replace(params, min_area=0))) for part in per_crop]
+    sizes = replace(params, min_area=0)
+    per_crop = [part.select(passes(part, params) & of_right_size(part, sizes)) for part in stored.cut]
     parts = concatenate([no_candidates(), *(best_in_crop(part, params) for part in per_crop)])
-    return _cut_out(parts.select(cut_by_all(parts.boxes, crops, stored.size)), stored.size)
+    return cut_out(parts.select(cut_by_all(parts.boxes, crops, stored.size)), stored.size)
 
 
-def _cut_out(candidates: Candidates, size: tuple[int, int]) -> Masks:
+def cut_out(candidates: Candidates, size: tuple[int, int]) -> Masks:
     """The pixels of each candidate, inside its box."""
     return Masks(
         boxes=candidates.boxes,

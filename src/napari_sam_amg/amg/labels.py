@@ -1,5 +1,6 @@
 """Masks to a label image: each pixel belongs to one label at most, and each label is one object, by stated rules."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ from napari_sam_amg.amg.fragments import fill_holes, give_away, rings, smallest_
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.seams import cut_at_crop_edge
 from napari_sam_amg.params import AmgParameters
+
+#: Of a mask, by its row, the pieces that a label keeps of the pixels that are free; these themselves if it is all.
+Pieces = Callable[[int, NDArray[np.bool_]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +32,7 @@ def paint(
     params: AmgParameters,
     cut: NDArray[np.bool_] | None = None,
     free_pixels: NDArray[np.int64] | None = None,
+    pieces: Pieces | None = None,
 ) -> LabelPlane:
     """Paint masks in order of priority, so that a pixel goes to the first mask that claims it; then clean.
 
@@ -38,54 +43,50 @@ def paint(
     What a label loses goes to the next mask that claims it, or else to the neighbour with the longest
     border, which may be the background. Small holes are filled, rings around other labels left out.
     ``cut``: (M,) whether the edge of a crop may have cut each mask, if that is known. ``free_pixels``: (M,), is filled
-    with how many pixels of each mask were free when its turn came.
+    with how many pixels of each mask were free when its turn came. ``pieces`` stands in for ``without_strays``: whoever
+    paints the same masks again and again may remember what it gave.
     """
     cut = cut_at_crop_edge(masks) if cut is None else cut
     areas = masks.areas
     labels, vacated = np.zeros(masks.size, np.int32), np.zeros(masks.size, bool)
+    pieces = pieces or (lambda row, free: without_strays(free, params))
+    least, smallest = params.min_visible_fraction * areas, smallest_piece(params)
+    windows = masks.windows
     rows: list[int] = []
+    counts: list[int] = []
     for row in priority(masks, areas, cut, params).tolist():
-        window = masks.window(row)
-        free = masks.cutouts[row] & (labels[window] == 0)
+        part = labels[windows[row]]
+        free = masks.cutouts[row] & (part == 0)
+        visible = int(np.count_nonzero(free))
         if free_pixels is not None:
-            free_pixels[row] = np.count_nonzero(free)
-        kept = _own_pixels(free, int(areas[row]), params)
-        if kept is not None:
-            rows.append(row)
-            labels[window][kept] = len(rows)
-            if kept is not free:
-                vacated[window] |= free & ~kept
-    kept_rows = np.array(rows, np.int64)
+            free_pixels[row] = visible
+        if not visible or visible < least[row]:
+            continue
+        kept = pieces(row, free)
+        left = visible if kept is free else int(np.count_nonzero(kept))
+        if left < min(least[row], smallest):
+            continue
+        rows.append(row)
+        counts.append(left)
+        part[kept] = len(rows)
+        if kept is not free:
+            vacated[windows[row]] |= free & ~kept
+    kept_rows, painted = np.array(rows, np.int64), np.array(counts, np.int64)
     if params.max_ring_area:
-        windows = [masks.window(row) for row in rows]
-        labels, kept_rows = _without(rings(labels, windows, params.max_ring_area), labels, kept_rows)
-    painted = np.bincount(labels.ravel(), minlength=len(kept_rows) + 1)[1:]
+        dropped = rings(labels, [windows[row] for row in rows], params.max_ring_area, painted)
+        kept = np.array([label not in dropped for label in range(1, len(rows) + 1)], bool)
+        labels, kept_rows, painted = _only(kept, labels), kept_rows[kept], painted[kept]
     give_away(labels, vacated)
     fill_holes(labels, smallest_piece(params))
     shown = np.bincount(labels.ravel(), minlength=len(kept_rows) + 1)[1:]
     return LabelPlane(labels, kept_rows, shown, painted, areas[kept_rows], cut[kept_rows])
 
 
-def _own_pixels(free: NDArray[np.bool_], area: int, params: AmgParameters) -> NDArray[np.bool_] | None:
-    """What a mask of ``area`` pixels gets of those that are free; None if it gets no label."""
-    visible = np.count_nonzero(free)
-    least = params.min_visible_fraction * area
-    if not visible or visible < least:
-        return None
-    kept = without_strays(free, params)
-    left = np.count_nonzero(kept)
-    return kept if left >= min(least, smallest_piece(params)) else None
-
-
-def _without(
-    dropped: set[int], labels: NDArray[np.int32], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Labels 1, 2, ... without some of them, those behind moved up; and the rows that are left."""
-    if not dropped:
-        return labels, rows
-    kept = np.array([label not in dropped for label in range(1, len(rows) + 1)], bool)
-    new = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    return new[labels], rows[kept]
+def _only(kept: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Labels 1, 2, ... without those that are not ``kept``; those behind move up."""
+    if kept.all():
+        return labels
+    return np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)[labels]
 
 
 def priority(

@@ -75,6 +75,11 @@ class Masks(_Columns):
         """(M,) pixels."""
         return np.array([np.count_nonzero(cutout) for cutout in self.cutouts], dtype=np.int64)
 
+    @property
+    def windows(self) -> list[tuple[slice, slice]]:
+        """Where in the image the cutout of each mask lies."""
+        return [(slice(y0, y1 + 1), slice(x0, x1 + 1)) for x0, y0, x1, y1 in self.boxes.tolist()]
+
     def window(self, row: int) -> tuple[slice, slice]:
         """Where in the image the cutout of one mask lies."""
         x0, y0, x1, y1 = (int(value) for value in self.boxes[row])

@@ -44,26 +44,37 @@ def remove_small_regions(
     return np.isin(regions, kept), True
 
 
+#: Of a mask, by its row: its box, its cutout, and whether they changed.
+Cleaned = tuple[NDArray[np.int64], BoolImage, bool]
+
+
 def clean(masks: Masks, params: AmgParameters) -> Masks:
     """Apply ``min_mask_region_area`` to all masks, then drop those that became duplicates.
 
     As in the reference, masks which did not change win the second suppression.
     """
-    if params.min_mask_region_area == 0 or len(masks) == 0:
+    area = params.min_mask_region_area
+    if area == 0 or len(masks) == 0:
         return masks
-    cleaned = [_clean_one(masks, row, params.min_mask_region_area) for row in range(len(masks))]
+    masks, rows = without_duplicates(masks, [clean_one(masks, row, area) for row in range(len(masks))], params)
+    return masks.select(rows)
+
+
+def without_duplicates(
+    masks: Masks, cleaned: Sequence[Cleaned], params: AmgParameters
+) -> tuple[Masks, NDArray[np.int64]]:
+    """The masks as they are now, and which of them stay."""
     unchanged = np.array([not changed for _, _, changed in cleaned], np.float32)
     masks = dataclasses.replace(
         masks,
         boxes=np.array([box for box, _, _ in cleaned], np.int64),
         cutouts=[cutout for _, cutout, _ in cleaned],
     )
-    threshold = max(params.box_nms_thresh, params.crop_nms_thresh)
-    return masks.select(non_maximum(masks.boxes, unchanged, threshold))
+    return masks, non_maximum(masks.boxes, unchanged, max(params.box_nms_thresh, params.crop_nms_thresh))
 
 
-def _clean_one(masks: Masks, row: int, area: int) -> tuple[NDArray[np.int64], BoolImage, bool]:
-    """Box, cutout and whether it changed."""
+def clean_one(masks: Masks, row: int, area: int) -> Cleaned:
+    """One mask without holes and pieces of less than ``area`` pixels, by its pixels and where they lie alone."""
     before, (rows, columns) = masks.cutouts[row], masks.window(row)
     framed, (top, left), outside = _with_ring(before, rows, columns, masks.size)
     if any(size < area for _, size in outside):  # the outside itself may be a hole to fill

@@ -63,6 +63,8 @@ def cut_by_all(boxes: NDArray[np.int64], crops: Sequence[CropBox], size: tuple[i
 
 def count_missing(parts: Masks, labels: NDArray[np.int32]) -> int:
     """Objects of which crops saw ``parts`` alone, and that no label covers; those that touch count once."""
+    if not len(parts):
+        return 0
     missing = np.zeros(labels.shape, np.uint8)
     for row, cutout in enumerate(parts.cutouts):
         window = parts.window(row)

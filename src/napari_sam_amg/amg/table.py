@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import find_objects
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # which import torch; tables of saved labels do without
     from napari_sam_amg.amg.labels import LabelPlane
@@ -39,9 +39,7 @@ def plane_table(
     prompt).
     """
     rows = painted.rows
-    places = np.nonzero(painted.labels)
-    ids = painted.labels[places]
-    boxes = find_objects(painted.labels, len(rows))
+    sums, boxes = _places(painted.labels, len(rows))
     # all at once: a column that is set by itself takes a data frame .6 ms
     columns: dict[str, Any] = {"index": np.arange(1, 1 + len(rows))}
     columns |= {name: np.full(len(rows), at) for name, at in zip(plane_columns(len(index)), index, strict=True)}
@@ -50,16 +48,38 @@ def plane_table(
         columns[area_column] = painted.shown * (pixel_size[0] * pixel_size[1])
     columns["predicted_iou"] = masks.predicted_iou[rows]
     columns["stability_score"] = masks.stability_score[rows]
-    for name, at in zip("yx", places, strict=True):
-        columns[f"centroid_{name}"] = np.bincount(ids, at, len(rows) + 1)[1:] / painted.shown
-    corners = [(down.start, across.start, down.stop, across.stop) for down, across in boxes]
-    for name, ends in zip(("y0", "x0", "y1", "x1"), np.array(corners, np.int64).reshape(-1, 4).T, strict=True):
+    for name, of_axis in zip("yx", sums, strict=True):
+        columns[f"centroid_{name}"] = of_axis / painted.shown
+    for name, ends in zip(("y0", "x0", "y1", "x1"), boxes, strict=True):
         columns[f"bbox_{name}"] = ends
     columns["mask_area"] = painted.areas
     columns["visible_fraction"] = painted.visible / painted.areas
     columns["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
     columns |= {"point_y": masks.points[rows, 1], "point_x": masks.points[rows, 0]}
     return pd.DataFrame(columns)
+
+
+def _places(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each label 1, 2, ... ``count``: the sums of its y and of its x, (2, count), and y0, x0, y1, x1: (4, count).
+
+    By the pieces of rows that have one label, of which there are far fewer than pixels.
+    """
+    changes = np.ones(labels.shape, bool)
+    np.not_equal(labels[:, 1:], labels[:, :-1], out=changes[:, 1:])
+    starts = np.flatnonzero(changes)
+    stops = np.append(starts[1:], labels.size)
+    ids = labels.ravel()[starts]
+    starts, stops, ids = starts[ids > 0], stops[ids > 0], ids[ids > 0]
+    y, x0 = np.divmod(starts, labels.shape[1])
+    lengths = stops - starts
+    x1 = x0 + lengths
+    # sums of whole numbers, which floats hold exactly
+    sums = [np.bincount(ids, of, count + 1)[1:] for of in (y * lengths, (x0 + x1 - 1) * lengths // 2)]
+    order = np.argsort(ids, kind="stable")
+    first = np.searchsorted(ids[order], np.arange(1, count + 1))
+    least = [np.minimum.reduceat(of[order], first) for of in (y, x0)] if count else [first, first]
+    most = [np.maximum.reduceat(of[order], first) for of in (y + 1, x1)] if count else [first, first]
+    return np.array(sums), np.array([*least, *most])
 
 
 def of_plane_axes(table: pd.DataFrame, axes: str, through: str = "Z") -> pd.DataFrame:

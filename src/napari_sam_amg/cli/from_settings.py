@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.models.registry import CheckpointError, known_models
@@ -24,6 +25,8 @@ def take_settings(arguments: argparse.Namespace) -> Settings:
     settings = Settings() if arguments.settings is None else read_settings(arguments.settings)
     if arguments.model is not None or arguments.checkpoint is not None:
         settings = replace(settings, model="", sha256="")
+    elif settings.model and settings.model not in known_models() and Path(settings.model).is_file():
+        arguments.checkpoint = Path(settings.model)  # as napari saves a model that was chosen by its file
     elif settings.model:
         arguments.model = _known_name(settings.model, arguments)
     arguments.precision = arguments.precision or settings.precision or PRECISIONS[0]

@@ -1,6 +1,7 @@
 """Many images to files: the third tab of the dock widget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import FunctionWorker, create_worker
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.plugin.widget import SegmentPanel
 
 LIST_DELAY = 300  # ms after the last key: a folder is not searched at every letter of its name
-LIST_HEIGHT = 130  # px
+LIST_HEIGHT, NAME_WIDTH = 130, 160  # px
 PARTS = 1000  # steps of the progress bar an image
 WAITING = ""
 
@@ -47,6 +48,7 @@ class BatchTab(QWidget):
         super().__init__()
         self._viewer, self._panel = viewer, panel
         self.run_of: BatchRun | None = None  # while it runs
+        self._asked = 0  # for how many lists; an answer to an older question is none
         self._looking: FunctionWorker[Any] | None = None
         self.choices = BatchChoices(viewer)
         self.settings = wrapped_label()
@@ -80,6 +82,7 @@ class BatchTab(QWidget):
         self.images.setMinimumHeight(LIST_HEIGHT)
         if (header := self.images.header()) is not None:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+            header.resizeSection(0, NAME_WIDTH)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button)
         buttons.addWidget(self.cancel_button)
@@ -129,6 +132,7 @@ class BatchTab(QWidget):
         """List the images that there are, found in the background: folders may be large and far away."""
         if self.run_of is not None:
             return
+        self._asked += 1
         if self.choices.of_layers:
             self._list([layer.name for layer in reversed(self.choices.image_layers)])
             return
@@ -136,13 +140,16 @@ class BatchTab(QWidget):
         if not paths or output is None or self.choices.problems():
             self._list([])
             return
-        self._looking = worker = create_worker(_found, paths, output, self.choices.recursive.isChecked())
-        worker.returned.connect(lambda names: self._list(names) if worker is self._looking else None)
-        worker.start()
+        self._looking = create_worker(_found, self._asked, paths, output, self.choices.recursive.isChecked())
+        self._looking.returned.connect(self._take_found)
+        self._looking.start()
+
+    def _take_found(self, found: tuple[int, list[str]]) -> None:
+        asked, names = found
+        if asked == self._asked:
+            self._list(names)
 
     def _list(self, names: list[str] | tuple[str, ...]) -> None:
-        if self.run_of is not None and not self.run_of.names:
-            return
         self.images.clear()
         self.images.addTopLevelItems([QTreeWidgetItem([name, WAITING]) for name in names])
         self.images.setHeaderLabels([f"Image ({len(names)})" if names else "Image", "State"])
@@ -176,7 +183,7 @@ class BatchTab(QWidget):
             return
         self.run_of.told.connect(self._take)
         self.run_of.finished.connect(self._show_end)
-        self._looking = None
+        self._asked += 1
         self.bar.setRange(0, 0)
         self.status.setText("Waiting for another run..." if self.run_of.start() else "Starting...")
         self._check()
@@ -223,6 +230,7 @@ class BatchTab(QWidget):
 
     def _show_end(self, words: str) -> None:
         self.run_of = None
+        self._panel.model_box.update_devices()  # the batch has imported torch
         if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
             self.bar.setRange(0, 1)
         for row in range(self.images.topLevelItemCount()):
@@ -237,9 +245,9 @@ class BatchTab(QWidget):
             show_folder(self.choices.folder, "the results are")
 
 
-def _found(paths: Any, output: Any, recursive: bool) -> list[str]:
+def _found(asked: int, paths: Sequence[Path], output: Path, recursive: bool) -> tuple[int, list[str]]:
     """In a worker: the names of the images; none where they cannot be had, which the run will say."""
     try:
-        return [file.path.name for file in find_inputs(paths, output, recursive)[0]]
+        return asked, [file.path.name for file in find_inputs(paths, output, recursive)[0]]
     except (OSError, ValueError):
-        return []
+        return asked, []

@@ -43,14 +43,14 @@ class ParameterField:
     def __init__(self, name: str, default: Any) -> None:
         self.name = name
         self.kind = parameter_type(name)
-        self.widget: Any = create_widget(value=default, name=name, label=label_text(name), **_options(name))
+        self.widget = cast(Any, create_widget(value=default, name=name, label=label_text(name), **_options(name)))
         self.control.setObjectName(name)
         self.control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._guard = WheelGuard()
         self.control.installEventFilter(self._guard)
         self._suited = default
         self.is_own = False  # a person has chosen another value than the one that suits the model
-        self.widget.changed.connect(self._note)
+        cast(Any, self.widget).changed.connect(self._note)
         self.set(default)
 
     @property
@@ -147,11 +147,6 @@ class ParameterForm(QWidget):
             self.fields[name].suit(kind(suited.get(name, parameter_spec(name).default)))
         self._of_model = set(suited)
 
-    def take(self, values: Mapping[str, Any]) -> None:
-        """Choose values by name; they are those of a person, and stay whatever model is chosen."""
-        for name, value in values.items():
-            self.fields[name].set(value)
-
     def values(self) -> dict[str, Any]:
         """What the fields hold, allowed or not."""
         return {name: field.value() for name, field in self.fields.items()}
@@ -168,6 +163,11 @@ class ParameterForm(QWidget):
                 field.is_own = False
         self.blockSignals(False)
         self.changed.emit()
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Choose values by name; they are those of a person, and stay whatever model is chosen."""
+        for name, value in values.items():
+            self.fields[name].set(value)
 
     def problems(self) -> list[Problem]:
         found = [problem for field in self.fields.values() if (problem := field.problem()) is not None]

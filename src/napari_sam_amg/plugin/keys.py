@@ -4,14 +4,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication, QPushButton
 
-_ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
 def run_or_cancel(event: QKeyEvent, run: QPushButton, cancel: QPushButton) -> bool:
     """Whether a key that no field has used was one of ours; a button that has the focus is pressed by Enter itself."""
     if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
         return False
-    if event.key() in _ENTER:
+    if event.key() in ENTER:
         focused = QApplication.focusWidget()
         (focused if isinstance(focused, QPushButton) else run).click()
     elif event.key() == Qt.Key.Key_Escape and cancel.isEnabled():

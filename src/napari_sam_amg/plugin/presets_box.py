@@ -1,17 +1,20 @@
 """The row of presets: choose one, save what is chosen now, delete one of one's own."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam_amg.errors import explain_in_window
-from napari_sam_amg.params import merged
+from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.plugin.form import ParameterForm
+from napari_sam_amg.plugin.keys import ENTER
 from napari_sam_amg.plugin.model_box import ModelBox
-from napari_sam_amg.plugin.presets import OwnPresets, Preset, built_in, own_presets, save_preset
+from napari_sam_amg.plugin.presets import OWN, OwnPresets, Preset, built_in, own_presets, save_preset
 from napari_sam_amg.plugin.rows import FullNameCombo, add_row, form_layout
 
 HELP = (
@@ -41,14 +44,15 @@ class PresetsBox(QWidget):
         self.list_presets()
 
     def _arrange(self) -> None:
-        self.naming = _row(self.name, self.keep_button, self.leave_button)
+        self.naming = _Naming()
+        _beside(self.naming, self.name, self.keep_button, self.leave_button)
         self.naming.setVisible(False)
         self.name.setPlaceholderText("Name of the preset")
         whole = QWidget()
         column = QVBoxLayout(whole)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.preset)
-        column.addWidget(_row(self.save_button, self.delete_button))
+        column.addWidget(_beside(QWidget(), self.save_button, self.delete_button))
         column.addWidget(self.naming)
         add_row(form_layout(self), "Preset", whole, HELP)
         self.preset.setToolTip(f"<qt>{HELP}</qt>")
@@ -59,7 +63,7 @@ class PresetsBox(QWidget):
         self._form.changed.connect(self._mark_changed)
         self.preset.activated.connect(self._choose)
         self.save_button.clicked.connect(self._ask_name)
-        self.name.returnPressed.connect(self._save)
+        self.naming.entered.connect(self._save)
         self.keep_button.clicked.connect(self._save)
         self.leave_button.clicked.connect(lambda: self.naming.setVisible(False))
         self.delete_button.clicked.connect(self._delete)
@@ -88,11 +92,15 @@ class PresetsBox(QWidget):
         self._said = own.problems
 
     def take_suited(self, defaults: Mapping[str, Any]) -> None:
-        """Another model: the form shows its own settings now."""
+        """Another model: the form shows its own settings now, but for what was typed."""
         self._suited = dict(defaults)
-        self.list_presets(choose=built_in("")[0].name)
-        self._applied = self._form.values()
-        self._mark_changed()
+        with suppress(ValueError):  # of a file that says what is not allowed, which the form leaves out
+            self._applied = self._form.values() | self._shown(merged(self._suited))
+        self.list_presets(choose=OWN)
+
+    def _shown(self, params: AmgParameters) -> dict[str, Any]:
+        """The values of the form's fields that these would make."""
+        return {name: value for name in self._form.fields if (value := getattr(params, name)) is not None}
 
     def _choose(self, _: int = 0) -> None:
         preset = self.chosen
@@ -161,8 +169,23 @@ class PresetsBox(QWidget):
         self.list_presets()
 
 
-def _row(*parts: QWidget) -> QWidget:
-    row = QWidget()
+class _Naming(QWidget):
+    """Enter saves and Escape leaves: the dock widget would run, or cancel."""
+
+    entered = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        if event is None or event.key() not in (*ENTER, Qt.Key.Key_Escape):
+            super().keyPressEvent(event)
+            return
+        event.accept()
+        if event.key() == Qt.Key.Key_Escape:
+            self.setVisible(False)
+        else:
+            self.entered.emit()
+
+
+def _beside(row: QWidget, *parts: QWidget) -> QWidget:
     layout = QHBoxLayout(row)
     layout.setContentsMargins(0, 0, 0, 0)
     for part in parts:

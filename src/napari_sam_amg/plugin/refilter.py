@@ -5,7 +5,8 @@ plane in sight, so that it follows the slider.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,15 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.adding import not_while_adding
 from napari_sam_amg.plugin.reviewed import Index, ReviewedLayer
+from napari_sam_amg.plugin.source import SourceLayer
+from napari_sam_amg.plugin.tracks import section_columns, track_data
 
 PIXELS = 2**23  # of labels that are shown in one turn of the event loop: 10 ms to compare and to copy
-GATHER = 100  # ms, in which planes that are not in sight wait for each other: the table is made once for all of them
+GATHER = 0.25  # s, in which planes that are not in sight wait for each other: the table is made once for all of them
+TURN = 0.03  # s, of the main thread, at a time
+RARELY = 5  # of the main thread's time, at most one part in this many goes into showing them
+
+_LAST = object()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +50,7 @@ class Relinked:
     params: AmgParameters
     planes: tuple[FilteredPlane, ...]
     rows: pd.DataFrame  # of the objects
+    tracks: tuple[NDArray[np.float64], dict[int, list[int]]] | None  # as the layer of tracks takes them, through time
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ class Order:
         self._left, self.first = dict.fromkeys(indices), first
         self._lock = threading.Lock()
         self.is_over = False  # nobody waits for it any more
+        self.gather = GATHER  # s
 
     def take(self) -> Index | None:
         with self._lock:
@@ -67,37 +76,61 @@ class Order:
             return index
 
 
-def filtered_planes(
-    kept: Any, params: AmgParameters, order: Order, named: Callable[[pd.DataFrame], pd.DataFrame]
-) -> Iterator[FilteredPlane | Relinked | Failed]:
+Made = tuple[FilteredPlane, ...] | Relinked | Failed
+
+
+def filtered_planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Iterator[Made]:
     """In the worker. Errors are yielded, since napari shows raised ones with their traceback."""
     try:
         if params.link == "none":
-            while (index := order.take()) is not None:
-                with not_while_adding():
-                    plane = kept.plane(index, params)
-                rows, masks = named(plane.features), len(plane.masks)
-                yield FilteredPlane(index, params, plane.labels, rows, masks, plane.hidden_by_overlap)
-        elif (linked := _relinked(kept, params, order, named)) is not None:
+            yield from _planes(kept, params, order, source)
+        elif (linked := _relinked(kept, params, order, source)) is not None:
             yield linked
     except Exception as error:
         yield Failed(explain_in_window(error))
 
 
-def _relinked(
-    kept: Any, params: AmgParameters, order: Order, named: Callable[[pd.DataFrame], pd.DataFrame]
-) -> Relinked | None:
+def _planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Iterator[tuple[FilteredPlane, ...]]:
+    """The plane in sight by itself and at once, the others some at a time."""
+    gathered: list[FilteredPlane] = []
+    named = namer(source, params)
+    until = time.monotonic() + order.gather
+    while (index := order.take()) is not None:
+        with not_while_adding():
+            plane = kept.plane(index, params)
+        rows, masks = named(plane.features), len(plane.masks)
+        made = FilteredPlane(index, params, plane.labels, rows, masks, plane.hidden_by_overlap)
+        if index == order.first:
+            yield (made,)
+            continue
+        gathered.append(made)
+        if time.monotonic() > until or sum(one.labels.size for one in gathered) > PIXELS:
+            yield tuple(gathered)
+            gathered, until = [], time.monotonic() + order.gather
+    if gathered:
+        yield tuple(gathered)
+
+
+def _relinked(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Relinked | None:
     from napari_sam_amg.amg.table import joined
 
-    planes, tables, results = [], [], kept.linked(params)
+    planes: list[FilteredPlane] = []
+    tables: list[pd.DataFrame] = []
+    sections: list[pd.DataFrame] = []
+    named, results = namer(source, params), kept.linked(params)
     while not order.is_over:
         with not_while_adding():
             result = next(results, None)
         if result is None:
-            return Relinked(params, tuple(planes), named(joined(tables)))
-        masks, rows = len(result.masks), named(result.features)
-        planes.append(FilteredPlane(result.index, params, result.labels, rows, masks, max(0, masks - len(rows))))
+            rows = named(joined(tables))
+            tracks = track_data(sections, rows, source) if params.link == "t" and len(rows) else None
+            return Relinked(params, tuple(planes), rows, tracks)
+        masks, table = len(result.masks), result.features
+        planes.append(
+            FilteredPlane(result.index, params, result.labels, named(table), masks, max(0, masks - len(table)))
+        )
         tables.append(result.objects)
+        sections.append(table[section_columns(len(result.index))])
     return None
 
 
@@ -118,19 +151,20 @@ class Refilter(QObject):
         self._counts: dict[Index, tuple[int, int]] = {}
         self._order: Order | None = None
         self._worker: FunctionWorker[Any] | None = None
-        self._ready: dict[Index, FilteredPlane] = {}
-        self._gather = QTimer(self)
-        self._gather.setSingleShot(True)
-        self._gather.timeout.connect(self._show_ready)
+        self._has_failed = False
+        self._steps: Iterator[None] | None = None  # of showing linked objects
 
     @property
     def is_idle(self) -> bool:
-        return self._worker is None and not self._ready
+        return self._worker is None and self._steps is None
 
     @property
     def waiting(self) -> int:
         """Planes that are still shown by other thresholds than the wanted ones."""
-        return sum(params != self.params for params in self._at.values())
+        return len(self._left())
+
+    def _left(self) -> list[Index]:
+        return [index for index, params in self._at.items() if params is not self.params and params != self.params]
 
     @property
     def planes(self) -> int:
@@ -147,114 +181,140 @@ class Refilter(QObject):
     def ask(self, params: AmgParameters) -> None:
         """Show these, soon. Raises ``ValueError`` for what was not kept."""
         self._kept.check(params)
-        if params == self.params and self._worker is not None:
-            return
-        self.params = params
-        self._ready.clear()
-        if self._worker is None:
+        self.params, self._has_failed = params, False
+        if self.is_idle:
             self._begin()
         elif self._order is not None:
             self._order.is_over = True
 
     def look(self) -> None:
-        """Another plane may be in sight."""
+        """Another plane may be in sight, or the layer again."""
         if self._order is not None:
             self._order.first = self._position()
-
-    def stop(self) -> None:
-        """Nobody looks any more."""
-        self.params = self._kept.params
-        self._at.clear()
-        if self._order is not None:
-            self._order.is_over = True
+        elif self.is_idle and not self._has_failed and self.waiting and self._is_wanted:
+            self._begin()
 
     def _begin(self) -> None:
-        left = [index for index, params in self._at.items() if params != self.params]
-        if not left:
+        left, source = self._left(), self._review.source
+        if not left or source is None:
             self.progressed.emit()
             return
         self._order = Order(left, self._position())
-        self._worker = create_worker(filtered_planes, self._kept, self.params, self._order, namer(self._review))
+        self._worker = create_worker(filtered_planes, self._kept, self.params, self._order, source)
         self._worker.yielded.connect(self._take)
         self._worker.finished.connect(self._go_on)
         self._worker.start()
 
     def _go_on(self) -> None:
-        """The worker is done, or was told that nobody waits for it."""
+        """The worker is done, or was told that nobody waits for it; and what it made is shown."""
         self._worker = self._order = None
-        if self._ready:
-            self._gather.start(0)
-        elif self._is_there:
+        if not self._has_failed and self._is_wanted and self._steps is None:
             self._begin()
 
     @property
-    def _is_there(self) -> bool:
-        return not self._review.is_gone
+    def _is_wanted(self) -> bool:
+        """Whether anybody can still see what is shown."""
+        return not self._review.is_gone and self._position() is not None
 
-    def _take(self, item: FilteredPlane | Relinked | Failed) -> None:
-        if not self._is_there:
-            self.stop()
+    def _take(self, item: Made) -> None:
+        if not self._is_wanted:
+            self._end()
         elif isinstance(item, Failed):
             self._fail(item.message)
         elif isinstance(item, Relinked):
             if item.params == self.params:
-                self._show(item.planes, item.rows)
-        elif item.index == self._position():
-            self._show([item], item.rows)
-        elif item.params == self.params:
-            self._ready[item.index] = item
-            if not self._gather.isActive():
-                self._gather.start(GATHER)
+                self._show_linked(item)
+        # what is late is shown in sight alone, where it follows the slider
+        elif item[0].params == self.params or (len(item) == 1 and item[0].index == self._position()):
+            rows = [plane.rows for plane in item if len(plane.rows)] or [item[0].rows]
+            for _ in self._showing(item, pd.concat(rows)):
+                pass
+
+    def _end(self) -> None:
+        if self._order is not None:
+            self._order.is_over = True
 
     def _fail(self, message: str) -> None:
         """What is shown stays."""
-        if self._order is not None:
-            self._order.is_over = True
-        self.params = next(iter(self._at.values()), self.params)
+        self._has_failed = True
+        self._end()
         self.failed.emit(message)
 
-    def _show_ready(self) -> None:
-        """As many as one turn takes."""
-        planes: list[FilteredPlane] = []
-        while self._ready and sum(plane.labels.size for plane in planes) < PIXELS:
-            planes.append(self._ready.pop(next(iter(self._ready))))
-        if planes and self._is_there:
-            self._show(planes, pd.concat([plane.rows for plane in planes if len(plane.rows)] or [planes[0].rows]))
-        if self._ready:
-            self._gather.start(0)
-        elif self._worker is None and self._is_there:
-            self._begin()
+    def _show_linked(self, item: Relinked) -> None:
+        """Objects are in many planes, and all are shown at once: what must be known for it takes several turns."""
+        hand = self._hand
+        self._steps = self._showing(item.planes, item.rows)
 
-    def _show(self, planes: Iterable[FilteredPlane], rows: pd.DataFrame) -> None:
-        review, labels = self._review, {}
-        for plane in planes:
-            labels[plane.index] = plane.labels
-            self._at[plane.index] = plane.params
-            self._counts[plane.index] = plane.masks, plane.hidden
+        def turn() -> None:
+            if item.params != self.params or not self._is_wanted:
+                self._steps = None
+            elif self._hand is not hand:  # somebody has drawn meanwhile
+                self._show_linked(item)
+            elif self._goes_on():
+                QTimer.singleShot(0, turn)
+                return
+            else:
+                self._steps = None
+                self._show_tracks(item)
+            if self._worker is None and self._steps is None and not self._has_failed:
+                self._begin()
+
+        turn()
+
+    def _goes_on(self) -> bool:
+        """One turn's part of showing; whether more is left."""
+        until = time.monotonic() + TURN
+        while self._steps is not None and time.monotonic() < until:
+            if next(self._steps, _LAST) is _LAST:
+                return False
+        return True
+
+    @property
+    def _hand(self) -> Any:
+        """What was last done by hand."""
+        return getattr(self._review.edits, "last", None)
+
+    def _show_tracks(self, item: Relinked) -> None:
+        tracks = None if self._review.tracks is None else self._review.tracks()
+        if tracks is not None and item.tracks is not None:
+            data, graph = item.tracks
+            tracks.graph = {}  # the old one names tracks that may not be there
+            tracks.data = data
+            tracks.graph = graph
+
+    def _showing(self, planes: Sequence[FilteredPlane], rows: pd.DataFrame) -> Iterator[None]:
+        """In steps; all is changed in the last one."""
+        began, edits = time.monotonic(), self._review.edits
+        labels = {plane.index: plane.labels for plane in planes}
+        if edits is not None:
+            for index, found in labels.items():
+                labels[index] = edits.apply(index, found)
+                yield
         try:
-            review.show_planes(labels, rows, drawn=self._position() in labels)
+            yield from self._review.showing(labels, rows, drawn=self._position() in labels)
         except ValueError as error:
             self._fail(explain_in_window(error))
             return
+        for plane in planes:
+            self._at[plane.index] = plane.params
+            self._counts[plane.index] = plane.masks, plane.hidden
         self._tell()
         self.progressed.emit()
+        if self._order is not None:
+            self._order.gather = max(GATHER, RARELY * (time.monotonic() - began))
 
     def _tell(self) -> None:
         """The layer's record says what is shown, and of which planes that is not so yet."""
-        others = [list(index) for index, params in self._at.items() if params != self.params]
-        more: Mapping[str, Any] = {"planes_at_other_thresholds": others} if others else {}
-        counts = self.counts
+        others, counts = [list(index) for index in self._left()], self.counts
+        more: dict[str, Any] = {"planes_at_other_thresholds": others} if others else {}
         if counts is not None:
-            more = {**more, "masks": counts[0], "hidden_by_overlap": counts[1]}
+            more |= {"masks": counts[0], "hidden_by_overlap": counts[1]}
         self._review.tell(self.params, self._kept.params, more)
 
 
-def namer(review: ReviewedLayer) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def namer(source: SourceLayer, params: AmgParameters) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Names the columns of a table as the layer's axes are called."""
     from napari_sam_amg.amg.table import of_plane_axes
 
-    source = review.source
-    if source is None:
-        return lambda table: table
-    axes, through = source.plane_axes, source.through(review.kept.params)
+    axes, through = source.plane_axes, source.through(params)
     return lambda table: of_plane_axes(table, axes, through)

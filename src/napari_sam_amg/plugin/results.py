@@ -22,7 +22,8 @@ def is_result(layer: Any) -> bool:
 
 def result_in_focus(viewer: Viewer) -> Labels | None:
     """The active layer if it is one, else that of the last run."""
-    active = viewer.layers.selection.active
+    # without the proxies that napari gives plugins, of which no two are the same
+    active = getattr(viewer.layers.selection.active, "__wrapped__", viewer.layers.selection.active)
     return active if is_result(active) else newest_result(viewer)
 
 

@@ -26,9 +26,10 @@ class _Row(QWidget):
 
     moved = Signal()
 
-    def __init__(self, title: str, help: str, fields: Sequence[DecimalBox], slider: QSlider | QRangeSlider) -> None:
+    def __init__(self, title: str, help: str, fields: Sequence[DecimalBox], slider: QSlider) -> None:
         super().__init__()
-        self.fields, self.slider, self.scale = fields, slider, Scale(0.0, 1.0)
+        self.fields, self.scale = fields, Scale(0.0, 1.0)
+        self.slider: Any = slider  # a range slider has pairs for values
         self.histogram = Histogram(INSET)
         self.label = QLabel(title)
         self.label.setWordWrap(True)
@@ -115,7 +116,7 @@ class AreaRow(_Row):
     def __init__(self, title: str, help: str) -> None:
         self.least, self.most = (number_field(MOST_AREA, 10, 0) for _ in range(2))
         self.most.setSpecialValueText("any")
-        slider = QRangeSlider(Qt.Orientation.Horizontal)
+        slider: Any = QRangeSlider(Qt.Orientation.Horizontal)  # type: ignore[no-untyped-call]
         slider.setRange(0, STEPS)
         slider.setValue((0, STEPS))
         super().__init__(title, help, [self.least, self.most], slider)

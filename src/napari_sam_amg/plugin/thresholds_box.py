@@ -152,6 +152,7 @@ class ThresholdsBox(QGroupBox):
         self._show_params(review.refilter.params)
         self._show_candidates()
         self._show_counts()
+        review.refilter.look()
 
     def _listen(self, refilter: Refilter) -> None:
         refilter.progressed.connect(self._show_counts)
@@ -210,15 +211,16 @@ class ThresholdsBox(QGroupBox):
         self.crop_nms.set(params.crop_nms_thresh)
         with QSignalBlocker(self.overlap), QSignalBlocker(self.piece):
             self.overlap.setCurrentIndex(self.overlap.findData(params.overlap))
-            self.piece.setValue(max(params.min_label_region_area, params.min_mask_region_area))
+            self.piece.setValue(smallest_piece(params))
 
     def parameters(self, params: AmgParameters, of_run: AmgParameters) -> AmgParameters:
         """``params`` with what is chosen here; ``of_run``: those that the run had."""
         least, most = self.area.value
-        piece, before = self.piece.value(), max(params.min_label_region_area, params.min_mask_region_area)
-        pieces = {} if piece == before else {
-            "min_label_region_area": piece, "min_mask_region_area": min(piece, of_run.min_mask_region_area),
-        }  # fmt: skip
+        piece = self.piece.value()
+        if piece != smallest_piece(params):
+            params = replace(
+                params, min_label_region_area=piece, min_mask_region_area=min(piece, of_run.min_mask_region_area)
+            )
         return replace(
             params,
             pred_iou_thresh=self.iou.value,
@@ -228,7 +230,6 @@ class ThresholdsBox(QGroupBox):
             box_nms_thresh=self.nms.value,
             crop_nms_thresh=self.crop_nms.value,
             overlap=self.overlap.currentData(),
-            **pieces,
         )
 
     def _ask(self, *_: Any) -> None:
@@ -276,6 +277,11 @@ TAKEN = (
     "pred_iou_thresh", "stability_score_thresh", "min_area", "max_area", "box_nms_thresh", "crop_nms_thresh", "overlap",
     "min_label_region_area", "min_mask_region_area",
 )  # fmt: skip
+
+
+def smallest_piece(params: AmgParameters) -> int:
+    """px, as ``amg.fragments`` has it."""
+    return max(params.min_label_region_area, params.min_mask_region_area) if params.min_label_region_area else 0
 
 
 def counted(review: ReviewedLayer, refilter: Refilter) -> str:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from magicgui.widgets import Container
 from napari.utils.notifications import show_error
@@ -11,7 +10,6 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QTableView,
@@ -41,10 +39,12 @@ from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
 from napari_sam_amg.plugin.results_box import ResultsBox
 from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.rows import wrapped_label
+from napari_sam_amg.plugin.run_status import RunStatus
 from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.shortcuts import offer_keys
 from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
+from napari_sam_amg.plugin.why_box import WhyBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
@@ -65,6 +65,8 @@ class SegmentWidget(Container[Any]):
         self.results_tab.add(self.thresholds_box)
         self.objects_box = ObjectsBox(napari_viewer, self.results_tab)
         self.results_tab.add(self.objects_box)
+        self.why_box = WhyBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.why_box)
         self.thresholds_box.taken.connect(self.panel.form.take)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.panel, "Segment")
@@ -113,8 +115,6 @@ class SegmentPanel(QWidget):
         self.runner: Runner | None = None  # while it runs
         self._viewer = napari_viewer
         preferred = preferences()
-        self._ended: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # by image, how its last run ended
-        self._shown: Any = None  # the image whose status is shown
         self.first_steps = FirstSteps(napari_viewer)
         self.image_box = ImageBox(napari_viewer)
         self.model_box = ModelBox(preferred)
@@ -125,12 +125,11 @@ class SegmentPanel(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
         self.settings_button = QPushButton("Settings of these results")
-        self.bar = QProgressBar()
-        self.status = wrapped_label()
+        self.run_status = RunStatus()
+        self.bar, self.status = self.run_status.bar, self.run_status.label
         self.message = wrapped_label()
         self.message.setStyleSheet(f"color: {RED};")
         self._marked: list[QWidget] = []
-        self._run_on: Any = None  # the image of the run
         self._arrange()
         self._connect()
         self.model_box.find_defaults()
@@ -166,7 +165,7 @@ class SegmentPanel(QWidget):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
         self.model_box.suited.connect(self.presets_box.take_suited)  # when the form has them
-        self.first_steps.wanted.connect(self.run)
+        self.first_steps.wanted.connect(self.run_button.click)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.table_button.clicked.connect(self.show_table)
@@ -225,27 +224,18 @@ class SegmentPanel(QWidget):
             mark(control, True)
         self._marked = bad
         self.message.setText("\n".join(problem.message for problem in problems))
-        self._show_first_steps()
-        self._show_status()
+        self._show_first_steps(len(problems))
+        self.run_status.show_image(self.image_box.layer)
         self.run_button.setEnabled(not problems and self.runner is None)
         self.cancel_button.setEnabled(self.runner is not None)
 
-    def _show_first_steps(self) -> None:
+    def _show_first_steps(self, problems: int) -> None:
         """In an empty viewer; of what is not there nothing is shown, and that there is no image is no mistake."""
         empty = self.image_box.layer is None
         self.first_steps.setVisible(empty)
         for part in (self.image_box, self.bar, self.table_button, self.settings_button):
             part.setVisible(not empty)
-        self.message.setVisible(bool(self.message.text()) and not (empty and len(self.problems()) == 1))
-
-    def _show_status(self) -> None:
-        """How the last run on this image ended, if another image was chosen."""
-        if self.image_box.layer is self._shown:
-            return
-        self._shown = self.image_box.layer
-        if self.runner is None:
-            self.status.setText("" if self._shown is None else self._ended.get(self._shown, ""))
-            self.bar.reset()
+        self.message.setVisible(problems > empty)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Those that no field has used."""
@@ -261,8 +251,8 @@ class SegmentPanel(QWidget):
         except Exception as error:  # memory for the labels, an image that changed since it was checked, and the like
             show_error(explain_in_window(error))
             return
-        self._run_on = self.image_box.layer
-        self.runner.progressed.connect(self._show_progress)
+        self.run_status.begin(self.image_box.layer)
+        self.runner.progressed.connect(self.run_status.show_progress)
         self.runner.finished.connect(self._show_end)
         self._check()
         self.runner.start()
@@ -277,6 +267,7 @@ class SegmentPanel(QWidget):
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
             files=None if folder is None else ResultFiles.of(folder, source.name),
+            memory=preferences().candidate_bytes,
         )
 
     def _parameters(self) -> AmgParameters:
@@ -290,25 +281,10 @@ class SegmentPanel(QWidget):
             self.cancel_button.setEnabled(False)
             self.status.setText("Cancelling...")
 
-    def _show_progress(self, done: int, total: int, words: str) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        self.status.setText(self._of_image(words))
-
-    def _of_image(self, words: str) -> str:
-        """What is said of a run names its image, if that is not the chosen one."""
-        run_on = self._run_on
-        return words if run_on is None or run_on is self.image_box.layer else f"{run_on.name}: {words}"
-
     def _show_end(self, words: str) -> None:
         self.runner = None
+        self.run_status.end(words)
         self.model_box.update_devices()  # the run has imported torch
-        if self._run_on is not None:
-            self._ended[self._run_on] = words
-        if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
-            self.bar.setRange(0, 1)
-        self.status.setText(self._of_image(words))
-        self._run_on = None
         self._check()
 
     def show_table(self) -> None:

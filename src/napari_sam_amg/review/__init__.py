@@ -1,1 +1,1 @@
-"""What can be done with a finished run without the model."""
+"""What can be done with a finished run without its model: other thresholds, other links, with ids that stay."""

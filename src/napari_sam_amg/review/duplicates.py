@@ -34,7 +34,9 @@ def columns_of(kept: Kept) -> dict[str, NDArray[Any]]:
 
     That is the largest IoU of the box with that of a better candidate of the same crop, and of another crop.
     """
-    inside, between, left = [np.empty(0)], [np.empty(0)], ENOUGH
+    inside: list[NDArray[Any]] = [np.empty(0)]
+    between: list[NDArray[Any]] = [np.empty(0)]
+    left = ENOUGH
     for index in kept.indices:
         found = kept.candidates(index).found
         if left <= 0 or not isinstance(found, StoredCandidates):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.masks import Candidates, Masks
 from napari_sam_amg.amg.planes import Index
-from napari_sam_amg.amg.region import Region, RegionCandidates, RegionResult, finish, whole_plane
+from napari_sam_amg.amg.region import Region, RegionCandidates, RegionResult, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.tiled_plane import TiledPlane
 from napari_sam_amg.objects.table import Units
@@ -31,19 +31,10 @@ class Refiltered:
     too_large: int = 0  # objects without a label that may be larger than the crops, or tiles
 
 
-class PlaneMemo:
-    """The candidates of one plane, and what of them does not depend on thresholds."""
-
-    def __init__(self, candidates: RegionCandidates, units: Units) -> None:
-        self._candidates, self._units = candidates, units
-
-    def finish(self, params: AmgParameters) -> RegionResult:
-        """As ``region.finish``, bit for bit."""
-        return finish(self._candidates, params, self._units.pixel_size, self._units.area_column)
-
-
 class TiledMemo:
     """The same of a plane that was taken tile by tile; ``tiles`` in the order of work. Nothing is remembered."""
+
+    size = 0
 
     def __init__(self, tiles: Sequence[RegionCandidates], units: Units) -> None:
         self._tiles, self._units = tiles, units
