@@ -109,7 +109,7 @@ def test_a_row_of_naparis_table_picks_its_own_label(cells: Any) -> None:
     cells.viewer.layers.selection.active = layer
     view = cells.viewer.window._qt_window.findChild(QTableView)
     for label_id in (3, 1, 2):
-        view.selectRow(label_id)  # the table is not sorted: its row is the layer's
+        view.selectRow(_row_of(view, label_id))
         assert layer.selected_label == label_id
         plane = int(layer.features.loc[label_id, "plane"])
         assert (layer.data[plane] == label_id).sum() == layer.features.loc[label_id, "area"]
@@ -152,12 +152,18 @@ def test_a_row_of_the_table_goes_to_its_object(
             assert viewer.dims.current_step[axes.find("c")] == channel
 
 
-def _click(plugin: Any, view: QTableView, label_id: int) -> None:
-    """With the mouse, on the row that shows the label after sorting."""
+def _row_of(view: QTableView, label_id: int) -> int:
+    """The row that shows the label, whatever is sorted and left out."""
     model = view.model()
     (row,) = (row for row in range(model.rowCount()) if model.index(row, 0).data() == label_id)
-    view.scrollTo(model.index(row, 0))
-    place = view.visualRect(model.index(row, 0)).center()
+    return row
+
+
+def _click(plugin: Any, view: QTableView, label_id: int) -> None:
+    """With the mouse, on the row that shows the label after sorting."""
+    cell = view.model().index(_row_of(view, label_id), 0)
+    view.scrollTo(cell)
+    place = view.visualRect(cell).center()
     plugin.qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
 
 
@@ -194,7 +200,7 @@ def test_picking_a_label_in_the_image_moves_nothing_but_the_row(cells: Any) -> N
     centre = camera.center
     for label_id in (1, 3):
         layer.selected_label = label_id
-        assert {index.row() for index in view.selectedIndexes()} == {label_id}
+        assert {index.siblingAtColumn(0).data() for index in view.selectedIndexes()} == {label_id}
         assert camera.center == centre
 
 
@@ -209,7 +215,7 @@ def test_the_table_is_offered_when_there_are_results(cells: Any) -> None:
     assert cells.viewer.layers.selection.active is second
     cells.viewer.layers.selection.active = first
     button.click()
-    assert cells.viewer.layers.selection.active is first  # an older one, if it is selected
+    assert cells.viewer.layers.selection.active is second, "the newest, whatever is selected"
     for layer in (first, second):
         cells.viewer.layers.remove(layer)
     assert not button.isEnabled()

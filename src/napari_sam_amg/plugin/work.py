@@ -38,6 +38,7 @@ class Job:
     precision: str  # "exact" or "fast"
     use_contrast_limits: bool
     files: ResultFiles | None = None  # where results grow; None: in memory
+    memory: int | None = None  # bytes that the candidates may take, beyond which they lie in files; None: see SHARE
     tally: Tally = field(default_factory=Tally)
 
 
@@ -155,7 +156,7 @@ def _keeping(job: Job, model: "Model", held: "Model") -> "KeepingWork":
         ModelWork(held),
         job.params,
         merged(model.info.amg_defaults),
-        budget=(memory_limit() or SHARE * BUDGET) // SHARE,
+        budget=job.memory or (memory_limit() or SHARE * BUDGET) // SHARE,
         units=Units(source.pixel_size, spacing, source.area_column),
         axis=place,
     )
