@@ -63,7 +63,7 @@ def test_a_range_of_planes(plugin: Any) -> None:
     assert [objects(plane) for plane in layer.data] == [0, 2, 1, 3, 0]
     assert list(layer.features["plane"][1:]) == [1, 1, 2, 3, 3, 3]
     assert "In z 1 to 3." in plugin.widget.status.text()
-    assert "All 5 planes would take " in plugin.widget.status.text()
+    assert "The whole image (all 5 planes) would take " in plugin.widget.status.text()
     source = layer.metadata[METADATA_KEY]["source"]
     assert (source["ranges"], source["plane"]) == ({"0": [1, 4]}, None)
     image = plugin.viewer.layers["cells"]
