@@ -81,10 +81,9 @@ def stack() -> Window:
 
 
 def batch() -> Window:
-    """Of all layers, before it is run."""
+    """Of all image layers, before it is run."""
     window = Window("nuclei")
-    for sample in ("tissue", "electron_microscopy"):
-        window.viewer.open_sample(PLUGIN, sample)
+    window.viewer.open_sample(PLUGIN, "tissue")
     window.show("Batch")
     choices = window.dock.batch_tab.choices
     choices.what.setCurrentIndex(choices.what.count() - 1)

@@ -41,10 +41,7 @@ def test_a_rectangle_is_a_box_without_an_outline(corners: Any, rows: Any, column
 
 def test_fields_side_by_side_share_no_pixel() -> None:
     edges = [0.0, 17.3, 40.5, 64.0]
-    fields = [
-        field_of([(low, 0), (low, 80), (high, 80), (high, 0)], (64, 80))
-        for low, high in pairwise(edges)
-    ]
+    fields = [field_of([(low, 0), (low, 80), (high, 80), (high, 0)], (64, 80)) for low, high in pairwise(edges)]
     assert [row for field in fields for row in range(*field.rows)] == list(range(64))
 
 
@@ -157,4 +154,3 @@ def test_masks_are_left_out_by_their_centre_and_counted_as_objects(tile_size: in
     assert work.left_out >= 1
     if not tile_size:
         assert work.left_out == 1
-

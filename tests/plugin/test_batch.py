@@ -20,6 +20,7 @@ from napari_sam_amg.plugin.runner import _running
 from napari_sam_amg.plugin.saved_reader import read_labels
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
+from tests.plugin.turns import Turns
 
 TIMEOUT = 30_000  # ms
 ONE, TWO = disc_image([(15, 15)]), disc_image([(15, 15), (45, 40)])
@@ -95,7 +96,10 @@ def test_a_folder_goes_to_files_as_the_command_does_it_and_what_fails_is_named(
     for name in ("rois", "overlay"):
         tab.choices.formats[name].setChecked(True)
     tab.choices.tables.setChecked(True)
+    turns = Turns(plugin.viewer)
     status = run(plugin, tab)
+    worst, _ = turns.stop()
+    assert worst.cpu < 0.1, worst
     assert status.startswith("2 of 3 images done; 1 failed: b.tif: ")
     assert "Not an image that can be read" in status
     assert [(name, state.partition(",")[0]) for name, state in rows(tab)] == [
@@ -136,6 +140,12 @@ def test_results_that_are_there_are_kept_replaced_or_said_to_be_others(
     assert model.batches > asked
     tab.choices.there.setCurrentText(KEEP)
     assert run(plugin, tab) == "2 of 2 images done; 2 of them before."
+
+
+def test_what_fails_is_said_in_the_words_of_the_window(plugin: Any, tab: Any, images: Path, tmp_path: Path) -> None:
+    plugin.widget.form.fields["link"].set("z")
+    choose(tab, images / "a.tif", tmp_path / "out")
+    assert "1 failed: a.tif: Objects: 'z' needs a stack, and this is a single plane" in run(plugin, tab)
 
 
 def test_cancel_keeps_what_is_done_and_the_next_batch_goes_on(

@@ -36,7 +36,7 @@ def test_the_page_and_the_defaults_of_the_code_agree(chosen: Any) -> None:
     }
     assert preferences() == Preferences()
     chosen.memory = 2.5
-    assert preferences().memory_bytes == 2_500_000_000
+    assert (preferences().memory_bytes, preferences().candidate_bytes) == (2_500_000_000, 625_000_000)
 
 
 @has_page
@@ -52,6 +52,8 @@ def test_the_widget_begins_with_what_was_chosen(chosen: Any, make_napari_viewer:
     viewer.add_image(np.zeros((64, 80), np.uint8), contrast_limits=(0, 1))
     assert panel.results_box.where.currentText() == IN_MEMORY
     assert "allowed in the Preferences: write them to a folder" in panel.message.text()
+    chosen.memory = 8
+    assert panel._job().memory == 2 * 10**9  # as it is when the run is started
 
 
 def test_without_a_page_there_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

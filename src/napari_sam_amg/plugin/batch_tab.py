@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.plugin.widget import SegmentPanel
 
 LIST_DELAY = 300  # ms after the last key: a folder is not searched at every letter of its name
-LIST_HEIGHT = 130  # px
+LIST_HEIGHT, NAME_WIDTH = 130, 160  # px
 PARTS = 1000  # steps of the progress bar an image
 WAITING = ""
 
@@ -82,6 +82,7 @@ class BatchTab(QWidget):
         self.images.setMinimumHeight(LIST_HEIGHT)
         if (header := self.images.header()) is not None:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+            header.resizeSection(0, NAME_WIDTH)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button)
         buttons.addWidget(self.cancel_button)
@@ -229,6 +230,7 @@ class BatchTab(QWidget):
 
     def _show_end(self, words: str) -> None:
         self.run_of = None
+        self._panel.model_box.update_devices()  # the batch has imported torch
         if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
             self.bar.setRange(0, 1)
         for row in range(self.images.topLevelItemCount()):

@@ -1,5 +1,6 @@
 """A batch in the worker thread: the command line's own code, told image by image. Nothing here touches a layer."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TOLD = 0.08  # s, at least, between two reports of progress
 DONE, SKIPPED, PARTLY, FAILED = "done", "there already", "partly", "failed"
+_LINK = re.compile(r"\b[Ll]ink=")  # as the command line calls what the form calls "Objects"
 REPLACE_HINT = "choose to replace results that are there"
 
 
@@ -169,7 +171,7 @@ def _one(batch: "Batch", place: int, item: _Item, job: BatchJob, pace: _Pace) ->
         words = f"{error.target.name} is there already, of another image or other settings: {REPLACE_HINT}"
         return Ended(place, FAILED, words)
     except Exception as error:  # the other images are not concerned
-        return Ended(place, FAILED, explain_in_window(error))
+        return Ended(place, FAILED, _LINK.sub("Objects: ", explain_in_window(error)))
     if done.skipped:
         return Ended(place, SKIPPED, "")
     return Ended(place, PARTLY if done.failed else DONE, done.failed or done.found)

@@ -110,7 +110,6 @@ class ModelBox(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.path)
         column.addWidget(self.browse)
-        self.details.setEnabled(False)  # grey: a remark
         self.form = form_layout(self)
         add_row(self.form, "Model", self.model, MODEL_HELP)
         add_row(self.form, "", self.details, "The model's name, its size, and whether its file is here.")

@@ -22,6 +22,11 @@ class Preferences:
         """None: the plugin's own rule."""
         return round(self.memory * GIGABYTE) if self.memory > 0 else None
 
+    @property
+    def candidate_bytes(self) -> int | None:
+        """What the candidates of a run may take in memory beside its labels; the others lie in files."""
+        return None if self.memory_bytes is None else self.memory_bytes // 4
+
 
 def preferences() -> Preferences:
     """As they are now; the defaults in a napari that has no such page, and of what is not as it should be."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
@@ -45,6 +46,8 @@ class Job:
     precision: str  # "exact" or "fast"
     use_contrast_limits: bool
     files: ResultFiles | None = None  # where results grow; None: in memory
+    memory: int | None = None  # bytes that the candidates may take, beyond which they lie in files; None: see SHARE
+    tally: Tally = field(default_factory=Tally)
     image: "ReferenceType[Image] | None" = None  # the layer, for who asks later whose results these are
     asked: Settings | None = None  # what was asked, where ``source`` leaves out what is done already
     landing: Landing = field(default_factory=Landing)
@@ -108,6 +111,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     warm_up_labels()
     from napari_sam_amg.amg.field_work import survey_of_part
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
+    from napari_sam_amg.amg.work import CountingWork
     from napari_sam_amg.objects.table import Units
     from napari_sam_amg.run import segment_planes
 
@@ -131,6 +135,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
     asking, outlined = _asking(job, held)
     keeping = None if run is not None else _keeping(job, model, asking)
+    proposing = asking if run is None else run.kept.over(asking)
     yield Ready(about, keeping, outlined)
     linked = source.linked_place(job.params)
     steps = segment_planes(
@@ -144,7 +149,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
-        work=keeping if run is None else run.kept.over(asking),
+        work=CountingWork(keeping or proposing, job.tally),
     )
     if job.ids is not None:
         steps = with_own_ids(steps, job.ids)
@@ -167,7 +172,7 @@ def _keeping(job: Job, model: "Model", asking: "Work") -> "KeepingWork":
         asking,
         job.params,
         merged(model.info.amg_defaults),
-        budget=(memory_limit() or SHARE * BUDGET) // SHARE,
+        budget=job.memory or (memory_limit() or SHARE * BUDGET) // SHARE,
         units=Units(source.pixel_size, spacing, source.area_column),
         axis=place,
         goes_on=job.landing.kept,
