@@ -114,8 +114,9 @@ def pool_by_2(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     Not by torch: a second thread with parallel torch operations makes OpenMP's threads sleep rather
     than spin between operations, which slows the training.
     """
-    count, rows, columns = masks.shape
-    return masks.reshape(count, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4), dtype=np.float32)
+    ones = masks.view(np.uint8)
+    rows = ones[:, ::2] + ones[:, 1::2]
+    return (rows[..., ::2] + rows[..., 1::2]).astype(np.float32) / 4
 
 
 def make_sample(rng: Generator, example: Example, view: View, recipe: Recipe, img_size: int) -> Sample:

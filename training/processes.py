@@ -1,5 +1,6 @@
 """One item after another through a model, in several processes with a thread each: images are many, and small."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,6 +14,9 @@ from napari_sam_amg.sam.model import Sam
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# a forked process has its parent's images at once; others are sent them, one process after another
+START = "fork" if sys.platform == "linux" else "spawn"
 
 _kept: dict[str, Any] = {}  # in a process of its own: the model, and what is done with it
 
@@ -35,6 +39,6 @@ def through_model(
         model = load_model(checkpoint, device="cpu")
         yield from (task(model, item) for item in items)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (checkpoint, task)) as pool:
+    with ProcessPoolExecutor(processes, get_context(START), _begin, (checkpoint, task)) as pool:
         futures = [pool.submit(_call, item) for item in items]
         yield from (future.result() for future in futures)

@@ -52,11 +52,25 @@ def test_the_form_is_ready_again_and_says_what_was_found(cells: Any) -> None:
     assert cells.widget.bar.value() == cells.widget.bar.maximum()
 
 
+def test_what_crops_and_points_came_to_is_said_and_kept(cells: Any, model: Any) -> None:
+    cells.choose(crop_n_layers=1, crop_layers="last", points_per_side=8, pred_iou_thresh=0.65)
+    cells.choose(box_nms_thresh=1.0, crop_nms_thresh=1.0)
+    record = cells.run().metadata[METADATA_KEY]
+    first, second = cells.widget.status.text().split("\n")
+    assert record["points_asked"] == model.decoded == 4 * 64
+    assert (record["crops"], record["masks"]) == (4, 3 + record["hidden_by_overlap"])
+    assert record["hidden_by_overlap"] > 0
+    assert first.startswith(f"{record['masks']} masks found in ")
+    assert first.endswith(f"asked. 3 labels, {record['hidden_by_overlap']} lost to overlaps.")
+    assert record["candidates"] >= record["masks"]
+    assert second == f"Crop layer 1 (4 crops), 256 points asked, {record['candidates']} candidates."
+
+
 def test_an_approximate_search_says_so(cells: Any) -> None:
     cells.widget.form.fields["point_search"].widget.value = "hierarchical"
     layer = cells.run()
     assert cells.widget.status.text().startswith("3 masks found")
-    assert cells.widget.status.text().endswith(", approximate.")
+    assert ", approximate.\nWhole image, " in cells.widget.status.text()
     assert cells.widget.bar.value() == cells.widget.bar.maximum()
     assert layer.metadata[METADATA_KEY]["parameters_used"]["point_search"] == "hierarchical"
 
@@ -64,7 +78,7 @@ def test_an_approximate_search_says_so(cells: Any) -> None:
 def test_a_model_without_maps_cannot_guide_the_search_which_is_said(cells: Any) -> None:
     cells.widget.form.fields["point_search"].widget.value = "guided"
     record = cells.run().metadata[METADATA_KEY]
-    assert cells.widget.status.text().endswith("; the model has no maps of objects, so the grid was asked.")
+    assert "; the model has no maps of objects, so the grid was asked.\n" in cells.widget.status.text()
     assert (record["parameters"]["point_search"], record["parameters_used"]["point_search"]) == ("guided", "grid")
     assert record["point_search_note"] == "the model has no maps of objects, so the grid was asked"
 
@@ -95,7 +109,7 @@ def test_a_row_of_naparis_table_picks_its_own_label(cells: Any) -> None:
     cells.viewer.layers.selection.active = layer
     view = cells.viewer.window._qt_window.findChild(QTableView)
     for label_id in (3, 1, 2):
-        view.selectRow(label_id)  # the table is not sorted: its row is the layer's
+        view.selectRow(_row_of(view, label_id))
         assert layer.selected_label == label_id
         plane = int(layer.features.loc[label_id, "plane"])
         assert (layer.data[plane] == label_id).sum() == layer.features.loc[label_id, "area"]
@@ -138,12 +152,18 @@ def test_a_row_of_the_table_goes_to_its_object(
             assert viewer.dims.current_step[axes.find("c")] == channel
 
 
-def _click(plugin: Any, view: QTableView, label_id: int) -> None:
-    """With the mouse, on the row that shows the label after sorting."""
+def _row_of(view: QTableView, label_id: int) -> int:
+    """The row that shows the label, whatever is sorted and left out."""
     model = view.model()
     (row,) = (row for row in range(model.rowCount()) if model.index(row, 0).data() == label_id)
-    view.scrollTo(model.index(row, 0))
-    place = view.visualRect(model.index(row, 0)).center()
+    return row
+
+
+def _click(plugin: Any, view: QTableView, label_id: int) -> None:
+    """With the mouse, on the row that shows the label after sorting."""
+    cell = view.model().index(_row_of(view, label_id), 0)
+    view.scrollTo(cell)
+    place = view.visualRect(cell).center()
     plugin.qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
 
 
@@ -180,7 +200,7 @@ def test_picking_a_label_in_the_image_moves_nothing_but_the_row(cells: Any) -> N
     centre = camera.center
     for label_id in (1, 3):
         layer.selected_label = label_id
-        assert {index.row() for index in view.selectedIndexes()} == {label_id}
+        assert {index.siblingAtColumn(0).data() for index in view.selectedIndexes()} == {label_id}
         assert camera.center == centre
 
 
@@ -195,7 +215,7 @@ def test_the_table_is_offered_when_there_are_results(cells: Any) -> None:
     assert cells.viewer.layers.selection.active is second
     cells.viewer.layers.selection.active = first
     button.click()
-    assert cells.viewer.layers.selection.active is first  # an older one, if it is selected
+    assert cells.viewer.layers.selection.active is second, "the newest, whatever is selected"
     for layer in (first, second):
         cells.viewer.layers.remove(layer)
     assert not button.isEnabled()

@@ -320,7 +320,7 @@ def test_a_plane_that_failed_is_said_and_recorded(plugin: Any, unreadable: set[t
     plugin.widget.image_box.planes.setCurrentText("All planes")
     layer = plugin.run()
     words = "2 of 6 planes could not be segmented: plane 0: the file is cut off; plane 4: the file is cut off"
-    found, problem = plugin.widget.status.text().split("\n")
+    found, _, problem = plugin.widget.status.text().split("\n")
     assert found.startswith("8 masks found")
     assert problem == words
     assert [(message.severity.value, message.message) for message in plugin.messages] == [("warning", words)]

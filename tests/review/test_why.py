@@ -100,11 +100,12 @@ def crops(draw):
     st.sampled_from([0, 6]),
     st.sampled_from([0.0, 0.5]),
     st.sampled_from(["all", "last"]),
+    st.sampled_from([(0, 0), (20, 150)]),
 )
-def test_those_that_are_said_to_be_kept_are_the_labels_exactly(parts, overlap, pieces, cleaned, visible, layers):
+def test_those_that_are_said_to_be_kept_are_the_labels_exactly(parts, overlap, pieces, cleaned, visible, layers, areas):
     params = replace(
         PARAMS, overlap=overlap, label_pieces=pieces, min_mask_region_area=cleaned, min_visible_fraction=visible,
-        crop_layers=layers,
+        crop_layers=layers, min_area=areas[0], max_area=areas[1],
     )  # fmt: skip
     candidates = replace(stored(*parts), params=replace(FLOOR, crop_layers=layers))
     fates = fates_of(candidates, params)
@@ -117,7 +118,9 @@ def test_those_that_are_said_to_be_kept_are_the_labels_exactly(parts, overlap, p
         one, place = fates.candidates, fates.place(row)
         assert (fate == "unsure") == (one.predicted_iou[row] <= params.pred_iou_thresh)
         assert (fate == "unstable") <= (one.stability_score[row] < params.stability_score_thresh)
-        assert (place == NEVER) == (fate in {"unsure", "unstable"} or fate.startswith("double"))
+        assert (place == NEVER) == (fate in {"unsure", "unstable", "wrong size"} or fate.startswith("double"))
+        if fate == "wrong size":
+            assert not areas[0] <= fates.candidates.areas[row] <= areas[1]
         if fate in {"double", "double between crops"}:
             winner = fates.loser_to(row)
             assert winner != NEVER
@@ -138,6 +141,17 @@ def test_the_two_thresholds():
     assert [in_words(one, PARAMS) for one in found] == [
         "label 17", "stability 0.45 is below 0.5", "predicted IoU 0.40 is not above 0.5",
     ]  # fmt: skip
+
+
+def test_masks_of_the_wrong_size() -> None:
+    candidates = stored(table([box(0, 0, 10, 10), box(2, 2, 4, 4), box(0, 0, 40, 40)], [0.9, 0.9, 0.9]))
+    params = replace(PARAMS, min_area=5, max_area=1000)
+    assert at((3, 3), candidates, params) == [(0, "kept", 1, 0), (1, "wrong size", 0, 0), (2, "wrong size", 0, 0)]
+    words = [in_words(one, params) for one in what_is_at(fates_of(candidates, params), 3, 3)]
+    assert words[1:] == [
+        "4 px large, kept are those of at least 5 px",
+        "1600 px large, kept are those of at most 1000 px",
+    ]
 
 
 def test_doubles_name_the_label_that_won():

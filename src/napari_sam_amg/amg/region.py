@@ -48,6 +48,10 @@ class Region:
         rows, columns = self.window
         return rows.stop - rows.start, columns.stop - columns.start
 
+    def holds(self, y: int, x: int) -> bool:
+        """Whether pixel (y, x) of the plane lies in it, its halo apart."""
+        return self.rows[0] <= y < self.rows[1] and self.columns[0] <= x < self.columns[1]
+
 
 def whole_plane(index: Index, size: tuple[int, int]) -> Region:
     return Region(index, (0, size[0]), (0, size[1]), size)

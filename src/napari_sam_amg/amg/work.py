@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from napari_sam_amg.amg.filters import passing
 from napari_sam_amg.amg.guided import settled
 from napari_sam_amg.amg.last_embedding import LastEmbedding
 from napari_sam_amg.amg.magnify import magnified
@@ -10,6 +11,8 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import may_tile
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.region import Region, RegionCandidates, propose_steps
+from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.amg.tiling import with_tiles
 from napari_sam_amg.params import AmgParameters
 
@@ -48,3 +51,33 @@ class ModelWork:
     ) -> Iterator[RegionCandidates | None]:
         for region in regions:
             yield from propose_steps(region, images, self._model, params)
+
+
+class CountingWork:
+    """Counts what comes of other work."""
+
+    def __init__(self, work: Work, tally: Tally) -> None:
+        self._work, self._tally = work, tally
+
+    def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
+        return self._work.decide(images, params)
+
+    def propose(
+        self, regions: Sequence[Region], images: PlaneImages, params: AmgParameters
+    ) -> Iterator[RegionCandidates | None]:
+        for candidates in self._work.propose(regions, images, params):
+            if candidates is not None:
+                _count(candidates, params, self._tally)
+            yield candidates
+
+
+def _count(candidates: RegionCandidates, params: AmgParameters, tally: Tally) -> None:
+    tally.regions += 1
+    found = candidates.found
+    if not isinstance(found, StoredCandidates):
+        return
+    tally.crops = max(tally.crops, len(found.crops))
+    tally.is_complete &= found.asked is not None
+    tally.points += 0 if found.asked is None else len(found.asked)
+    for crop in found.crops:  # a floor below the thresholds may have been stored
+        tally.candidates += len(passing(crop, params))

@@ -24,7 +24,7 @@ from napari_sam_amg.io.saved_labels import checked_plane
 from napari_sam_amg.io.staging import settle, staged
 from napari_sam_amg.plugin.layer_record import axis_letters
 from napari_sam_amg.plugin.layers import Axes, full_resolution
-from napari_sam_amg.plugin.results import METADATA_KEY, newest_result
+from napari_sam_amg.plugin.results import METADATA_KEY, result_in_focus
 
 NOTHING = "There is no labels layer to export: select one, or run a segmentation."
 
@@ -73,7 +73,7 @@ def _export(viewer: Viewer, ending: str, kind: str, write: Callable[[Path, Expor
 def layer_to_export(viewer: Viewer) -> Labels | None:
     """The active layer if it holds labels, else the newest results."""
     active = viewer.layers.selection.active
-    return active if isinstance(active, Labels) else newest_result(viewer)
+    return active if isinstance(active, Labels) else result_in_focus(viewer)
 
 
 def _taken(layer: Labels) -> Exported:

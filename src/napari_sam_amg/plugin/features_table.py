@@ -20,7 +20,7 @@ from napari_sam_amg.plugin.layer_objects import layer_objects
 from napari_sam_amg.plugin.results import go_to, is_result
 
 PLUGIN, WIDGET = "napari", "Features table widget"
-HEIGHT = 220  # px
+HEIGHT, ROW = 260, 22  # px: of the table, of a row
 LAYER_COLUMN = "Layer"  # the table's first one where several layers are selected; the next is the label
 
 
@@ -45,6 +45,8 @@ def prepare_tables(viewer: Viewer) -> None:
     for table in tables(viewer):
         if (header := table.horizontalHeader()) is not None:
             header.setResizeContentsPrecision(0)
+        if (rows := table.verticalHeader()) is not None:
+            rows.setDefaultSectionSize(ROW)
         if table.findChild(ObjectRows) is None:
             ObjectRows(table, viewer)
 
@@ -53,6 +55,12 @@ def tables(viewer: Viewer) -> list[QTableView]:
     """All that are open."""
     widgets = [widget for name, widget in viewer.window.dock_widgets.items() if name.startswith(WIDGET)]
     return [table for widget in widgets if isinstance(widget, QWidget) for table in widget.findChildren(QTableView)]
+
+
+def row_tables(viewer: Viewer) -> "list[ObjectRows]":
+    """What was added to those that are open."""
+    found = [table.findChild(ObjectRows) for table in tables(viewer)]
+    return [rows for rows in found if isinstance(rows, ObjectRows)]
 
 
 class RowsOfObjects(QSortFilterProxyModel):
@@ -127,6 +135,7 @@ class ObjectRows(QObject):
         super().__init__(table)
         self._table, self._viewer = table, viewer
         self._proxy = self._put_proxy()
+        self._hide_index()
         table.clicked.connect(self._go)
         if (rows := table.selectionModel()) is not None:
             # for the arrow keys; a click on the current row again is clicked alone
@@ -148,7 +157,6 @@ class ObjectRows(QObject):
         if rows is not None:
             rows.selectionChanged.connect(listener)
         proxy.layoutChanged.connect(self._hide_index)
-        self._hide_index()
         return proxy
 
     @property

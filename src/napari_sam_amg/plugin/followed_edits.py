@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_sam_amg.plugin.layer_objects import layer_objects
 from napari_sam_amg.plugin.layer_table import layer_features
 from napari_sam_amg.plugin.placing import shown_order, shown_position
-from napari_sam_amg.plugin.reviewed import ReviewedLayer, reviewed
+from napari_sam_amg.plugin.reviewed import ReviewedLayer
 from napari_sam_amg.plugin.strokes import patches_of
 from napari_sam_amg.plugin.survey import Survey
 from napari_sam_amg.plugin.table_grid import table_grid
@@ -39,9 +38,10 @@ FEW = 4  # planes that are looked through at once
 
 
 class FollowedEdits(QObject):
-    """One for each result layer, see :func:`follow`. Main thread only."""
+    """One for each result layer, see ``worked_layers.py``. Main thread only."""
 
     changed = Signal()  # a step was made, undone or made again
+    measured = Signal(object)  # ids of objects whose rows are new
 
     def __init__(self, viewer: Viewer, review: ReviewedLayer) -> None:
         super().__init__()
@@ -53,7 +53,8 @@ class FollowedEdits(QObject):
         self._strokes: list[Any] = []  # what napari told, not taken yet
         self._at: dict[int, dict[Index, Box]] = {}  # where objects are that were touched, by id
         self._unknown: dict[int, str] = {}  # objects that were changed out of sight by nobody knows whom
-        self._is_own = self._is_waiting = False
+        self.is_own = self._is_waiting = False
+        self._is_known = False  # why the layer was drawn again
         self._sight: tuple[Index, NDArray[Any]] | None = None  # the plane in sight: which, and a copy
         layer = review.layer
         self._data = layer.data
@@ -91,14 +92,14 @@ class FollowedEdits(QObject):
 
     def _painted(self, event: Any) -> None:
         """napari tells of some strokes before the pixels are set: they are taken in the next turn."""
-        if not self._is_own:
+        if not self.is_own:
             self._strokes.append(event.value)
             self._soon()
 
     def _redrawn(self, event: Any = None) -> None:
         """Another plane came in sight, or pixels were changed by whoever."""
         layer = self.alive()
-        if layer is None or self._is_own:
+        if layer is None or self.is_own:
             return
         where = self._where(layer)
         if where is not None and (self._sight is None or self._sight[0] != where):
@@ -134,8 +135,9 @@ class FollowedEdits(QObject):
         strokes, self._strokes = self._strokes, []
         for atoms in strokes:
             self.draw(patches_of(atoms, self.review, self.axes > 0))
-        if not strokes and not self._undone_elsewhere():
+        if not strokes and not self._is_known and not self._undone_elsewhere():
             self._look_for_changes()
+        self._is_known = False
         self._look_at(layer)
 
     def _undone_elsewhere(self) -> bool:
@@ -162,17 +164,15 @@ class FollowedEdits(QObject):
         if self._sight is not None:
             where, before = self._sight
             plane = self.review.plane(where)
-            patch = Patch.of(where, before, plane) if plane.shape == before.shape else None
-            if patch is None:
-                return
-            self.draw([patch], "change")
+            if plane.shape == before.shape and (patch := Patch.of(where, before, plane)) is not None:
+                self.draw([patch], "change")
         if self.axes:
             self._survey.start()
 
     def _replaced(self, event: Any = None) -> None:
         """The layer was given other data."""
         layer = self.alive()
-        if layer is None or self._is_own or layer.data is self._data:
+        if layer is None or self.is_own or layer.data is self._data:
             return
         before, self._data = self._data, layer.data
         if not isinstance(before, np.ndarray) or before.shape != layer.data.shape:
@@ -254,12 +254,18 @@ class FollowedEdits(QObject):
         if layer is None or not found:
             return
         table = mended(self.review.table, found, self.known, self.hand, self.stale, self._unknown)
+        self.show_table(table)
+        self.measured.emit({label for label, row in found.items() if row is not None})
+        self.changed.emit()
+
+    def show_table(self, table: pd.DataFrame) -> None:
+        """Rows of objects, by whoever measured them."""
+        layer = self.review.layer
         with self.own():
             layer.features = layer_features(table)
             self.review.changed.emit()
         self._look_at(layer)
         layer_objects(layer).look_again()
-        self.changed.emit()
 
     def own(self) -> "_Own":
         """While somebody here writes to the labels, nothing is followed."""
@@ -268,9 +274,9 @@ class FollowedEdits(QObject):
     def _shown(self) -> None:
         """Rows that a run, or other thresholds, gave: of the model's masks. What hands made is measured again."""
         layer = self.alive()
-        if layer is None or self._is_own:
+        if layer is None or self.is_own:
             return
-        self._data = layer.data
+        self._data, self._is_known = layer.data, self._is_waiting
         rows = self.review.table
         if ORIGIN in rows:
             rows = rows[rows[ORIGIN].isna() | (rows[ORIGIN] == MODEL)]
@@ -297,17 +303,7 @@ class _Own:
         self._edits = edits
 
     def __enter__(self) -> None:
-        self._before, self._edits._is_own = self._edits._is_own, True
+        self._before, self._edits.is_own = self._edits.is_own, True
 
     def __exit__(self, *_: object) -> None:
-        self._edits._is_own = self._before
-
-
-_followed: "WeakKeyDictionary[Labels, FollowedEdits]" = WeakKeyDictionary()
-
-
-def follow(viewer: Viewer, layer: Labels) -> FollowedEdits:
-    """From now on; made when it is first asked for."""
-    if layer not in _followed:
-        _followed[layer] = FollowedEdits(viewer, reviewed(layer))
-    return _followed[layer]
+        self._edits.is_own = self._before

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.results import METADATA_KEY, cursor_aside
 from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.source import SourceLayer, make_labels
-from napari_sam_amg.plugin.tracks import make_tracks
+from napari_sam_amg.plugin.tracks import make_tracks, section_columns
 from napari_sam_amg.plugin.window import is_open
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class LiveLabels:
         if result.problem:
             self.failed.append((result.index, result.problem))
         self.masks += len(result.features)
-        self.hidden += max(0, len(result.masks) - len(result.features))
+        self.hidden += 0 if result.problem else max(0, len(result.masks) - len(result.features))
         self.nothing += filter(None, [result.nothing])
         self.cut += int(result.features["cut_by_crop"].sum())
         self.too_large += result.too_large
@@ -133,13 +134,13 @@ class LiveLabels:
 
     def _take_tables(self, result: "PlaneResult") -> None:
         """Rows of labels: of cross-sections, or of the objects that are complete."""
-        from napari_sam_amg.amg.table import of_plane_axes, plane_columns  # needs torch, which the worker has by now
+        from napari_sam_amg.amg.table import of_plane_axes  # needs torch, which the worker has by now
 
         source, table = self._source, result.features
         self._highest = max(self._highest, int(table["index"].max()) if len(table) else 0)
         if result.objects is not None:
             self.objects = (self.objects or 0) + len(result.objects)
-            columns = ["index", *plane_columns(len(result.index)), "centroid_y", "centroid_x"]
+            columns = section_columns(len(result.index))
             self._sections += [table[columns]] if result.params.link == "t" else []
             table = result.objects
         through = source.through(result.params)
@@ -298,5 +299,7 @@ class LiveLabels:
         active, self.is_adding = self._viewer.layers.selection.active, True
         with cursor_aside(self._viewer):
             self._viewer.add_layer(tracks)
+            if self.layer is not None:
+                reviewed(self.layer).tracks = ref(tracks)
             self._viewer.layers.selection.active = active
         self._later(PAINTED, self._let_go)

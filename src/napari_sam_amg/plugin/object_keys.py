@@ -1,54 +1,50 @@
-"""Keys and clicks that choose objects of result layers; napari's Preferences list the keys, under "Labels layer"."""
+"""Keys and clicks that choose objects of result layers; napari's Preferences list the keys."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+from app_model.types import KeyCode, KeyMod
 from napari.layers import Labels
-from napari.utils.action_manager import action_manager
+from napari.viewer import Viewer
 
 from napari_sam_amg.plugin.layer_objects import layer_objects
-from napari_sam_amg.plugin.results import is_result
+from napari_sam_amg.plugin.shortcuts import add_shortcut
+
+if TYPE_CHECKING:
+    from napari_sam_amg.plugin.object_actions import ObjectActions
+    from napari_sam_amg.plugin.objects_box import ObjectsBox
 
 PAN_ZOOM = "pan_zoom"
-#: What a key asks for: its name, what Preferences say, the key.
-ACTIONS = (
-    ("next_object", "Go to the next object of the results", "N"),
-    ("previous_object", "Go to the previous object of the results", "Shift-N"),
-    ("delete_objects", "Delete the chosen objects of the results", "Delete"),
+#: Name, what Preferences say, the key that it has by default, and what it presses.
+KEYS = (
+    ("next_object", "Go to the next object of the results (SAM)", "N", "next_button"),
+    ("previous_object", "Go to the previous object of the results (SAM)", "Shift-N", "previous_button"),
+    ("delete_objects", "Delete the chosen objects of the results (SAM)", "Delete", "delete_button"),
 )
-Commands = dict[str, Callable[[], None]]
-
-_commands: dict[int, Commands] = {}  # of each open window's box, by its id
+_open: "WeakSet[ObjectsBox]" = WeakSet()
 
 
-def register_keys() -> None:
-    """Once in a session. Keys that the user has changed in Preferences stay."""
-    for name, words, key in ACTIONS:
-        full = f"napari-sam-amg:{name}"
-        if full in action_manager._actions:
-            continue
-        action_manager.register_action(full, _command(name), words, Labels, repeatable=name != "delete_objects")
-        if full not in action_manager._shortcuts:
-            action_manager.bind_shortcut(full, key)
+def offer_object_keys(box: "ObjectsBox") -> None:
+    """Those of a box that was opened."""
+    _open.add(box)
+    for name, words, key, button in KEYS:
+        add_shortcut(f"napari-sam-amg:{name}", _press(button), words, key)
 
 
-def offer(box: int, commands: Commands) -> None:
-    """What the keys do, for results of a window."""
-    _commands[box] = commands
+def _press(button: str) -> Callable[[Viewer], None]:
+    def press(viewer: Viewer) -> None:
+        plain = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
+        for box in [box for box in _open if box.viewer is plain and box.is_active]:
+            getattr(box, button).click()
+
+    return press
 
 
-def withdraw(box: int) -> None:
-    _commands.pop(box, None)
-
-
-def _command(name: str) -> Callable[[Labels], None]:
-    def act(layer: Labels) -> None:
-        for commands in list(_commands.values()):
-            if is_result(layer):
-                commands[name]()
-
-    act.__name__ = name
-    return act
+def bind_undo(layer: Labels, actions: "ObjectActions") -> None:
+    """The keys of napari's own undo, for this layer: it takes back strokes alone, and not those between others."""
+    layer.bind_key(KeyMod.CtrlCmd | KeyCode.KeyZ, lambda _: actions.undo(), overwrite=True)
+    layer.bind_key(KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ, lambda _: actions.redo(), overwrite=True)
 
 
 def choose_by_click(layer: Labels, event: Any) -> Iterator[None]:
@@ -58,12 +54,13 @@ def choose_by_click(layer: Labels, event: Any) -> Iterator[None]:
     yield
     if event.type == "mouse_move":
         return
-    label = layer.get_value(
+    found = layer.get_value(
         event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True
     )
-    label = int((label[1] if isinstance(label, tuple) else label) or 0)
+    label = int((found[1] if isinstance(found, tuple) else found) or 0)
     objects = layer_objects(layer)
+    is_there = label in objects.ids()
     if "Shift" not in event.modifiers:
-        objects.choose([label] if label in objects.ids() else [])
-    elif label in objects.ids():
+        objects.choose([label] if is_there else [])
+    elif is_there:
         objects.toggle(label)

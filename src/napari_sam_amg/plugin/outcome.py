@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.params import AmgParameters
 
 FailedPlane = tuple[tuple[int, ...], str]  # its index along the stack's axes, and why
@@ -16,11 +17,12 @@ def found(
     too_large: int = 0,
     note: str = "",
     objects: int | None = None,
+    before: int = 0,
 ) -> str:
-    """``cut``: labels that the edge of a crop may have cut; ``too_large``: objects that no crop may have held.
+    """``masks``: labels; ``cut``: those that the edge of a crop may have cut; ``too_large``: objects no crop holds.
 
     ``note``: on what was done otherwise than asked. ``objects``: those through the stack, of which ``masks`` are the
-    cross-sections.
+    cross-sections. ``before``: masks before overlaps were resolved.
     """
     missing = f" {too_large} too large for the crops may be missing." if too_large else ""
     if not masks and params.mode == "ais":
@@ -29,12 +31,36 @@ def found(
         return f"No masks found. Lower the two thresholds, or check what is black and white under Brightness.{missing}"
     search = ", approximate" if params.approximate else f"; {note}" * bool(note)
     kind = ", by AIS" if params.mode == "ais" else search
-    what = f"{masks} mask{'s' if masks > 1 else ''}"
+    lost = before - masks if objects is None and params.mode == "amg" else 0
+    what = _count(before if lost > 0 else masks, "mask")
     if objects is not None:
         through = "time" if params.link == "t" else "z"
-        what = f"{objects} object{'s' if objects > 1 else ''} through {through} ({what})"
-    words = f"{what} found in {duration(seconds)}{kind}."
+        what = f"{_count(objects, 'object')} through {through} ({what})"
+    shown = f" {_count(masks, 'label')}, {lost} lost to overlaps." if lost > 0 else ""
+    words = f"{what} found in {duration(seconds)}{kind}.{shown}"
     return words + (f" {cut} may be cut by the edge of a crop." if cut else "") + missing
+
+
+def came_to(tally: Tally, params: AmgParameters, planes: int = 1) -> str:
+    """Which crops the model saw, how many points it was asked, and what they gave; empty where it was asked none."""
+    if not tally.crops:
+        return ""
+    where = _where(tally, params, planes)
+    points = f", {_count(tally.points, 'point')} asked" if tally.is_complete else ""
+    return f"{where}{points}, {_count(tally.candidates, 'candidate')}."
+
+
+def _where(tally: Tally, params: AmgParameters, planes: int) -> str:
+    crops, layer = tally.crops, params.crop_n_layers
+    if tally.regions > planes:
+        tiles = f"{tally.regions} tiles of {params.tile_size} px"
+        return tiles if crops == 1 else f"{tiles}, each in {crops} crops"
+    each = " each" if planes > 1 else ""
+    if crops == 1:
+        return "Whole planes" if planes > 1 else "Whole image"
+    if params.crop_layers == "last":
+        return f"Crop layer {layer} ({crops} crops{each})"
+    return f"Whole image and crop layer{'s 1 to ' if layer > 1 else ' '}{layer} ({crops} crops{each})"
 
 
 def counted(done: int, planes: int) -> str:
@@ -61,3 +87,7 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -84,11 +84,10 @@ class Outline:
 
     def _boxes(self, layer: Labels, ids: Sequence[int]) -> NDArray[np.float64]:
         """In 3D: the edges of the boxes around the objects."""
-        review, found = self._edits.review, []
+        review = self._edits.review
         shown = shown_order(layer, self._viewer.dims)[-3:]
-        for places in self._edits.where({label: {} for label in ids}).values():
-            if places:
-                found.append(_cage(_ends(places, review.plane_axes, review.stack_axes, layer.ndim))[:, shown])
+        places = [there for there in self._edits.where({label: {} for label in ids}).values() if there]
+        found = [_cage(_ends(there, review.plane_axes, review.stack_axes, layer.ndim))[:, shown] for there in places]
         return np.concatenate(found) if found else np.empty((0, 2))
 
 
@@ -118,7 +117,10 @@ def _ends(places: Any, plane_axes: Sequence[int], stack_axes: Sequence[int], ndi
         positions = [index[number] for index in places]
         ends[:, axis] = min(positions), max(positions) + 1
     for number, axis in enumerate(plane_axes):
-        ends[:, axis] = min(box[number].start for box in places.values()), max(box[number].stop for box in places.values())
+        ends[:, axis] = (
+            min(box[number].start for box in places.values()),
+            max(box[number].stop for box in places.values()),
+        )
     return ends - 0.5
 
 

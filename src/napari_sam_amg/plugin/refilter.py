@@ -6,7 +6,7 @@ plane in sight, so that it follows the slider.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,21 @@ import numpy as np
 import pandas as pd
 from napari.qt.threading import FunctionWorker, create_worker
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.adding import not_while_adding
 from napari_sam_amg.plugin.reviewed import Index, ReviewedLayer
+from napari_sam_amg.plugin.source import SourceLayer
+from napari_sam_amg.plugin.tracks import section_columns, track_data
 
 PIXELS = 2**23  # of labels that are shown in one turn of the event loop: 10 ms to compare and to copy
 GATHER = 0.25  # s, in which planes that are not in sight wait for each other: the table is made once for all of them
+TURN = 0.03  # s, of the main thread, at a time
 RARELY = 5  # of the main thread's time, at most one part in this many goes into showing them
+
+_LAST = object()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +50,7 @@ class Relinked:
     params: AmgParameters
     planes: tuple[FilteredPlane, ...]
     rows: pd.DataFrame  # of the objects
+    tracks: tuple[NDArray[np.float64], dict[int, list[int]]] | None  # as the layer of tracks takes them, through time
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +79,21 @@ class Order:
 Made = tuple[FilteredPlane, ...] | Relinked | Failed
 
 
-def filtered_planes(
-    kept: Any, params: AmgParameters, order: Order, named: Callable[[pd.DataFrame], pd.DataFrame]
-) -> Iterator[Made]:
+def filtered_planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Iterator[Made]:
     """In the worker. Errors are yielded, since napari shows raised ones with their traceback."""
     try:
         if params.link == "none":
-            yield from _planes(kept, params, order, named)
-        elif (linked := _relinked(kept, params, order, named)) is not None:
+            yield from _planes(kept, params, order, source)
+        elif (linked := _relinked(kept, params, order, source)) is not None:
             yield linked
     except Exception as error:
         yield Failed(explain_in_window(error))
 
 
-def _planes(
-    kept: Any, params: AmgParameters, order: Order, named: Callable[[pd.DataFrame], pd.DataFrame]
-) -> Iterator[tuple[FilteredPlane, ...]]:
+def _planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Iterator[tuple[FilteredPlane, ...]]:
     """The plane in sight by itself and at once, the others some at a time."""
     gathered: list[FilteredPlane] = []
+    named = namer(source, params)
     until = time.monotonic() + order.gather
     while (index := order.take()) is not None:
         with not_while_adding():
@@ -108,22 +111,26 @@ def _planes(
         yield tuple(gathered)
 
 
-def _relinked(
-    kept: Any, params: AmgParameters, order: Order, named: Callable[[pd.DataFrame], pd.DataFrame]
-) -> Relinked | None:
+def _relinked(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Relinked | None:
     from napari_sam_amg.amg.table import joined
 
     planes: list[FilteredPlane] = []
     tables: list[pd.DataFrame] = []
-    results = kept.linked(params)
+    sections: list[pd.DataFrame] = []
+    named, results = namer(source, params), kept.linked(params)
     while not order.is_over:
         with not_while_adding():
             result = next(results, None)
         if result is None:
-            return Relinked(params, tuple(planes), named(joined(tables)))
-        masks, rows = len(result.masks), named(result.features)
-        planes.append(FilteredPlane(result.index, params, result.labels, rows, masks, max(0, masks - len(rows))))
+            rows = named(joined(tables))
+            tracks = track_data(sections, rows, source) if params.link == "t" and len(rows) else None
+            return Relinked(params, tuple(planes), rows, tracks)
+        masks, table = len(result.masks), result.features
+        planes.append(
+            FilteredPlane(result.index, params, result.labels, named(table), masks, max(0, masks - len(table)))
+        )
         tables.append(result.objects)
+        sections.append(table[section_columns(len(result.index))])
     return None
 
 
@@ -145,10 +152,11 @@ class Refilter(QObject):
         self._order: Order | None = None
         self._worker: FunctionWorker[Any] | None = None
         self._has_failed = False
+        self._steps: Iterator[None] | None = None  # of showing linked objects
 
     @property
     def is_idle(self) -> bool:
-        return self._worker is None
+        return self._worker is None and self._steps is None
 
     @property
     def waiting(self) -> int:
@@ -174,7 +182,7 @@ class Refilter(QObject):
         """Show these, soon. Raises ``ValueError`` for what was not kept."""
         self._kept.check(params)
         self.params, self._has_failed = params, False
-        if self._worker is None:
+        if self.is_idle:
             self._begin()
         elif self._order is not None:
             self._order.is_over = True
@@ -183,24 +191,24 @@ class Refilter(QObject):
         """Another plane may be in sight, or the layer again."""
         if self._order is not None:
             self._order.first = self._position()
-        elif not self._has_failed and self.waiting and self._is_wanted:
+        elif self.is_idle and not self._has_failed and self.waiting and self._is_wanted:
             self._begin()
 
     def _begin(self) -> None:
-        left = self._left()
-        if not left:
+        left, source = self._left(), self._review.source
+        if not left or source is None:
             self.progressed.emit()
             return
         self._order = Order(left, self._position())
-        self._worker = create_worker(filtered_planes, self._kept, self.params, self._order, namer(self._review))
+        self._worker = create_worker(filtered_planes, self._kept, self.params, self._order, source)
         self._worker.yielded.connect(self._take)
         self._worker.finished.connect(self._go_on)
         self._worker.start()
 
     def _go_on(self) -> None:
-        """The worker is done, or was told that nobody waits for it."""
+        """The worker is done, or was told that nobody waits for it; and what it made is shown."""
         self._worker = self._order = None
-        if not self._has_failed and self._is_wanted:
+        if not self._has_failed and self._is_wanted and self._steps is None:
             self._begin()
 
     @property
@@ -215,11 +223,12 @@ class Refilter(QObject):
             self._fail(item.message)
         elif isinstance(item, Relinked):
             if item.params == self.params:
-                self._show(item.planes, item.rows)
+                self._show_linked(item)
         # what is late is shown in sight alone, where it follows the slider
         elif item[0].params == self.params or (len(item) == 1 and item[0].index == self._position()):
             rows = [plane.rows for plane in item if len(plane.rows)] or [item[0].rows]
-            self._show(item, pd.concat(rows))
+            for _ in self._showing(item, pd.concat(rows)):
+                pass
 
     def _end(self) -> None:
         if self._order is not None:
@@ -231,14 +240,58 @@ class Refilter(QObject):
         self._end()
         self.failed.emit(message)
 
-    def _show(self, planes: Iterable[FilteredPlane], rows: pd.DataFrame) -> None:
-        began = time.monotonic()
-        edits = self._review.edits
-        labels = {
-            plane.index: plane.labels if edits is None else edits.apply(plane.index, plane.labels) for plane in planes
-        }
+    def _show_linked(self, item: Relinked) -> None:
+        """Objects are in many planes, and all are shown at once: what must be known for it takes several turns."""
+        hand = self._hand
+        self._steps = self._showing(item.planes, item.rows)
+
+        def turn() -> None:
+            if item.params != self.params or not self._is_wanted:
+                self._steps = None
+            elif self._hand is not hand:  # somebody has drawn meanwhile
+                self._show_linked(item)
+            elif self._goes_on():
+                QTimer.singleShot(0, turn)
+                return
+            else:
+                self._steps = None
+                self._show_tracks(item)
+            if self._worker is None and self._steps is None and not self._has_failed:
+                self._begin()
+
+        turn()
+
+    def _goes_on(self) -> bool:
+        """One turn's part of showing; whether more is left."""
+        until = time.monotonic() + TURN
+        while self._steps is not None and time.monotonic() < until:
+            if next(self._steps, _LAST) is _LAST:
+                return False
+        return True
+
+    @property
+    def _hand(self) -> Any:
+        """What was last done by hand."""
+        return getattr(self._review.edits, "last", None)
+
+    def _show_tracks(self, item: Relinked) -> None:
+        tracks = None if self._review.tracks is None else self._review.tracks()
+        if tracks is not None and item.tracks is not None:
+            data, graph = item.tracks
+            tracks.graph = {}  # the old one names tracks that may not be there
+            tracks.data = data
+            tracks.graph = graph
+
+    def _showing(self, planes: Sequence[FilteredPlane], rows: pd.DataFrame) -> Iterator[None]:
+        """In steps; all is changed in the last one."""
+        began, edits = time.monotonic(), self._review.edits
+        labels = {plane.index: plane.labels for plane in planes}
+        if edits is not None:
+            for index, found in labels.items():
+                labels[index] = edits.apply(index, found)
+                yield
         try:
-            self._review.show_planes(labels, rows, drawn=self._position() in labels)
+            yield from self._review.showing(labels, rows, drawn=self._position() in labels)
         except ValueError as error:
             self._fail(explain_in_window(error))
             return
@@ -259,12 +312,9 @@ class Refilter(QObject):
         self._review.tell(self.params, self._kept.params, more)
 
 
-def namer(review: ReviewedLayer) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def namer(source: SourceLayer, params: AmgParameters) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Names the columns of a table as the layer's axes are called."""
     from napari_sam_amg.amg.table import of_plane_axes
 
-    source = review.source
-    if source is None:
-        return lambda table: table
-    axes, through = source.plane_axes, source.through(review.kept.params)
+    axes, through = source.plane_axes, source.through(params)
     return lambda table: of_plane_axes(table, axes, through)

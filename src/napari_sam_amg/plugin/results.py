@@ -13,19 +13,25 @@ from napari_sam_amg.plugin.placing import camera_point, slider_points, viewer_un
 from napari_sam_amg.settings import METADATA_KEY as METADATA_KEY
 
 LEAST_SIZE, GOOD_SIZE = 24, 80  # px of the screen: an object smaller than the first is shown in the second
+MOST_OF_VIEW, PART_OF_VIEW = 0.9, 0.5  # of the view's shorter side: an object larger than the first fills the second
 
 
 def is_result(layer: Any) -> bool:
     return isinstance(layer, Labels) and METADATA_KEY in layer.metadata
 
 
-def newest_result(viewer: Viewer) -> Labels | None:
+def result_in_focus(viewer: Viewer) -> Labels | None:
     """The active layer if it is one, else that of the last run."""
-    active = viewer.layers.selection.active
-    if is_result(active):
-        return active
+    # without the proxies that napari gives plugins, of which no two are the same
+    active = getattr(viewer.layers.selection.active, "__wrapped__", viewer.layers.selection.active)
+    return active if is_result(active) else newest_result(viewer)
+
+
+def newest_result(viewer: Viewer) -> Labels | None:
+    """That of the last run, whatever is selected."""
     results = [layer for layer in viewer.layers if is_result(layer)]
-    return max(results, key=lambda layer: layer.metadata[METADATA_KEY].get("started", ""), default=None)
+    # of those that began in the same second the one on top
+    return max(results[::-1], key=lambda layer: layer.metadata[METADATA_KEY].get("started", ""), default=None)
 
 
 def go_to(viewer: Viewer, layer: Labels, label: int) -> None:
@@ -49,6 +55,8 @@ def go_to(viewer: Viewer, layer: Labels, label: int) -> None:
         size = _size(layer, row, axes, viewer)
         if 0 < size * camera.zoom < LEAST_SIZE:
             camera.zoom = GOOD_SIZE / size
+        elif size * camera.zoom > MOST_OF_VIEW * (side := _view_side(viewer)):
+            camera.zoom = PART_OF_VIEW * side / size
 
 
 def _centre(layer: Labels, row: Any, axes: dict[str, Any]) -> NDArray[np.float64]:
@@ -73,6 +81,13 @@ def _size(layer: Labels, row: Any, axes: dict[str, Any], viewer: Viewer) -> floa
         end = np.asarray(layer.data_to_world(np.eye(layer.ndim)[axis] * pixels))
         lengths.append(float(np.linalg.norm((end - corner) / units)))
     return max(lengths)
+
+
+def _view_side(viewer: Viewer) -> float:
+    """The shorter side of the canvas in pixels of the screen; infinite where napari does not say."""
+    canvas = getattr(viewer, "canvas", None)
+    size = getattr(canvas, "size", None) or getattr(viewer, "_canvas_size", None)
+    return float(min(size)) if size else float("inf")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam_amg.plugin.field_scroll import FieldScroll
-from napari_sam_amg.plugin.results import newest_result
+from napari_sam_amg.plugin.results import result_in_focus
 from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.rows import wrapped_label
 
@@ -48,7 +48,7 @@ class ResultsTab(QWidget):
         self.column.insertWidget(self.column.count() - 1, box)
 
     def _follow(self, event: object = None) -> None:
-        layer = newest_result(self._viewer)
+        layer = result_in_focus(self._viewer)
         self.title.setText(NO_RESULTS if layer is None else f"Results: '{layer.name}'")
         if layer is not self.layer:
             self.layer = layer

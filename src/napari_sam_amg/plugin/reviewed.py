@@ -1,13 +1,13 @@
 """A result layer that is worked with: what is known of its run, and what is shown of it now."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakKeyDictionary, ref
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 import pandas as pd
-from napari.layers import Labels
+from napari.layers import Labels, Tracks
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
@@ -30,6 +30,9 @@ class Edits(Protocol):
     def apply(self, index: Index, labels: NDArray[np.int32]) -> NDArray[np.int32]:
         """The labels (H, W) of a plane with all that was done to it by hand; ``labels`` stay as they are."""
 
+    def draw(self, patches: Iterable[Any], new: Iterable[int] = (), words: str = "draw") -> None:
+        """Pixels were set, see ``review.edits``; ``new``: ids that did not exist until now."""
+
 
 class ReviewedLayer(QObject):
     """One for each result layer, see :func:`reviewed`. Main thread only.
@@ -48,6 +51,8 @@ class ReviewedLayer(QObject):
         self.why_none = ""  # why not, in a sentence; empty while nobody has said
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
+        self.tracks: ReferenceType[Tracks] | None = None  # the layer beside of objects that go through time
+        self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
         self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
 
     @property
@@ -71,7 +76,11 @@ class ReviewedLayer(QObject):
     @property
     def is_single(self) -> bool:
         """Whether it is one plane of a stack, which has no index."""
-        return self.record.get("source", {}).get("plane") is not None
+        if self.source is not None:
+            return self.source.is_single
+        shape = (self.layer.data[0] if self.layer.multiscale else self.layer.data).shape
+        is_one = self.record.get("source", {}).get("plane") is not None
+        return is_one and all(shape[axis] == 1 for axis in self.stack_axes)
 
     @property
     def is_complete(self) -> bool:
@@ -150,16 +159,30 @@ class ReviewedLayer(QObject):
         ``drawn``: whether the layer is drawn again; not needed where none of the planes is in sight.
         Raises ``ValueError`` where nothing can be changed, and for labels of another size than the planes.
         """
+        for _ in self.showing(planes, rows, drawn):
+            pass
+
+    def showing(
+        self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True
+    ) -> Iterator[None]:
+        """:meth:`show_planes` in steps: planes are looked at one by one, and all is changed in the last step."""
         self._check(planes)
-        layer, table = self.layer, self.table
-        changed = [np.empty(0, np.int64)]
+        changed: list[NDArray[Any]] = [np.empty(0, np.int64)]
+        boxes: list[tuple[Index, tuple[slice, slice]]] = []
         for index, labels in planes.items():
             shown = self.plane(index)
-            differs = shown != labels
-            changed += [pd.unique(shown[differs]), pd.unique(labels[differs])]
-            shown[differs] = labels[differs]
-        ids = np.concatenate(changed)
-        layer.features = layer_features(with_rows(table, rows, ids))
+            box = differing(shown, labels)
+            if box is not None:
+                before, after = shown[box], labels[box]
+                differs = before != after
+                changed += [pd.unique(before[differs]), pd.unique(after[differs])]
+                boxes.append((index, box))
+            yield
+        self._check(planes)  # the layer may have been given other data meanwhile
+        for index, box in boxes:
+            self.plane(index)[box] = planes[index][box]
+        layer = self.layer
+        layer.features = layer_features(with_rows(self.table, rows, np.concatenate(changed)))
         if drawn:
             layer.refresh(extent=False)
         self.changed.emit()
@@ -189,11 +212,22 @@ class ReviewedLayer(QObject):
                 raise ValueError(f"labels of {size} pixels do not fit plane {index} of {wanted} pixels")
 
 
+def differing(before: NDArray[Any], after: NDArray[Any]) -> tuple[slice, slice] | None:
+    """The box in which two planes differ; None if they are equal."""
+    differs = before != after
+    rows = np.flatnonzero(differs.any(axis=1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(differs[rows[0] : rows[-1] + 1].any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 _reviewed: "WeakKeyDictionary[Labels, ReviewedLayer]" = WeakKeyDictionary()
 
 
 def reviewed(layer: Labels) -> ReviewedLayer:
     """That of a layer; made when it is first asked for."""
+    layer = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies, which nobody else holds
     if layer not in _reviewed:
         _reviewed[layer] = ReviewedLayer(layer)
     return _reviewed[layer]

@@ -19,7 +19,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.interruptible import Reins
 from napari_sam_amg.plugin.live import ASK_AGAIN, PAINTED, LiveLabels
-from napari_sam_amg.plugin.outcome import counted, duration, failed_planes, found
+from napari_sam_amg.plugin.outcome import came_to, counted, duration, failed_planes, found
+from napari_sam_amg.plugin.reviewed import reviewed
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
 
@@ -207,7 +208,10 @@ class Runner(QObject):
         # napari tells its workers to quit when it is closed, which the watch may see later than the worker
         self._cancelled = self._cancelled or self._is_given_up() or not is_open(self._viewer)
         try:
+            self._live.describe(self._job.tally.record())
             self._live.finish(self._state())
+            if self.layer is not None:
+                reviewed(self.layer).asked_of = self._job.model, self._job.device, self._job.precision
         except Exception as error:
             self._fail(error)
         QTimer.singleShot(0, self._announce)  # the table may have taken its time
@@ -248,11 +252,12 @@ class Runner(QObject):
         seconds = time.perf_counter() - self._began
         live, asked = self._live, self._job.params
         used = live.params or asked
-        words = [found(live.masks, live.cut, seconds, used, live.too_large, asked.note_on(used), live.objects)]
+        notes = live.too_large, asked.note_on(used), live.objects, live.masks + live.hidden
+        words = [found(live.masks, live.cut, seconds, used, *notes), came_to(self._job.tally, used, self._planes)]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
         if self._cancelled and not self._live.is_complete:
             stay = "in the layer" if self._job.files is None else "in the folder, and Run continues there"
             kept = f" What is finished of the plane stays {stay}." if self._live.has_results else ""
             words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else f"Cancelled.{kept}"]
-        return "\n".join([*words, *filter(None, [failed_planes(self._live.failed, self._planes)])])
+        return "\n".join(filter(None, [*words, failed_planes(self._live.failed, self._planes)]))

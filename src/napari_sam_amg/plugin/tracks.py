@@ -15,12 +15,25 @@ def make_tracks(sections: Sequence[pd.DataFrame], objects: pd.DataFrame, source:
 
     ``sections``: columns index, the stack's axes, and the centre down and to the right.
     """
+    data, graph = track_data(sections, objects, source)
+    return Tracks(data, graph=graph, name=f"{source.name} tracks", **source.geometry.arguments())
+
+
+def section_columns(axes: int) -> list[str]:
+    """Of the table of a plane, what tracks are made of; ``axes``: of the stack."""
+    from napari_sam_amg.amg.table import plane_columns
+
+    return ["index", *plane_columns(axes), "centroid_y", "centroid_x"]
+
+
+def track_data(
+    sections: Sequence[pd.DataFrame], objects: pd.DataFrame, source: SourceLayer
+) -> tuple[NDArray[np.float64], dict[int, list[int]]]:
+    """What napari's tracks layer takes, as for :func:`make_tracks`."""
     from napari_sam_amg.objects.tracks import track_graph  # needs torch, which the worker has by now
 
     points = np.concatenate([table.to_numpy(np.float64) for table in sections])
-    graph = track_graph(objects)
-    geometry = source.geometry.arguments()
-    return Tracks(_in_layer(points, source), graph=graph, name=f"{source.name} tracks", **geometry)
+    return _in_layer(points, source), track_graph(objects)
 
 
 def _in_layer(points: NDArray[np.float64], source: SourceLayer) -> NDArray[np.float64]:

@@ -30,11 +30,12 @@ from napari_sam_amg.plugin.form import ParameterForm
 from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
 from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.model_box import ModelBox
+from napari_sam_amg.plugin.objects_box import ObjectsBox
 from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
 from napari_sam_amg.plugin.preferences import preferences
 from napari_sam_amg.plugin.presets_box import PresetsBox
 from napari_sam_amg.plugin.problems import RED, Problem, mark
-from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result
+from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result, result_in_focus
 from napari_sam_amg.plugin.results_box import ResultsBox
 from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.rows import wrapped_label
@@ -43,6 +44,7 @@ from napari_sam_amg.plugin.runner import Runner
 from napari_sam_amg.plugin.settings_of_layer import take_settings
 from napari_sam_amg.plugin.shortcuts import offer_keys
 from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
+from napari_sam_amg.plugin.why_box import WhyBox
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Job
 
@@ -61,6 +63,10 @@ class SegmentWidget(Container[Any]):
         self.results_tab = ResultsTab(napari_viewer)
         self.thresholds_box = ThresholdsBox(napari_viewer, self.results_tab)
         self.results_tab.add(self.thresholds_box)
+        self.objects_box = ObjectsBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.objects_box)
+        self.why_box = WhyBox(napari_viewer, self.results_tab)
+        self.results_tab.add(self.why_box)
         self.thresholds_box.taken.connect(self.panel.form.take)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.panel, "Segment")
@@ -289,7 +295,7 @@ class SegmentPanel(QWidget):
 
     def take_settings(self) -> None:
         """Choose here what the selected results, or the newest ones, were made with."""
-        layer = newest_result(self._viewer)
+        layer = result_in_focus(self._viewer)
         if layer is not None:
             try:
                 self.status.setText(take_settings(self, layer))

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
@@ -38,6 +39,7 @@ class Job:
     use_contrast_limits: bool
     files: ResultFiles | None = None  # where results grow; None: in memory
     memory: int | None = None  # bytes that the candidates may take, beyond which they lie in files; None: see SHARE
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     warm_up_labels()
     from napari_sam_amg.amg.field_work import survey_of_part
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
-    from napari_sam_amg.amg.work import ModelWork
+    from napari_sam_amg.amg.work import CountingWork, ModelWork
     from napari_sam_amg.objects.table import Units
     from napari_sam_amg.run import segment_planes
 
@@ -119,6 +121,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
     keeping = None if run is not None else _keeping(job, model, held)
+    proposing = ModelWork(held) if run is None else run.kept.over(ModelWork(held))
     yield Ready(about, keeping)
     linked = source.linked_place(job.params)
     steps = segment_planes(
@@ -131,7 +134,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
-        work=keeping if run is None else run.kept.over(ModelWork(held)),
+        work=CountingWork(keeping or proposing, job.tally),
     )
     if keeping is not None:
         yield from keeping.watch(steps)

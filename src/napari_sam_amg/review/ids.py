@@ -1,7 +1,7 @@
 """Ids that stay: which candidate was shown under which number, so that it comes back under it."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -13,34 +13,36 @@ from napari_sam_amg.amg.planes import Index
 _COLUMNS = ["point_x", "point_y", "predicted_iou", "stability_score"]
 
 
-class IdBook:
-    """Every id is given once, whatever is shown and hidden meanwhile."""
+class Numbers:
+    """Each is given once."""
 
     def __init__(self) -> None:
-        self._ids: dict[Index, dict[Hashable, int]] = {}
-        self._last = 0
-
-    @property
-    def last(self) -> int:
-        """The highest id that was given, or is taken."""
-        return self._last
+        self.last = 0
 
     def reserve(self, highest: int) -> None:
-        """Ids up to this are taken by others."""
-        self._last = max(self._last, highest)
+        """Numbers up to this are taken by others."""
+        self.last = max(self.last, highest)
 
-    def new(self) -> int:
-        self._last += 1
-        return self._last
+    def new(self, count: int) -> NDArray[np.int64]:
+        """The next ``count``."""
+        self.last += count
+        return np.arange(self.last - count + 1, self.last + 1)
+
+
+class IdBook:
+    """Under which id each candidate was shown first. Books may share their numbers."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self._ids: dict[Index, dict[Hashable, int]] = {}
 
     def note(self, index: Index, table: pd.DataFrame) -> None:
-        """The candidates of a table's rows are shown under the ids in its column ``index``. The first one is kept."""
-        ids = table["index"].tolist()
-        known = self._ids.setdefault(index, {})
+        """The candidates of a table's rows are shown under the ids in its column ``index``."""
+        ids, known = table["index"].tolist(), self._ids.setdefault(index, {})
         for key, number in zip(_keys(table), ids, strict=True):
             if key is not None:
                 known.setdefault(key, int(number))
-        self.reserve(max(ids, default=0))
+        self._numbers.reserve(max(ids, default=0))
 
     def known(self, index: Index, table: pd.DataFrame) -> NDArray[np.int64]:
         """(n,) the ids of the rows of a plane's table; 0 for a candidate that was never shown."""
@@ -51,8 +53,9 @@ class IdBook:
         """(n,) the same, but that who is shown for the first time gets the next number."""
         ids = self.known(index, table)
         missing = ids == 0
-        ids[missing] = self._last + np.arange(1, 1 + missing.sum())
-        self.note(index, table.assign(index=ids))
+        if missing.any():
+            ids[missing] = self._numbers.new(int(missing.sum()))
+            self.note(index, table.assign(index=ids))
         return ids
 
 
@@ -67,3 +70,29 @@ def _keys(table: pd.DataFrame) -> list[Hashable | None]:
         keys.append(None if skipped else (*key, seen[key]))
         seen[key] += 1
     return keys
+
+
+class Votes:
+    """For objects through planes: by which id most of the candidates of each were known before."""
+
+    def __init__(self) -> None:
+        self._votes: dict[int, Counter[int]] = {}  # of each object, in order of appearance
+
+    def add(self, objects: Iterable[int], before: Iterable[int]) -> None:
+        """``objects``: the new id of each cross-section of a plane; ``before``: the old one of its candidate, or 0."""
+        for new, old in zip(objects, before, strict=True):
+            votes = self._votes.setdefault(new, Counter())
+            if old:
+                votes[old] += 1
+
+    def ids(self, numbers: Numbers) -> dict[int, int]:
+        """Of each object its id, none of them twice: who has most votes for one gets it, others the next number."""
+        pairs = [(count, new, old) for new, votes in self._votes.items() for old, count in votes.items()]
+        chosen: dict[int, int] = {}
+        taken: set[int] = set()
+        for _, new, old in sorted(pairs, key=lambda pair: -pair[0]):  # stable: those that came first, first
+            if new not in chosen and old not in taken:
+                chosen[new] = old
+                taken.add(old)
+        fresh = [new for new in self._votes if new not in chosen]
+        return chosen | dict(zip(fresh, numbers.new(len(fresh)).tolist(), strict=True))

@@ -8,41 +8,25 @@
     plane = work.kept.plane(index, replace(work.kept.params, pred_iou_thresh=0.4))
 """
 
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol, TypeVar
 
 from napari_sam_amg.amg.assemble import PlaneResult
 from napari_sam_amg.amg.filters import weakest
-from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.amg.plane_images import PlaneImages
-from napari_sam_amg.amg.planes import WHOLE_PIXELS, Index
 from napari_sam_amg.amg.region import Region, RegionCandidates
-from napari_sam_amg.amg.stored import FREE, THRESHOLDS, StoredCandidates
+from napari_sam_amg.amg.stored import THRESHOLDS
 from napari_sam_amg.amg.work import Work
-from napari_sam_amg.errors import in_words
 from napari_sam_amg.objects.support import eased
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.review.ids import IdBook
-from napari_sam_amg.review.plane_memo import PlaneMemo
-from napari_sam_amg.review.refiltered import Refiltered, TiledMemo, in_one, with_ids
-from napari_sam_amg.review.shelf import Shelf
+from napari_sam_amg.review.kept_run import BUDGET, KeptRun
+
+__all__ = ["BUDGET", "KeepingWork", "KeptRun", "floor_below"]
 
 #: How far below what is shown candidates are kept, of both scores.
 BELOW = 0.2
-#: Bytes of candidates, and of the images that they were found in, that are kept in memory.
-BUDGET = 512 * 2**20
-MEMO_BUDGET = 256 * 2**20  # and at most so many of what was found out about those that were looked at last
-
-_NO_THRESHOLDS = "mode='ais' asks no points and rates no masks, so there are no thresholds to move"
-_TOO_LARGE = "the planes are too large for their labels to be made again in memory: run again with other thresholds"
 
 
 class Steps(Protocol):
@@ -62,136 +46,6 @@ def floor_below(params: AmgParameters, own: AmgParameters) -> AmgParameters:
     """
     below = {name: max(0.0, getattr(params, name) - BELOW) for name in THRESHOLDS}
     return weakest(replace(params, **below), own)
-
-
-class KeptRun:
-    """The candidates of a run, of the planes that are finished by now, and what other thresholds make of them.
-
-    Ids stay: the run's own are those of its results, a candidate that is shown for the first time gets the next
-    number, and what is hidden comes back under its own. Threads may share it.
-    """
-
-    def __init__(
-        self,
-        params: AmgParameters,
-        own: AmgParameters,
-        floor: AmgParameters,
-        *,
-        plane_size: tuple[int, int],
-        budget: int = BUDGET,
-        units: Units | None = None,
-        axis: int | None = None,
-    ) -> None:
-        """``params``: of the run, as shown; ``own``: with the model's own thresholds; ``floor``: down to which is kept.
-
-        ``plane_size``: (height, width). ``axis``: along which planes are joined to objects, if that may be asked for.
-        """
-        self.params, self.floor = params, floor
-        self.own = replace(params, **{name: getattr(own, name) for name in (*THRESHOLDS, *FREE) if name not in _OF_RUN})
-        self.units, self.axis = units or Units(), axis
-        self.fixed_reason = ""
-        if params.mode == "ais":
-            self.fixed_reason = _NO_THRESHOLDS
-        elif params.tile_size and plane_size[0] * plane_size[1] > WHOLE_PIXELS:
-            self.fixed_reason = _TOO_LARGE
-        self.ids = IdBook()
-        self._shelf = Shelf(budget)
-        self._regions: dict[Index, list[Region]] = {}  # of each plane, in the order of work
-        self._columns: list[dict[str, NDArray[Any]]] = []
-        self._memos: OrderedDict[Index, PlaneMemo | TiledMemo] = OrderedDict()
-        self._memo_budget = min(budget, MEMO_BUDGET)
-        self._lock = threading.RLock()
-
-    @property
-    def indices(self) -> tuple[Index, ...]:
-        """The planes that have candidates by now, all of them, in the order of work."""
-        with self._lock:
-            return tuple(index for index, regions in self._regions.items() if _is_complete(regions))
-
-    def keep(self, candidates: RegionCandidates) -> None:
-        """What was proposed for a region."""
-        if candidates.failure is not None:  # in words: not every error can be stored
-            candidates = replace(candidates, failure=ValueError(in_words(candidates.failure)))
-        columns = _columns(candidates)
-        with self._lock:
-            self._shelf.put(candidates.region, candidates, _size(candidates))
-            self._regions.setdefault(candidates.region.index, []).append(candidates.region)
-            self._columns.append(columns)
-
-    def note(self, result: PlaneResult) -> None:
-        """A result of the run, whose ids are those that stay."""
-        with self._lock:
-            self.ids.note(result.index, result.features)
-
-    def reserve(self, highest: int) -> None:
-        """Ids up to this are taken, by labels that were drawn by hand."""
-        with self._lock:
-            self.ids.reserve(highest)
-
-    def check(self, params: AmgParameters) -> None:
-        """Raise ``ValueError`` in words unless results for ``params`` follow from what was kept."""
-        if self.fixed_reason:
-            raise ValueError(self.fixed_reason)
-        StoredCandidates(self.floor, (0, 0), ()).check(params if params.link == "none" else eased(params))
-
-    def candidates(self, index: Index) -> RegionCandidates:
-        """What was proposed for a plane; of one that was taken tile by tile all in one, in the plane's frame."""
-        return in_one(self.regions(index))
-
-    def regions(self, index: Index) -> list[RegionCandidates]:
-        """What was proposed for a plane, or for each of its tiles. ``KeyError`` if it did not come."""
-        with self._lock:
-            if index not in self.indices:
-                raise KeyError(f"plane {index} is not among those that are finished")
-            return [self._shelf.get(region) for region in self._regions[index]]
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """``predicted_iou``, ``stability_score`` and ``area`` (px) of every candidate of all planes that came."""
-        with self._lock:
-            if len(self._columns) != 1:
-                parts = [_columns(None), *self._columns]
-                self._columns = [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}]
-            return self._columns[0]
-
-    def plane(self, index: Index, params: AmgParameters) -> Refiltered:
-        """A plane as a run with ``params`` would give it, but for its ids, without the model.
-
-        ``ValueError`` for what was not kept, and where planes are linked; ``KeyError`` if the plane did not come.
-        """
-        if params.link != "none":
-            raise ValueError(f"link={params.link!r} makes objects of all planes together: ask for linked results")
-        self.check(params)
-        result = self._memo(index).finish(params)
-        with self._lock:
-            return with_ids(result, params, self.ids)
-
-    def close(self) -> None:
-        """Forget all candidates, and remove their files."""
-        with self._lock:
-            self._shelf.close()
-            self._regions.clear()
-            self._memos.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def _memo(self, index: Index) -> PlaneMemo | TiledMemo:
-        with self._lock:
-            if index not in self._memos:
-                regions = self.regions(index)
-                is_tiled = len(regions) > 1
-                self._memos[index] = TiledMemo(regions, self.units) if is_tiled else PlaneMemo(regions[0], self.units)
-            self._memos.move_to_end(index)
-            while len(self._memos) > 1 and sum(memo.size for memo in self._memos.values()) > self._memo_budget:
-                self._memos.popitem(last=False)
-            return self._memos[index]
-
-
-#: Free parameters that are no matter of thresholds: going back to the model's own leaves them as they are.
-_OF_RUN = ("points_per_batch", "link", "link_iou", "link_gap", "min_planes")
 
 
 class KeepingWork:
@@ -214,7 +68,8 @@ class KeepingWork:
 
     def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
         decided = self._work.decide(images, params)
-        shown = replace(decided, pred_iou_thresh=self._shown.pred_iou_thresh)  # not eased, as it is for links
+        # as they were given: what suits links follows from them again
+        shown = replace(decided, pred_iou_thresh=self._shown.pred_iou_thresh, link_iou=self._shown.link_iou)
         floor = decided if decided.mode == "ais" else floor_below(decided, eased(replace(self._own, link=decided.link)))
         self.kept = KeptRun(
             shown, self._own, floor, plane_size=images.stack.plane_size, budget=self._budget, units=self._units,
@@ -232,36 +87,13 @@ class KeepingWork:
                 self.kept.keep(candidates)
             yield candidates
 
-    def watch(self, steps: Iterable[_Step]) -> Iterator[_Step]:
-        """The steps of the run, whose results tell the ids."""
-        for step in steps:
-            if step.result is not None and self.kept is not None:
-                self.kept.note(step.result)
-            yield step
-
-
-def _is_complete(regions: list[Region]) -> bool:
-    """Whether all tiles of a plane are there."""
-    height, width = regions[0].plane_size
-    covered = sum((r.rows[1] - r.rows[0]) * (r.columns[1] - r.columns[0]) for r in regions)
-    return covered == height * width
-
-
-def _columns(candidates: RegionCandidates | None) -> dict[str, NDArray[Any]]:
-    crops = candidates.found.crops if candidates is not None and isinstance(candidates.found, StoredCandidates) else ()
-    empty = np.empty(0, np.float32)
-    return {
-        "predicted_iou": np.concatenate([empty, *(crop.predicted_iou for crop in crops)]),
-        "stability_score": np.concatenate([empty, *(crop.stability_score for crop in crops)]),
-        "area": np.concatenate([np.empty(0, np.int64), *(crop.areas for crop in crops)]),
-    }
-
-
-def _size(candidates: RegionCandidates) -> int:
-    """Bytes in memory, about: an array of its own takes 120 beside its pixels, and the columns of a mask 110."""
-    size = 0 if candidates.image is None else candidates.image.nbytes
-    tables = [*candidates.found.crops, *candidates.found.cut] if isinstance(candidates.found, StoredCandidates) else []
-    for table in tables:
-        assert isinstance(table, Candidates)
-        size += sum(bits.nbytes for bits in table.bits) + 230 * len(table)
-    return size
+    def watch(self, steps: Iterator[_Step]) -> Iterator[_Step]:
+        """The steps of the run, whose results tell the ids. Closing this one closes them."""
+        try:
+            for step in steps:
+                if step.result is not None and self.kept is not None:
+                    self.kept.note(step.result)
+                yield step
+        finally:
+            if isinstance(steps, Generator):
+                steps.close()

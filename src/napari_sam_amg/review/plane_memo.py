@@ -32,10 +32,11 @@ class PlaneMemo:
         self._cutouts: list[BoolImage | None] = [None] * len(self._table)
         self._cleaned: dict[int, Cleaned] = {}  # by row, of one min_mask_region_area
         self._cleaned_by = 0
-        self._pieces: dict[
-            int, tuple[BoolImage, BoolImage]
-        ] = {}  # by row, of what was free last; of one rule for pieces
-        self._pieces_by: tuple[str, int] = "", 0
+        self._pieces: dict[int, tuple[BoolImage, BoolImage]] = {}  # by row, of what was free the last time
+        self._pieces_by: tuple[str, int] = "", 0  # the rule for pieces, of all of them
+        sides = self._table.boxes[:, 2:] - self._table.boxes[:, :2] + 1
+        #: Bytes that it takes when everything is remembered, about: a pixel of a box is a byte, in three arrays.
+        self.size = int(3 * sides.prod(axis=1).sum()) + 1000 * len(self._table)
 
     def finish(self, params: AmgParameters) -> RegionResult:
         """As :func:`~napari_sam_amg.amg.region.finish`, bit for bit."""

@@ -8,7 +8,8 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from napari_sam_amg.errors import LOGGER
 
@@ -62,6 +63,12 @@ class Shelf:
             self._used, self._folder = 0, None
             if self._remove is not None:
                 self._remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
     def _make_room(self) -> None:
         while self._used > self._budget and len(self._held) > 1:

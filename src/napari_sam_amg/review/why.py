@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import painting_rules
-from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, stable
+from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, of_right_size, stable
 from napari_sam_amg.amg.fragments import smallest_piece
 from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.labels import LabelPlane, paint
@@ -127,7 +127,9 @@ def _thresholds(crop: Candidates, params: AmgParameters, fates: list[Fate]) -> C
     _mark(fates, crop, sure, "unsure")
     passing = sure.select(stable(sure.stability_score, params))
     _mark(fates, sure, passing, "unstable")
-    return passing
+    fitting = passing.select(of_right_size(passing, params))
+    _mark(fates, passing, fitting, "wrong size")
+    return fitting
 
 
 def _mark(fates: list[Fate], before: Candidates, after: Candidates | Masks, fate: Fate) -> None:
@@ -167,7 +169,7 @@ def what_is_at(fates: Fates, y: int, x: int, ids: Sequence[int] | None = None) -
     """
     names = np.append(0, np.arange(1, 1 + len(fates.painted.rows)) if ids is None else np.asarray(ids))
     there = [row for row in _boxes_at(fates.candidates, y, x) if _holds(fates.candidates, row, y, x)]
-    found = [_found(fates, row, names) for row in there]
+    found = [found_of(fates, row, names) for row in there]
     return sorted(found, key=lambda one: (not one.label, -one.predicted_iou))
 
 
@@ -204,7 +206,8 @@ def _holds(candidates: Candidates, row: int, y: int, x: int) -> bool:
     return bool(candidates.cutout(row)[y - y0, x - x0])
 
 
-def _found(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
+def found_of(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
+    """What is known of one candidate. ``names``: the ids of labels 0, 1, 2, ..."""
     candidates = fates.candidates
     x, y = candidates.points[row, :2].tolist()
     scores = float(candidates.predicted_iou[row]), float(candidates.stability_score[row])
@@ -212,7 +215,7 @@ def _found(fates: Fates, row: int, names: NDArray[np.int64]) -> Found:
     one = Found(row, fates.fates[row], int(names[fates.labels[row]]), *scores, area, (x, y))
     winner = fates.loser_to(row)
     if winner != NEVER:
-        better = _found(fates, winner, names)
+        better = found_of(fates, winner, names)
         return replace(one, by=better.label, better=None if better.label else better)
     if (place := fates.place(row)) == NEVER:
         return one
@@ -248,6 +251,10 @@ def in_words(found: Found, params: AmgParameters) -> str:
         return f"predicted IoU {found.predicted_iou:.2f} is not above {params.pred_iou_thresh:g}"
     if fate == "unstable":
         return f"stability {found.stability_score:.2f} is below {params.stability_score_thresh:g}"
+    if fate == "wrong size":
+        is_small = found.area < params.min_area
+        limit = f"at least {params.min_area}" if is_small else f"at most {params.max_area}"
+        return f"{found.area} px large, kept are those of {limit} px"
     if fate == "cut":
         return "cut by the edge of a crop"
     if fate == "double when cleaned":

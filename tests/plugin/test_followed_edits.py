@@ -1,0 +1,253 @@
+"""Labels and table of a result layer never disagree, whoever paints, undoes or replaces."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from skimage.measure import regionprops_table
+
+from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.worked_layers import worked_layer
+from tests.disc_model import disc_image
+
+CENTRES = [(15, 15), (15, 50), (45, 30)]
+
+
+def settle(plugin: Any, milliseconds: int = 20) -> None:
+    plugin.qtbot.wait(milliseconds)
+
+
+def table(layer: Labels) -> Any:
+    return reviewed(layer).table.set_index("index")
+
+
+def agree(layer: Labels) -> None:
+    """Every row is what scikit-image measures, every object has a row, and napari finds it at its number."""
+    rows, data = table(layer), layer.data
+    assert sorted(rows.index) == sorted(set(np.unique(data).tolist()) - {0})
+    assert layer.features["index"].tolist() == list(range(len(layer.features)))
+    if not len(rows):
+        return
+    expected = regionprops_table(data, properties=("area", "centroid", "bbox"))
+    linked, stack = "volume" in rows, data.ndim == 3
+    np.testing.assert_array_equal(rows["volume" if linked else "area"], expected["area"])
+    for axis, name in enumerate("zyx" if stack else "yx"):
+        if f"centroid_{name}" in rows:
+            np.testing.assert_allclose(rows[f"centroid_{name}"], expected[f"centroid-{axis}"])
+    for name, place in (("y0", 0), ("x0", 1), ("y1", 2), ("x1", 3)):
+        number = place if not stack else (1, 2, 4, 5)[place]
+        np.testing.assert_array_equal(rows[f"bbox_{name}"], expected[f"bbox-{number}"])
+    if linked:
+        np.testing.assert_array_equal(rows["first_plane"], expected["bbox-0"])
+        np.testing.assert_array_equal(rows["last_plane"], expected["bbox-3"] - 1)
+
+
+@pytest.fixture
+def layer(plugin: Any) -> Any:
+    plugin.viewer.add_image(disc_image(CENTRES), name="cells", scale=(0.5, 0.5), units=("um", "um"))
+    layer = plugin.run()
+    agree(layer)
+    assert "origin" not in layer.features, "nothing was touched"
+    return layer
+
+
+@pytest.fixture
+def stack(plugin: Any) -> Any:
+    data = np.stack([disc_image(CENTRES[:2]), disc_image(CENTRES[1:]), disc_image(CENTRES)])
+    plugin.viewer.add_image(data, name="stack")
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    return plugin.run
+
+
+def paint(layer: Labels, place: tuple[float, ...], label: int, size: int = 5) -> None:
+    layer.brush_size = size
+    layer.paint(place, label)
+
+
+def test_painting_over_the_edge_of_an_object(plugin: Any, layer: Any) -> None:
+    before = table(layer)
+    paint(layer, (15, 24), 1, 9)
+    settle(plugin)
+    agree(layer)
+    rows = table(layer)
+    assert rows.loc[1, "area"] > before.loc[1, "area"]
+    assert rows.loc[1, "area_um2"] == pytest.approx(rows.loc[1, "area"] / 4)
+    assert rows["origin"].tolist() == ["edited by hand", "model", "model"]
+    assert rows.loc[1, "predicted_iou"] == before.loc[1, "predicted_iou"]
+    assert rows.loc[2, list(before.columns)].equals(before.loc[2])
+
+
+def test_a_new_object_has_a_row_that_says_it_was_drawn(plugin: Any, layer: Any) -> None:
+    paint(layer, (45, 60), 9)
+    settle(plugin)
+    agree(layer)
+    row = table(layer).loc[9]
+    assert row["origin"] == "drawn by hand"
+    assert np.isnan(row["predicted_iou"])
+    assert np.isnan(row["point_y"])
+    assert layer.get_status((22.5, 30), world=True)["value"].startswith("9; area: 21")
+
+
+def test_erasing_a_whole_object_and_part_of_another(plugin: Any, layer: Any) -> None:
+    paint(layer, (15, 15), 0, 30)
+    paint(layer, (45, 30), 0, 3)
+    settle(plugin)
+    agree(layer)
+    assert table(layer).index.tolist() == [2, 3]
+
+
+def test_filling_gives_the_pixels_to_another_object(plugin: Any, layer: Any) -> None:
+    layer.fill((15, 15), 2)
+    settle(plugin)
+    agree(layer)
+    assert table(layer).loc[2, "origin"] == "edited by hand"
+    layer.fill((60, 79), 4)  # the background becomes an object
+    settle(plugin)
+    agree(layer)
+
+
+def test_a_stroke_of_the_mouse_is_one_step(plugin: Any, layer: Any) -> None:
+    """Many places, told when the button is let go."""
+    layer.brush_size = 3
+    with layer.block_history():
+        for x in range(20, 46):
+            layer.paint((30, x), 5, refresh=False)
+    layer.refresh()
+    settle(plugin)
+    agree(layer)
+    edits = worked_layer(plugin.viewer, layer).edits
+    assert edits.hand.drawn == {5}
+    edits.hand.undo()
+    assert edits.hand.last is None
+
+
+def test_a_polygon_and_pixels_set_by_index(plugin: Any, layer: Any) -> None:
+    layer.paint_polygon([[35, 50], [35, 70], [55, 70]], 6)
+    layer.data_setitem((np.array([0, 0, 1]), np.array([0, 1, 0])), [7, 7, 8])
+    settle(plugin)
+    agree(layer)
+    assert {6, 7, 8} <= set(table(layer).index)
+
+
+def test_naparis_own_undo_and_redo(plugin: Any, layer: Any) -> None:
+    before, pixels = layer.features.copy(), layer.data.copy()
+    paint(layer, (15, 15), 0, 30)
+    paint(layer, (45, 60), 9)
+    settle(plugin)
+    after = table(layer)
+    layer.undo()
+    settle(plugin)
+    agree(layer)
+    layer.undo()
+    settle(plugin)
+    np.testing.assert_array_equal(layer.data, pixels)
+    assert table(layer)["origin"].tolist() == ["model"] * 3
+    columns = [name for name in before.columns if name != "index"]
+    np.testing.assert_array_equal(table(layer)[columns], before[columns][1:])
+    layer.redo()
+    layer.redo()
+    settle(plugin)
+    agree(layer)
+    assert table(layer).equals(after)
+    assert [step.words for step in worked_layer(plugin.viewer, layer).edits.hand._steps] == ["draw", "draw"]
+
+
+def test_other_data_for_the_layer(plugin: Any, layer: Any) -> None:
+    other = np.where(layer.data == 2, 0, layer.data)
+    other[50:60, 60:70] = 12
+    layer.data = other
+    settle(plugin)
+    agree(layer)
+    assert table(layer)["origin"].to_dict() == {1: "model", 3: "model", 12: "drawn by hand"}
+    hand = worked_layer(plugin.viewer, layer).edits.hand
+    np.testing.assert_array_equal(hand.apply((), np.where(other == 12, 0, other)), other)
+
+
+def test_other_data_of_another_size(plugin: Any, layer: Any) -> None:
+    layer.data = np.pad(layer.data, 8)
+    settle(plugin)
+    agree(layer)
+    assert not worked_layer(plugin.viewer, layer).edits.hand
+
+
+def test_pixels_that_a_script_sets(plugin: Any, layer: Any) -> None:
+    layer.data[10:20, 10:20] = 0
+    layer.data[50:, 70:] = 20
+    layer.refresh()
+    settle(plugin)
+    agree(layer)
+    assert table(layer)["origin"].to_dict() == {
+        1: "edited by hand", 2: "model", 3: "model", 20: "drawn by hand",
+    }  # fmt: skip
+
+
+def test_the_last_object_may_go_and_others_come(plugin: Any, layer: Any) -> None:
+    layer.data[:] = 0
+    layer.refresh()
+    settle(plugin)
+    agree(layer)
+    paint(layer, (20, 20), 1)
+    settle(plugin)
+    agree(layer)
+
+
+def test_in_a_stack(plugin: Any, stack: Any) -> None:
+    layer = stack()
+    agree(layer)
+    plugin.viewer.dims.set_point(0, 1)
+    paint(layer, (1, 55, 70), 30)
+    paint(layer, (1, 45, 30), 0, 3)
+    settle(plugin)
+    agree(layer)
+    assert table(layer).loc[30, "plane"] == 1
+    paint(layer, (2, 55, 70), 30, 9)
+    settle(plugin)
+    agree(layer)
+    assert table(layer).loc[30, "plane"] == 2, "the plane that holds most"
+    layer.undo()
+    settle(plugin)
+    agree(layer)
+
+
+def test_in_all_planes_at_once_and_out_of_sight(plugin: Any, stack: Any) -> None:
+    layer = stack()
+    layer.n_edit_dimensions = 3
+    paint(layer, (1, 55, 70), 31, 3)
+    layer.undo()
+    layer.redo()
+    settle(plugin)
+    agree(layer)
+    layer.data[2, :20, :20] = 0  # by a script, while plane 0 is in sight
+    layer.refresh()
+    plugin.qtbot.waitUntil(lambda: 5 not in table(layer).index, timeout=5000)
+    agree(layer)
+
+
+def test_objects_through_planes(plugin: Any, stack: Any) -> None:
+    plugin.choose(min_planes=1)
+    plugin.widget.form.fields["link"].widget.value = "z"
+    layer = stack()
+    agree(layer)
+    volume = table(layer).loc[2, "volume"]
+    paint(layer, (1, 15, 60), 2, 5)
+    paint(layer, (0, 55, 70), 40)
+    settle(plugin)
+    agree(layer)
+    rows = table(layer)
+    assert rows.loc[2, "volume"] > volume
+    assert rows.loc[40, "origin"] == "drawn by hand"
+    assert np.isnan(rows.loc[40, "weakest_link"])
+    paint(layer, (2, 15, 50), 0, 30)
+    settle(plugin)
+    agree(layer)
+    assert table(layer).loc[2, "last_plane"] == 1
+
+
+def test_a_layer_that_is_removed_while_a_stroke_waits(plugin: Any, layer: Any) -> None:
+    paint(layer, (45, 60), 9)
+    plugin.viewer.layers.remove(layer)
+    settle(plugin)
+    paint(layer, (45, 60), 8)
+    settle(plugin)
+    assert not [message for message in plugin.messages if message.severity > "info"]
