@@ -1,4 +1,4 @@
-"""Thresholds that are moved leave the window alive, and are on the screen soon: 2,000 candidates, and a hundred planes."""
+"""Thresholds that are moved leave the window alive, and are on the screen soon: 2,000 candidates, a hundred planes."""
 
 import os
 import time

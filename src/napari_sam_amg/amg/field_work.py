@@ -13,7 +13,7 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import Survey
 from napari_sam_amg.amg.region import Region, RegionCandidates
-from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.stored import THRESHOLDS, StoredCandidates
 from napari_sam_amg.amg.work import Work
 from napari_sam_amg.params import AmgParameters
 
@@ -32,8 +32,10 @@ def survey_of_part(surveyed: Survey, stack: PlaneStack) -> Survey:
 class FieldWork:
     """Work of which those masks are left out whose centre lies outside a polygon."""
 
-    def __init__(self, work: Work, field: Field) -> None:
+    def __init__(self, work: Work, field: Field, shown: AmgParameters) -> None:
+        """``shown``: whose thresholds the results have; more may be asked for, to be kept."""
         self._work, self._field = work, field
+        self._shown = {name: getattr(shown, name) for name in THRESHOLDS}
         self.left_out = 0  # objects so far
 
     def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
@@ -62,7 +64,7 @@ class FieldWork:
         kept = [holds(crop) for crop in found.crops]
         pairs = list(zip(found.crops, kept, strict=True))
         outside = replace(found, crops=tuple(crop.select(~inside) for crop, inside in pairs), cut=())
-        self.left_out += _count(outside, params)
+        self.left_out += _count(outside, replace(params, **self._shown))
         crops = tuple(crop.select(inside) for crop, inside in pairs)
         cut = tuple(crop.select(holds(crop)) for crop in found.cut)
         return replace(candidates, found=replace(found, crops=crops, cut=cut))

@@ -53,6 +53,7 @@ class ThresholdsBox(QGroupBox):
         super().__init__("Thresholds")
         self._viewer = viewer
         self._review: ReviewedLayer | None = None
+        self._heard: Refilter | None = None
         self._looking: FunctionWorker[Any] | None = None  # at the candidates, for the histograms
         self._is_looked_at: Any = None  # the candidates whose histograms are shown
         self.iou = ThresholdRow("Predicted IoU above", IOU_HELP)
@@ -123,14 +124,10 @@ class ThresholdsBox(QGroupBox):
         """Another layer is in focus, or none."""
         if self._review is not None:
             self._review.ended.disconnect(self._show)
-            if self._review.refilter is not None:
-                self._review.refilter.progressed.disconnect(self._show_counts)
-                self._review.refilter.failed.disconnect(self._show_failure)
         self._review = review
         if review is not None:
             review.ended.connect(self._show)
-            if review.refilter is not None:
-                self._listen(review.refilter)
+        self._listen(None if review is None else review.refilter)
         self._show()
 
     def _show(self) -> None:
@@ -144,7 +141,7 @@ class ThresholdsBox(QGroupBox):
             return
         if review.refilter is None:
             review.refilter = Refilter(review, position_in(self._viewer, review))
-            self._listen(review.refilter)
+        self._listen(review.refilter)  # made by a box of another dock, perhaps
         kept = review.kept
         self.crop_nms.setVisible(kept.params.crop_n_layers > 0)
         self.iou.allow(kept.floor.pred_iou_thresh, 1)
@@ -154,9 +151,16 @@ class ThresholdsBox(QGroupBox):
         self._show_counts()
         review.refilter.look()
 
-    def _listen(self, refilter: Refilter) -> None:
-        refilter.progressed.connect(self._show_counts)
-        refilter.failed.connect(self._show_failure)
+    def _listen(self, refilter: Refilter | None) -> None:
+        if refilter is self._heard:
+            return
+        if self._heard is not None:
+            self._heard.progressed.disconnect(self._show_counts)
+            self._heard.failed.disconnect(self._show_failure)
+        self._heard = refilter
+        if refilter is not None:
+            refilter.progressed.connect(self._show_counts)
+            refilter.failed.connect(self._show_failure)
 
     def _why_not(self) -> str:
         """Why thresholds cannot be moved, in a sentence; empty if they can."""

@@ -60,11 +60,15 @@ class KeepingWork:
         budget: int = BUDGET,
         units: Units | None = None,
         axis: int | None = None,
+        goes_on: KeptRun | None = None,
     ) -> None:
-        """``params`` as the run is given them, ``own`` the model's; the rest as :class:`KeptRun` takes it."""
+        """``params`` as the run is given them, ``own`` the model's; the rest as :class:`KeptRun` takes it.
+
+        ``goes_on``: what was kept of a run that this one goes on with, of equal parameters; the rest is added to it.
+        """
         self._work, self._shown, self._own = work, params, own
         self._budget, self._units, self._axis = budget, units, axis
-        self.kept: KeptRun | None = None
+        self.kept = goes_on
 
     def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
         decided = self._work.decide(images, params)

@@ -89,7 +89,11 @@ class KeptRun:
         columns = _columns(candidates)
         with self._lock:
             self._shelf.put(candidates.region, candidates, _size(candidates))
-            self._regions.setdefault(candidates.region.index, []).append(candidates.region)
+            region = candidates.region
+            # a run that goes on does again what was not finished
+            others = [known for known in self._regions.get(region.index, []) if known != region]
+            self._regions[region.index] = [*others, region]
+            self._memos.pop(region.index, None)
             self._columns.append(columns)
 
     def note(self, result: PlaneResult) -> None:
