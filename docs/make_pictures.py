@@ -108,6 +108,7 @@ def measuring() -> Window:
     box = window.dock.objects_box
     box.table_button.click()
     box.filter.setText("area > 1200 and predicted_iou > 0.9")
+    box.filter.returnPressed.emit()
     wait(0.5)
     box.next_button.click()
     window.scroll_to(box)
