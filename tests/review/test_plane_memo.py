@@ -62,7 +62,7 @@ any_parameters = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(any_parameters, min_size=2, max_size=3))
 def test_as_if_each_were_the_first(seed, asked):
     candidates, units = made_up(10, seed), Units((0.5, 0.25), area_column="area_um2")
