@@ -107,6 +107,12 @@ class KeptRun:
         with self._lock:
             self._numbers.reserve(highest)
 
+    def new_id(self, highest: int = 0) -> int:
+        """The next id, above ``highest``; no candidate gets it."""
+        with self._lock:
+            self._numbers.reserve(highest)
+            return int(self._numbers.new(1)[0])
+
     def check(self, params: AmgParameters) -> None:
         """Raise ``ValueError`` in words unless results for ``params`` follow from what was kept."""
         if self.fixed_reason:
