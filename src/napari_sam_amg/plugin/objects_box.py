@@ -110,9 +110,10 @@ class ObjectsBox(QGroupBox):
         self.table_button.clicked.connect(self._show_table)
         self._viewer.layers.events.inserted.connect(lambda event: self._follow_layer(event.value))
         self._viewer.dims.events.connect(lambda _: self._draw_soon())
-        self._drawing = QTimer(self)
-        self._drawing.setSingleShot(True)
-        self._drawing.timeout.connect(self._draw)
+        self._drawing, self._showing = QTimer(self), QTimer(self)
+        for timer, act in ((self._drawing, self._draw), (self._showing, self._show)):
+            timer.setSingleShot(True)
+            timer.timeout.connect(act)
         tab.focused.connect(self.follow)
 
     def _with(self, act: Callable[[WorkedLayer, Any], None]) -> Callable[[Any], None]:
@@ -172,8 +173,8 @@ class ObjectsBox(QGroupBox):
         return [
             (worked.objects.chosen_changed, self._show_chosen),
             (worked.objects.looked_for, self._show_found),
-            (worked.edits.changed, self._show),
-            (worked.edits.review.changed, self._show),
+            (worked.edits.changed, self._show_soon),
+            (worked.edits.review.changed, self._show_soon),
             (worked.edits.review.ended, self._measure_as_before),
             (worked.actions.busy, self._show),
             (worked.actions.told, self.told.setText),
@@ -247,7 +248,7 @@ class ObjectsBox(QGroupBox):
         if not from_table:
             for rows in row_tables(self._viewer):
                 rows.mark(layer, list(ids))
-        named = ", ".join(map(str, ids[:MOST_NAMED])) + (", ..." if len(ids) > MOST_NAMED else "")
+        named = ", ".join(map(str, sorted(ids)[:MOST_NAMED])) + (", ..." if len(ids) > MOST_NAMED else "")
         self.chosen.setText(f"Chosen: {named}" + (f" ({len(ids)})" if len(ids) > 1 else "") if ids else CHOOSE)
         self._enable()
         self._draw_soon()
@@ -272,6 +273,10 @@ class ObjectsBox(QGroupBox):
         if is_open(self._viewer):
             self._show_found()
             self._show_chosen(from_table=True)
+
+    def _show_soon(self) -> None:
+        """In a turn of its own: napari's table has just taken one."""
+        self._showing.start(0)
 
     def _draw_soon(self, *_: Any) -> None:
         self._drawing.start(0)
