@@ -218,7 +218,9 @@ class ObjectRows(QObject):
         layer, rows = self.layer, self._table.selectionModel()
         if layer is not None and rows is not None and (model := self._table.model()) is not None:
             # by ranges: a row has two dozen cells
-            places = {row for part in rows.selection() for row in range(part.top(), part.bottom() + 1)}
+            selection = rows.selection()
+            parts = [selection[number] for number in range(len(selection))]
+            places = {row for part in parts for row in range(part.top(), part.bottom() + 1)}
             ids = [self._label(model.index(row, 0), 0) for row in sorted(places)]
             layer_objects(layer).choose_in_table(sorted(label for label in ids if label is not None))
             layer_objects(layer).is_in_table = self._proxy is not None
@@ -233,7 +235,9 @@ class ObjectRows(QObject):
         if layer is not self.layer or model is None or rows is None or self._proxy is None:
             return
         selection, source = QItemSelection(), self._proxy.sourceModel()
-        for label in ids if len(ids) <= MOST_MARKED and source is not None else []:
+        for label in ids if len(ids) <= MOST_MARKED else []:
+            if source is None:
+                return
             cell = self._proxy.mapFromSource(source.index(label, 0))
             if cell.isValid():
                 selection.select(cell, cell.siblingAtColumn(model.columnCount() - 1))
