@@ -80,6 +80,18 @@ def stack() -> Window:
     return window
 
 
+def thresholds() -> Window:
+    """Moved after a run."""
+    window = Window("nuclei")
+    window.run()
+    window.show("Results")
+    box = window.dock.thresholds_box
+    box.form.area.slider.setValue((500, 960))
+    box.form.iou.field.setValue(0.6)
+    wait_until(lambda: box.refilter.is_idle and box.refilter.waiting == 0)
+    return window
+
+
 def batch() -> Window:
     """Of all image layers, before it is run."""
     window = Window("nuclei")
@@ -97,6 +109,7 @@ PICTURES: dict[str, Callable[[], Window]] = {
     "first_screen": first_screen,
     "first_run": first_run,
     "stack": stack,
+    "thresholds": thresholds,
     "batch": batch,
 }
 

@@ -215,6 +215,10 @@ def test_continue_does_what_is_missing(cells: Any, model: HeldModel) -> None:
     record = layer.metadata[METADATA_KEY]
     assert (record["state"], record["planes_done"], record["planes"]) == ("finished", 4, 4)
     assert "other_runs" not in record
+    kept = reviewed(layer).kept  # thresholds move in all of them
+    assert sorted(kept.indices) == [(0,), (1,), (2,), (3,)]
+    for index in kept.indices:
+        np.testing.assert_array_equal(kept.plane(index, kept.params).labels, layer.data[index[0]])
     assert cells.widget.status.text().startswith("7 masks found")
     assert cells.widget.run_button.text() == "Run"
     fresh = run_planes(cells, "All planes")

@@ -316,6 +316,7 @@ def test_strokes_and_deletions_are_undone_in_their_order(plugin: Any, layer: Any
     settle(plugin)
     select_rows(plugin, 1)
     box.delete_button.click()
+    settle(plugin)
     states.append(layer.data.copy())
     layer.paint((15, 15), 1)  # drawn where the other one was, under its number
     settle(plugin)
@@ -353,7 +354,6 @@ def test_edits_stay_when_a_slider_moves(plugin: Any, layer: Any, box: ObjectsBox
     settle(plugin)
     review = reviewed(layer)
     assert review.kept is not None
-    plugin.docked.thresholds_box.area.set_value((600, None)) if False else None
     refiltered = review.kept.plane((), review.params)
     labels = review.edits.apply((), refiltered.labels)  # type: ignore[union-attr]
     review.show((), labels, refiltered.features[refiltered.features["index"] != 2])

@@ -63,7 +63,7 @@ def test_a_range_of_planes(plugin: Any) -> None:
     assert [objects(plane) for plane in layer.data] == [0, 2, 1, 3, 0]
     assert list(layer.features["plane"][1:]) == [1, 1, 2, 3, 3, 3]
     assert "In z 1 to 3." in plugin.widget.status.text()
-    assert "All 5 planes would take " in plugin.widget.status.text()
+    assert "The whole image (all 5 planes) would take " in plugin.widget.status.text()
     source = layer.metadata[METADATA_KEY]["source"]
     assert (source["ranges"], source["plane"]) == ({"0": [1, 4]}, None)
     image = plugin.viewer.layers["cells"]
@@ -285,3 +285,19 @@ def test_settings_of_results_take_planes_and_region_back(plugin: Any) -> None:
     assert sources[0] == sources[1]
     plugin.viewer.add_image(STACK[0, :20, :40], name="small")
     assert "Region: the region does not fit an image of 20 x 40 pixels." in plugin.widget.message.text()
+
+
+def test_a_region_and_a_range_in_a_folder(plugin: Any, tmp_path: Any) -> None:
+    image = plugin.viewer.add_image(STACK, name="cells", axis_labels=("z", "y", "x"), scale=(3, 2, 2))
+    plugin.viewer.add_shapes([UPPER * 2], shape_type="rectangle", name="here")
+    choose_region(plugin, "here")
+    choose_range(plugin, (1, 3))
+    plugin.widget.results_box.where.setCurrentText("in a folder")
+    plugin.widget.results_box.folder.setText(str(tmp_path))
+    layer = plugin.run()
+    finest = layer.data[0] if layer.multiscale else layer.data
+    assert finest.shape == (5, 30, 76)
+    assert [objects(np.asarray(plane)) for plane in finest] == [0, 1, 0, 2, 0]
+    np.testing.assert_allclose(layer.data_to_world((1, 0, 0)), image.data_to_world((1, 2, 2)))
+    (opened,) = plugin.viewer.open(tmp_path / "cells_labels.ome.zarr", plugin="napari-sam-amg")
+    np.testing.assert_allclose(opened.data_to_world((1, 0, 0)), image.data_to_world((1, 2, 2)))

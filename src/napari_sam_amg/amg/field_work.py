@@ -23,9 +23,12 @@ def survey_of_part(surveyed: Survey, stack: PlaneStack) -> Survey:
 
     Which of them shows most is told by the whole planes.
     """
-    walked = set(stack.indices)
-    shown = tuple(index for index in surveyed.shown if index in walked)
-    fullest = surveyed.fullest if surveyed.fullest in walked else next(iter(shown or stack.indices))
+    walked = stack.indices
+    among = set(walked)
+    shown = tuple(index for index in surveyed.shown if index in among)
+    measured = [index for index in walked if index in surveyed.contents]
+    # a single plane of a stack has no index
+    fullest = max(shown or measured, key=surveyed.contents.__getitem__, default=walked[0] if walked == [()] else None)
     return replace(surveyed, shown=shown, fullest=fullest, pixels=None, parts=())
 
 

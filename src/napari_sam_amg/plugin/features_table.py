@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QHeaderView, QMainWindow, QTableView, QToolTip, QWidg
 from napari_sam_amg.plugin.column_help import column_help
 from napari_sam_amg.plugin.layer_objects import layer_objects
 from napari_sam_amg.plugin.results import go_to, is_result
+from napari_sam_amg.plugin.window import own_viewer
 
 PLUGIN, WIDGET = "napari", "Features table widget"
 HEIGHT, ROW = 260, 22  # px: of the table, of a row
@@ -48,7 +49,7 @@ def prepare_tables(viewer: Viewer) -> None:
         if (rows := table.verticalHeader()) is not None:
             rows.setDefaultSectionSize(ROW)
         if table.findChild(ObjectRows) is None:
-            ObjectRows(table, viewer)
+            ObjectRows(table, own_viewer(viewer))
 
 
 def tables(viewer: Viewer) -> list[QTableView]:

@@ -316,9 +316,13 @@ class LiveLabels:
         review.is_running, review.source = False, self._source
         if self._files is not None:
             review.why_none = ON_DISK
-        review.kept = None if self.keeping is None else self.keeping.kept
+        kept = None if self.keeping is None or self._landed.is_mixed else self.keeping.kept
         if self._landed.is_mixed:
-            review.kept, review.why_none = None, SEVERAL
+            review.why_none = SEVERAL
+        if kept is not review.kept:
+            review.kept, review.refilter = kept, None
+        elif review.refilter is not None:  # a run that went on
+            review.refilter.take_new_planes()
         review.ended.emit()
 
     def release(self) -> None:

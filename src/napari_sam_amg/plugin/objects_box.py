@@ -20,7 +20,7 @@ from napari_sam_amg.plugin.results import cursor_aside, go_to, is_result
 from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.reviewed import ReviewedLayer, reviewed
 from napari_sam_amg.plugin.rows import wrapped_label
-from napari_sam_amg.plugin.window import is_open
+from napari_sam_amg.plugin.window import is_open, own_viewer
 from napari_sam_amg.plugin.worked_layers import WorkedLayer, worked_layer
 from napari_sam_amg.review.row_filter import EXAMPLE
 
@@ -40,8 +40,7 @@ class ObjectsBox(QGroupBox):
 
     def __init__(self, viewer: Viewer, tab: ResultsTab) -> None:
         super().__init__("Objects")
-        self.viewer = getattr(viewer, "__wrapped__", viewer)
-        self._viewer = viewer
+        self.viewer = self._viewer = own_viewer(viewer)
         self._worked: WorkedLayer | None = None
         self._outline: Outline | None = None
         self._asked = Asked()  # for the next results, too
@@ -57,7 +56,7 @@ class ObjectsBox(QGroupBox):
         self._arrange()
         self._connect(tab)
         offer_object_keys(self)
-        for layer in viewer.layers:
+        for layer in self._viewer.layers:
             self._follow_layer(layer)
         self.follow(None if tab.layer is None else reviewed(tab.layer))
 

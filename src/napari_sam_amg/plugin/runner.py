@@ -284,6 +284,5 @@ class Runner(QObject):
         out = self._outlined.left_out if self._outlined else 0
         plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
         outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
-        planes = len(source.stack.indices), len(source.whole.indices)
-        whole = "" if done else of_the_whole(seconds, source.share, *planes)
+        whole = "" if done else of_the_whole(seconds, source.share, len(source.whole.indices))
         return [*([f"In {where}.{outside}"] if where else []), *([whole] if whole else [])]

@@ -61,12 +61,12 @@ def about(seconds: float) -> str:
     return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {minutes % 60:02} min"
 
 
-def of_the_whole(seconds: float, share: float, planes: int, of_planes: int) -> str:
+def of_the_whole(seconds: float, share: float, planes: int) -> str:
     """What a part of the image that took so long says of all of it; empty if it is all of it.
 
-    ``share``: of all pixels of all planes; objects are looked for in fields of one size, so time goes with pixels.
+    ``share``: of all pixels of all ``planes``; objects are looked for in fields of one size, so time goes with pixels.
     """
     if not 0 < share < SMALLEST_SHARE:
         return ""
-    what = f"All {of_planes} planes" if of_planes > planes else "The whole image"
+    what = f"The whole image (all {planes} planes)" if planes > 1 else "The whole image"
     return f"{what} would take {about(seconds / share)}."

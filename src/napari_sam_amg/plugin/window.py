@@ -4,6 +4,11 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 
 
+def own_viewer(viewer: Viewer) -> Viewer:
+    """The viewer itself: plugins are given a proxy, whose layers are proxies, too, none of them equal to itself."""
+    return getattr(viewer, "__wrapped__", viewer)  # type: ignore[no-any-return]
+
+
 def is_open(viewer: Viewer) -> bool:
     """Whether the viewer still has its window: what touches a layer or a dock of one without may crash in Qt.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.layers import Labels
 from napari.viewer import Viewer
 
@@ -34,5 +35,7 @@ def worked_layer(viewer: Viewer, layer: Labels) -> WorkedLayer:
         worked = WorkedLayer(layer_objects(layer), edits, ObjectActions(edits), Measuring(viewer, edits))
         bind_undo(layer, worked.actions)
         layer.mouse_drag_callbacks.append(choose_by_click)
+        if not isinstance(layer.data, np.ndarray):  # what is painted over labels on the disk would be lost
+            layer.editable = False
         _worked[layer] = worked
     return _worked[layer]

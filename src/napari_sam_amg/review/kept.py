@@ -25,7 +25,8 @@ from napari_sam_amg.review.kept_run import BUDGET, KeptRun
 
 __all__ = ["BUDGET", "KeepingWork", "KeptRun", "floor_below"]
 
-#: How far below what is shown candidates are kept, of both scores.
+#: How far below what is shown candidates are kept, of both scores. On a training image of each of six data
+#: sets that is a quarter more candidates, and no time that could be measured.
 BELOW = 0.2
 
 
