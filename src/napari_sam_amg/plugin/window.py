@@ -6,7 +6,7 @@ from qtpy.compat import isalive
 
 def own_viewer(viewer: Viewer) -> Viewer:
     """The viewer itself: plugins are given a proxy, whose layers are proxies, too, none of them equal to itself."""
-    return getattr(viewer, "__wrapped__", viewer)  # type: ignore[no-any-return]
+    return getattr(viewer, "__wrapped__", viewer)
 
 
 def is_open(viewer: Viewer) -> bool:
