@@ -129,6 +129,7 @@ class ObjectsBox(ObjectControls):
             (worked.edits.changed, self._show_soon),
             (worked.edits.review.changed, self._show_soon),
             (worked.edits.review.ended, self._measure_as_before),
+            (worked.edits.review.ended, self._show_soon),
             (worked.actions.busy, self._show),
             (worked.actions.told, self.told.setText),
             (worked.measuring.failed, self.told.setText),
@@ -219,7 +220,7 @@ class ObjectsBox(ObjectControls):
             button.setEnabled(can and step is not None)
             key = "Ctrl+Z" if words == "Undo" else "Ctrl+Shift+Z"
             button.setToolTip(f"{words}: {step.words} ({key})" if step is not None else f"Nothing to {words.lower()}.")
-        if why:
+        if why or self.told.text() in (RUNNING, ON_DISK):
             self.told.setText(why)
 
     def _show(self, *_: Any) -> None:
