@@ -154,7 +154,7 @@ def test_saved_colours_are_those_of_the_layer(plugin: Any, layer: Any, box: Obje
     look_for(box, "index == 1")
     box.alone.setChecked(True)
     assert layer.save(str(tmp_path / "cells.tif"), plugin="napari-sam-amg")
-    (opened,) = plugin.viewer.open(tmp_path / "cells.tif", plugin="napari-sam-amg")
+    (opened,) = plugin.viewer.open(tmp_path / "cells.json", plugin="napari-sam-amg")
     np.testing.assert_array_equal(opened.get_color(2), layer.colormap.plain.map(2))
 
 
@@ -192,7 +192,7 @@ def test_the_outline_is_seen_where_the_object_is(plugin: Any, layer: Any, box: O
     camera = getattr(plugin.viewer, "scene", plugin.viewer).camera
     camera.center, camera.zoom = tuple(layer.data_to_world((15, 50))), 2
     select_rows(plugin, 2)
-    settle(plugin, 50)
+    settle(plugin)
     picture = plugin.viewer.screenshot(canvas_only=True, flash=False)[..., :3].max(axis=-1) > 200
     rows, columns = np.nonzero(picture)
     middle = np.array(picture.shape) / 2
@@ -207,7 +207,8 @@ def test_an_object_is_outlined_by_a_box_in_3d(plugin: Any, box: ObjectsBox) -> N
     layer = plugin.run()
     plugin.viewer.dims.ndisplay = 3
     layer.selected_label = 2
-    settle(plugin)
+    first = 0.5  # of plane 1, which label 2 is in
+    plugin.qtbot.waitUntil(lambda: bool((box._outline.segments[:1, 0] == first).any()), timeout=10_000)  # type: ignore[union-attr]
     segments = box._outline.segments  # type: ignore[union-attr]
     assert segments.shape == (24, 3)
     row = table(layer).loc[2]
@@ -216,21 +217,22 @@ def test_an_object_is_outlined_by_a_box_in_3d(plugin: Any, box: ObjectsBox) -> N
 
 
 def test_a_click_on_an_object_selects_its_row_and_a_drag_does_not(plugin: Any, layer: Any, box: ObjectsBox) -> None:
+    one, other = int(layer.data[15, 50]), int(layer.data[15, 15])
     click(layer, (15, 50))
-    assert selected_rows(plugin) == {2}
-    assert layer.selected_label == 2
+    assert selected_rows(plugin) == {one}
+    assert layer.selected_label == one
     click(layer, (15, 15), drag=True)
-    assert selected_rows(plugin) == {2}
+    assert selected_rows(plugin) == {one}
     click(layer, (15, 15), "Shift")
-    assert selected_rows(plugin) == {1, 2}
-    assert box.chosen.text() == "Chosen: 2, 1 (2)"
+    assert selected_rows(plugin) == {one, other}
+    assert box.chosen.text().endswith("(2)")
     click(layer, (15, 50), "Shift")
-    assert selected_rows(plugin) == {1}
+    assert selected_rows(plugin) == {other}
     click(layer, (0, 0))
     assert selected_rows(plugin) == set()
     layer.mode = "pick"
     click(layer, (50, 65))
-    assert selected_rows(plugin) == {4}, "napari's own"
+    assert selected_rows(plugin) == {int(layer.data[50, 65])}, "napari's own"
 
 
 def test_next_and_previous_go_through_what_matches(plugin: Any, layer: Any, box: ObjectsBox) -> None:
@@ -242,7 +244,7 @@ def test_next_and_previous_go_through_what_matches(plugin: Any, layer: Any, box:
         seen.append(layer.selected_label)
         centre = table(layer).loc[layer.selected_label, ["centroid_y", "centroid_x"]]
         np.testing.assert_allclose(camera.center[-2:], centre.astype(float), atol=0.5)
-    assert seen == [2, 3, 2, 3, 4, 1], "begun at 1, which napari has selected"
+    assert seen == [1, 2, 1, 2, 3, 4], "from the first one, since none is chosen"
     look_for(box, "index in (2, 4)")
     box.next_button.click()
     box.next_button.click()
@@ -318,7 +320,7 @@ def test_strokes_and_deletions_are_undone_in_their_order(plugin: Any, layer: Any
     box.delete_button.click()
     settle(plugin)
     states.append(layer.data.copy())
-    layer.paint((15, 15), 1)  # drawn where the other one was, under its number
+    layer.paint((30, 60), 1)  # a new one, under the number of the other
     settle(plugin)
     assert table(layer).loc[1, "origin"] == "drawn by hand"
     plugin.viewer.layers.selection.active = layer
@@ -420,7 +422,7 @@ def test_everything_may_go_at_any_time(plugin: Any, layer: Any, box: ObjectsBox)
     select_rows(plugin, 1)
     layer.paint((45, 5), 9)
     plugin.viewer.layers.clear()
-    settle(plugin, 50)
+    settle(plugin)
     assert not box.isEnabled()
     for button in (box.next_button, box.delete_button, box.undo_button, box.table_button):
         button.clicked.emit()

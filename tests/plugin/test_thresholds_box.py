@@ -110,6 +110,7 @@ def test_counts_and_the_range_are_said(plugin: Any, box: Any) -> None:
     review = segment(plugin, plane(3))
     total = len(review.kept.columns()["area"])
     first = box.summary.text()
+    assert box.form.area.scale.high == review.kept.columns()["area"].max()  # before anything was counted
     assert f" of {total:,} candidates are kept" in first
     plugin.qtbot.waitUntil(lambda: box.form.iou.histogram.counts.sum() == total, timeout=TIMEOUT)
     assert box.form.area.histogram.counts.sum() == total

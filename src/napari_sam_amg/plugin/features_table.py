@@ -11,7 +11,16 @@ import pandas as pd
 from napari.layers import Labels
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QItemSelection, QItemSelectionModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
+from qtpy.QtCore import (
+    QEvent,
+    QItemSelection,
+    QItemSelectionModel,
+    QModelIndex,
+    QObject,
+    QSignalBlocker,
+    QSortFilterProxyModel,
+    Qt,
+)
 from qtpy.QtGui import QHelpEvent
 from qtpy.QtWidgets import QHeaderView, QMainWindow, QTableView, QToolTip, QWidget
 
@@ -22,6 +31,7 @@ from napari_sam_amg.plugin.window import own_viewer
 
 PLUGIN, WIDGET = "napari", "Features table widget"
 HEIGHT, ROW = 260, 22  # px: of the table, of a row
+MOST_MARKED = 200  # rows: each of their cells is looked up whenever the table changes
 LAYER_COLUMN = "Layer"  # the table's first one where several layers are selected; the next is the label
 
 
@@ -141,7 +151,8 @@ class ObjectRows(QObject):
         if (rows := table.selectionModel()) is not None:
             # for the arrow keys; a click on the current row again is clicked alone
             rows.currentRowChanged.connect(self._go)
-            rows.selectionChanged.connect(self._choose)
+            if self._proxy is None:
+                rows.selectionChanged.connect(self._choose)
         if isinstance(header := table.horizontalHeader(), QHeaderView) and (port := header.viewport()) is not None:
             port.installEventFilter(self)
 
@@ -156,7 +167,10 @@ class ObjectRows(QObject):
         self._table.setModel(proxy)
         rows = self._table.selectionModel()
         if rows is not None:
+            # napari makes the last row's label the selected one, which must not look as if it alone were chosen
+            rows.selectionChanged.connect(self._choose)
             rows.selectionChanged.connect(listener)
+            rows.selectionChanged.connect(self._chosen)
         proxy.layoutChanged.connect(self._hide_index)
         return proxy
 
@@ -202,21 +216,35 @@ class ObjectRows(QObject):
 
     def _choose(self, *_: Any) -> None:
         layer, rows = self.layer, self._table.selectionModel()
-        if layer is not None and rows is not None:
-            ids = {self._label(cell, 0) for cell in rows.selectedIndexes()}
+        if layer is not None and rows is not None and (model := self._table.model()) is not None:
+            # by ranges: a row has two dozen cells
+            selection = rows.selection()
+            parts = [selection[number] for number in range(len(selection))]
+            places = {row for part in parts for row in range(part.top(), part.bottom() + 1)}
+            ids = [self._label(model.index(row, 0), 0) for row in sorted(places)]
             layer_objects(layer).choose_in_table(sorted(label for label in ids if label is not None))
+            layer_objects(layer).is_in_table = self._proxy is not None
+
+    def _chosen(self, *_: Any) -> None:
+        if (layer := self.layer) is not None:
+            layer_objects(layer).is_in_table = False
 
     def mark(self, layer: Labels, ids: list[int]) -> None:
-        """Select the rows of objects that were chosen in the image."""
+        """Select the rows of objects that were chosen in the image; of so many that Qt would be slow, none."""
         model, rows = self._table.model(), self._table.selectionModel()
         if layer is not self.layer or model is None or rows is None or self._proxy is None:
             return
-        selection = QItemSelection()
-        for label in ids:
-            cell = self._proxy.mapFromSource(self._proxy.sourceModel().index(label, 0))  # type: ignore[union-attr]
+        selection, source = QItemSelection(), self._proxy.sourceModel()
+        for label in ids if len(ids) <= MOST_MARKED else []:
+            if source is None:
+                return
+            cell = self._proxy.mapFromSource(source.index(label, 0))
             if cell.isValid():
                 selection.select(cell, cell.siblingAtColumn(model.columnCount() - 1))
-        rows.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+        with QSignalBlocker(rows):  # the layer knows
+            rows.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+        if (port := self._table.viewport()) is not None:
+            port.update()
 
     def _object(self, cell: QModelIndex) -> tuple[Labels, int] | None:
         """Layer and label of a row, by what the row says, since the table may be sorted."""

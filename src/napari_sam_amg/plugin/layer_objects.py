@@ -26,6 +26,7 @@ class LayerObjects(QObject):
         self.text = ""  # the filter
         self.problem = ""  # what is wrong with it
         self.is_alone = False  # whether other objects are hidden
+        self.is_in_table = False  # while a table tells what was chosen there
         self._is_choosing = False
         layer.events.selected_label.connect(self._follow_label)
         layer.events.colormap.connect(self._follow_colours)
@@ -64,7 +65,7 @@ class LayerObjects(QObject):
     def _follow_label(self) -> None:
         """The label was chosen elsewhere: picked, typed, or by a key."""
         layer = self.layer
-        if layer is not None and not self._is_choosing:
+        if layer is not None and not self._is_choosing and not self.is_in_table:
             label = int(layer.selected_label)
             self.choose([label] if label in self.ids() else [])
 

@@ -7,88 +7,41 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QGroupBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_sam_amg.plugin.columns_menu import ColumnsButton
 from napari_sam_amg.plugin.features_table import open_table, row_tables
 from napari_sam_amg.plugin.layer_objects import LayerObjects
 from napari_sam_amg.plugin.measuring import Asked
+from napari_sam_amg.plugin.object_controls import ObjectControls
 from napari_sam_amg.plugin.object_keys import offer_object_keys
 from napari_sam_amg.plugin.outline import Outline
 from napari_sam_amg.plugin.problems import RED
 from napari_sam_amg.plugin.results import cursor_aside, go_to, is_result
 from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.reviewed import ReviewedLayer, reviewed
-from napari_sam_amg.plugin.rows import wrapped_label
 from napari_sam_amg.plugin.window import is_open, own_viewer
 from napari_sam_amg.plugin.worked_layers import WorkedLayer, worked_layer
-from napari_sam_amg.review.row_filter import EXAMPLE
 
 TYPED = 300  # ms after the last key, when the filter is tried
 MOST_NAMED = 8  # ids that are named one by one
-FILTER_HELP = (
-    "Which objects: conditions on the columns of the table, joined by and, or, not. For example:<br>"
-    "<code>area &gt; 50 and solidity &lt; 0.8</code><br><code>origin == 'drawn by hand'</code><br>"
-    "<code>index in (3, 5, 8)</code>"
-)
 MEASURING = "Measuring..."
 CHOOSE = "Click objects in the image (with Shift more than one), or rows of the table."
 
 
-class ObjectsBox(QGroupBox):
+class ObjectsBox(ObjectControls):
     """Follows the result layer in focus."""
 
     def __init__(self, viewer: Viewer, tab: ResultsTab) -> None:
-        super().__init__("Objects")
+        super().__init__()
         self.viewer = self._viewer = own_viewer(viewer)
         self._worked: WorkedLayer | None = None
         self._outline: Outline | None = None
         self._asked = Asked()  # for the next results, too
-        self.filter = QLineEdit()
-        self.count, self.chosen, self.told = wrapped_label(), wrapped_label(), wrapped_label()
-        self.alone, self.choose_button = QCheckBox("Hide all others"), QPushButton("Choose these")
-        self.previous_button, self.next_button = QPushButton("Previous"), QPushButton("Next")
-        self.delete_button, self.keep_button = QPushButton("Delete"), QPushButton("Keep alone")
-        self.merge_button = QPushButton("Merge")
-        self.undo_button, self.redo_button = QPushButton("Undo"), QPushButton("Redo")
-        self.columns, self.table_button = ColumnsButton(), QPushButton("Table")
         self._timer = QTimer(self)
-        self._arrange()
         self._connect(tab)
         offer_object_keys(self)
         for layer in self._viewer.layers:
             self._follow_layer(layer)
         self.follow(None if tab.layer is None else reviewed(tab.layer))
-
-    def _arrange(self) -> None:
-        column = QVBoxLayout(self)
-        column.addWidget(self.filter)
-        column.addWidget(self.count)
-        column.addLayout(_row(self.alone, self.choose_button))
-        column.addWidget(self.chosen)
-        for buttons in (
-            (self.previous_button, self.next_button),
-            (self.delete_button, self.keep_button, self.merge_button),
-            (self.undo_button, self.redo_button),
-        ):
-            column.addLayout(_row(*buttons))
-        column.addLayout(_row(self.columns, self.table_button))
-        column.addWidget(self.told)
-        self.filter.setPlaceholderText(f"Filter, such as {EXAMPLE}")
-        self.filter.setClearButtonEnabled(True)
-        self.filter.setToolTip(FILTER_HELP)
-        helps: tuple[tuple[QWidget, str], ...] = (
-            (self.alone, "Show only the objects that match, in 2D and in 3D. Nothing is deleted."),
-            (self.choose_button, "Choose all objects that match, to delete, keep or merge them."),
-            (self.previous_button, "Go to the object before (Shift+N)."),
-            (self.next_button, "Go to the next object, of those that match (N)."),
-            (self.delete_button, "Delete the chosen objects (Delete)."),
-            (self.keep_button, "Delete all objects but the chosen ones."),
-            (self.merge_button, "Make one object of those that are chosen, under the lowest of their numbers."),
-            (self.table_button, "Show the table of these results below the image."),
-        )
-        for widget, words in helps:
-            widget.setToolTip(words)
 
     def _connect(self, tab: ResultsTab) -> None:
         self._timer.setSingleShot(True)
@@ -110,9 +63,10 @@ class ObjectsBox(QGroupBox):
         self.table_button.clicked.connect(self._show_table)
         self._viewer.layers.events.inserted.connect(lambda event: self._follow_layer(event.value))
         self._viewer.dims.events.connect(lambda _: self._draw_soon())
-        self._drawing = QTimer(self)
-        self._drawing.setSingleShot(True)
-        self._drawing.timeout.connect(self._draw)
+        self._drawing, self._showing = QTimer(self), QTimer(self)
+        for timer, act in ((self._drawing, self._draw), (self._showing, self._show)):
+            timer.setSingleShot(True)
+            timer.timeout.connect(act)
         tab.focused.connect(self.follow)
 
     def _with(self, act: Callable[[WorkedLayer, Any], None]) -> Callable[[Any], None]:
@@ -172,9 +126,10 @@ class ObjectsBox(QGroupBox):
         return [
             (worked.objects.chosen_changed, self._show_chosen),
             (worked.objects.looked_for, self._show_found),
-            (worked.edits.changed, self._show),
-            (worked.edits.review.changed, self._show),
+            (worked.edits.changed, self._show_soon),
+            (worked.edits.review.changed, self._show_soon),
             (worked.edits.review.ended, self._measure_as_before),
+            (worked.edits.review.ended, self._show_soon),
             (worked.actions.busy, self._show),
             (worked.actions.told, self.told.setText),
             (worked.measuring.failed, self.told.setText),
@@ -247,7 +202,7 @@ class ObjectsBox(QGroupBox):
         if not from_table:
             for rows in row_tables(self._viewer):
                 rows.mark(layer, list(ids))
-        named = ", ".join(map(str, ids[:MOST_NAMED])) + (", ..." if len(ids) > MOST_NAMED else "")
+        named = ", ".join(map(str, sorted(ids)[:MOST_NAMED])) + (", ..." if len(ids) > MOST_NAMED else "")
         self.chosen.setText(f"Chosen: {named}" + (f" ({len(ids)})" if len(ids) > 1 else "") if ids else CHOOSE)
         self._enable()
         self._draw_soon()
@@ -265,13 +220,17 @@ class ObjectsBox(QGroupBox):
             button.setEnabled(can and step is not None)
             key = "Ctrl+Z" if words == "Undo" else "Ctrl+Shift+Z"
             button.setToolTip(f"{words}: {step.words} ({key})" if step is not None else f"Nothing to {words.lower()}.")
-        if why:
+        if why or self.told.text() in (RUNNING, ON_DISK):
             self.told.setText(why)
 
     def _show(self, *_: Any) -> None:
         if is_open(self._viewer):
             self._show_found()
             self._show_chosen(from_table=True)
+
+    def _show_soon(self) -> None:
+        """In a turn of its own: napari's table has just taken one."""
+        self._showing.start(0)
 
     def _draw_soon(self, *_: Any) -> None:
         self._drawing.start(0)
@@ -314,13 +273,6 @@ class ObjectsBox(QGroupBox):
             with cursor_aside(self._viewer):
                 self._viewer.layers.selection.active = layer
             open_table(self._viewer)
-
-
-def _row(*widgets: Any) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
 
 
 def _sentence(text: str) -> str:

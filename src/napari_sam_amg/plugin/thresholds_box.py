@@ -101,7 +101,8 @@ class ThresholdsBox(QGroupBox):
         if review.refilter is None:
             review.refilter = Refilter(review, position_in(self._viewer, review))
         self._listen(review.refilter)
-        self.form.allow(review.kept.params, review.kept.floor)
+        kept = review.kept
+        self.form.allow(kept.params, kept.floor, int(kept.columns()["area"].max(initial=1)))
         self.form.show_params(review.refilter.params)
         self._show_candidates()
         self._show_counts()

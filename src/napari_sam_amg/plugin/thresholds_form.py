@@ -69,15 +69,18 @@ class ThresholdsForm(QWidget):
             control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             control.installEventFilter(self._guard)
 
-    def allow(self, params: AmgParameters, floor: AmgParameters) -> None:
-        """What a run with ``params`` can be moved to, of which candidates were kept down to ``floor``."""
+    def allow(self, params: AmgParameters, floor: AmgParameters, largest: int) -> None:
+        """What a run with ``params`` can be moved to, of which candidates were kept down to ``floor``.
+
+        ``largest``: px, of the candidates.
+        """
+        self.area.allow(largest)
         self.crop_nms.setVisible(params.crop_n_layers > 0)
         self.iou.allow(floor.pred_iou_thresh, 1)
         self.stability.allow(floor.stability_score_thresh, 1)
 
     def show_candidates(self, columns: dict[str, NDArray[Any]]) -> None:
         """Behind the sliders, see ``review.duplicates``."""
-        self.area.allow(int(columns["area"].max(initial=1)))
         pairs = [
             (self.iou, "predicted_iou"), (self.stability, "stability_score"), (self.area, "area"),
             (self.nms, "overlap"), (self.crop_nms, "overlap_of_crops"),

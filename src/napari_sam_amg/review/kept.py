@@ -73,6 +73,8 @@ class KeepingWork:
 
     def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
         decided = self._work.decide(images, params)
+        if self.kept is not None:
+            return decided
         # as they were given: what suits links follows from them again
         shown = replace(decided, pred_iou_thresh=self._shown.pred_iou_thresh, link_iou=self._shown.link_iou)
         floor = decided if decided.mode == "ais" else floor_below(decided, eased(replace(self._own, link=decided.link)))
