@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 from napari_sam_amg.plugin.features_table import open_table, row_tables
 from napari_sam_amg.plugin.layer_objects import LayerObjects
 from napari_sam_amg.plugin.measuring import Asked
+from napari_sam_amg.plugin.object_actions import ON_DISK, RUNNING
 from napari_sam_amg.plugin.object_controls import ObjectControls
 from napari_sam_amg.plugin.object_keys import offer_object_keys
 from napari_sam_amg.plugin.outline import Outline
