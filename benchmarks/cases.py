@@ -17,7 +17,7 @@ VITS = ("vit_t", "vit_b", "vit_h")
 class Case:
     """One thing to measure; ``engines`` can do it."""
 
-    kind: str = "amg"  # or "refilter", "planes", "encoder", "matmul"
+    kind: str = "amg"  # or "refilter", "relabel", "planes", "encoder", "matmul"
     model: str = "embedded"
     image: str = "nuclei"  # a sample image
     size: int = 512  # px a side; of a matmul: rows
@@ -37,8 +37,8 @@ class Case:
         if self.kind == "encoder":
             return f"encoder-{self.model}" + ("" if self.precision == "exact" else f"-{self.precision}")
         parts = [self.model, f"{self.size}px", f"{self.points}x{self.points}", f"{self.crops}crops"]
-        if self.kind == "refilter":
-            parts.append("refilter")
+        if self.kind in ("refilter", "relabel"):
+            parts.append(self.kind)
         elif self.kind == "planes":
             parts.append(f"{self.planes}planes")
         elif self.image != "nuclei":
@@ -63,6 +63,9 @@ DECODE = Case(model="small", size=1024, points=16)
 #: Other thresholds on the candidates of the embedded model's run.
 FIRST_RUN = Case(model="embedded", size=512)
 REFILTER = Case(kind="refilter", model="embedded", size=512, engines=(OURS,))
+RELABEL = Case(
+    kind="relabel", model="embedded", size=512, engines=(OURS,)
+)  # the same to labels and table, as sliders do
 
 
 def _ours(**values: Any) -> Case:
@@ -96,6 +99,7 @@ _MARKS = [
     DECODE,
     FIRST_RUN,
     REFILTER,
+    RELABEL,
     _ours(size=1024, points=16),
     _ours(size=4096, points=16),
     Case(model="vit_b", size=1024),

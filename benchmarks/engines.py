@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from benchmarks.images import sample_image, sample_planes
 from benchmarks.models import our_encoder, our_model, reference_encoder, reference_model
 from napari_sam_amg.amg.generate import refilter
 from napari_sam_amg.amg.planes import PlaneStack
+from napari_sam_amg.amg.work import ModelWork
 from napari_sam_amg.params import AmgParameters, merged
+from napari_sam_amg.review.kept import KeepingWork
 from napari_sam_amg.run import generate_masks, propose_candidates, segment_planes
 from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.model import STAYS_FLOAT32
@@ -45,8 +48,8 @@ def load(case: Case, engine: str) -> Loaded:
         return Loaded(partial(_encode, encoder, torch.randn(1, 3, case.size, case.size).to(dtype)), encoder)
     model = our_model(case.model, case.precision) if engine == OURS else reference_model(case.model)
     params = parameters(case, model.info if engine == OURS else our_model("embedded").info)
-    if case.kind == "refilter":
-        return Loaded(_refilter(case, model, params))
+    if case.kind in ("refilter", "relabel"):
+        return Loaded((_refilter if case.kind == "refilter" else _relabel)(case, model, params))
     job = _our_planes(case, model, params) if case.kind == "planes" else _AMG[engine](case, model, params)
     return Loaded(job, model.image_encoder, model.mask_decoder.iou_prediction_head, params.pred_iou_thresh)
 
@@ -93,6 +96,22 @@ def _refilter(case: Case, model: Any, params: AmgParameters) -> Job:
     stored = propose_candidates(sample_image(case.image, case.size), model, params)
     stricter = replace(params, pred_iou_thresh=params.pred_iou_thresh + 0.05)
     return lambda: refilter(stored, stricter).to_coco()
+
+
+def _relabel(case: Case, model: Any, params: AmgParameters) -> Job:
+    """Labels and table of a kept run, for other thresholds each time; a record for each label."""
+    work = KeepingWork(ModelWork(model), params, params)
+    stack = PlaneStack(sample_image(case.image, case.size), rgb=True)
+    for _ in work.watch(segment_planes(stack, model, params, work=work)):
+        pass
+    assert work.kept is not None
+    kept, values = work.kept, cycle((0.05, 0.0, 0.1))
+
+    def job() -> Records:
+        shown = kept.plane((), replace(kept.params, pred_iou_thresh=params.pred_iou_thresh + next(values)))
+        return [{"label": label} for label in shown.features["index"]]
+
+    return job
 
 
 def _reference(case: Case, model: Any, params: AmgParameters) -> Job:

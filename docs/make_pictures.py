@@ -15,7 +15,7 @@ from pathlib import Path
 
 import napari
 from PIL import Image, PngImagePlugin
-from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QGroupBox, QLabel, QTabWidget, QWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QGroupBox, QLabel, QScrollArea, QTabWidget, QWidget
 
 PLUGIN, WIDGET = "napari-sam-amg", "Segment everything"
 FOLDER = Path(__file__).parent / "pictures"
@@ -45,6 +45,14 @@ class Window:
     def show(self, tab: str) -> None:
         tabs = self.dock.tabs
         tabs.setCurrentIndex([tabs.tabText(place) for place in range(tabs.count())].index(tab))
+        wait(0.3)
+
+    def scroll_to(self, box: QWidget) -> None:
+        """As far down as it takes to see all of a part of the tab Results."""
+        wait(0.3)
+        scroll = self.dock.results_tab.findChild(QScrollArea)
+        assert scroll is not None
+        scroll.ensureWidgetVisible(box, 0, 0)
         wait(0.3)
 
     def save(self, path: Path) -> None:
@@ -80,6 +88,46 @@ def stack() -> Window:
     return window
 
 
+def thresholds() -> Window:
+    """Moved after a run."""
+    window = Window("nuclei")
+    window.run()
+    window.show("Results")
+    box = window.dock.thresholds_box
+    box.form.area.slider.setValue((500, 960))
+    box.form.iou.field.setValue(0.6)
+    wait_until(lambda: box.refilter.is_idle and box.refilter.waiting == 0)
+    return window
+
+
+def measuring() -> Window:
+    """Objects that a filter has found, one of them chosen."""
+    window = Window("nuclei")
+    window.run()
+    window.show("Results")
+    box = window.dock.objects_box
+    box.table_button.click()
+    box.filter.setText("area > 1200 and predicted_iou > 0.9")
+    box.filter.returnPressed.emit()
+    wait(0.5)
+    box.next_button.click()
+    window.scroll_to(box)
+    return window
+
+
+def why() -> Window:
+    """A place between the objects that were found."""
+    window = Window("nuclei")
+    window.run()
+    window.show("Results")
+    box = window.dock.why_box
+    box.pick_button.click()
+    box._picked((260.0, 352.0))  # as a click on the image tells it
+    wait(2)
+    window.scroll_to(box)
+    return window
+
+
 def batch() -> Window:
     """Of all image layers, before it is run."""
     window = Window("nuclei")
@@ -97,6 +145,9 @@ PICTURES: dict[str, Callable[[], Window]] = {
     "first_screen": first_screen,
     "first_run": first_run,
     "stack": stack,
+    "thresholds": thresholds,
+    "measuring": measuring,
+    "why": why,
     "batch": batch,
 }
 

@@ -29,6 +29,7 @@ from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
 from tests.loopback import Loopback
 from tests.random_weights import Module, randomized
+from tests.tiny_network import write_checkpoint
 
 # The machines that run tests are slow and busy: a deadline would test them, not us.
 settings.register_profile("napari-sam-amg", deadline=None, derandomize=True, max_examples=60)
@@ -103,6 +104,12 @@ def publish(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 def randomize() -> Callable[[Module], Module]:
     """Fills a module with random weights, always the same."""
     return randomized
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a real network with random weights."""
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny.pt")
 
 
 def hollow(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg import __version__
-from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.params import AmgParameters, merged
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.propose import Model
@@ -31,7 +31,13 @@ def describe_run(model: "Model", params: AmgParameters) -> dict[str, Any]:
         | ({"decoder_sha256": info.decoder_sha256} if info.decoder_sha256 else {}),
         "precision": getattr(model, "precision", "exact"),
         "parameters": asdict(params),
-    }
+    } | ({"search_thresholds": search_thresholds(model)} if params.approximate else {})
+
+
+def search_thresholds(model: "Model") -> dict[str, float]:
+    """The model's own thresholds, by which an approximate search decides which points are asked."""
+    own = merged(model.info.amg_defaults)
+    return {name: getattr(own, name) for name in ("pred_iou_thresh", "stability_score_thresh")}
 
 
 def versions(*more: str) -> dict[str, str]:

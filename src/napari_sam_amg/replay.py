@@ -1,11 +1,15 @@
 """A run again, by its record."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from napari_sam_amg.amg.field import Field, cut_stack
+from napari_sam_amg.amg.field_work import FieldWork, survey_of_part
 from napari_sam_amg.amg.planes import PlaneStack
-from napari_sam_amg.amg.preprocess import IntensityRange
+from napari_sam_amg.amg.preprocess import IntensityRange, Survey, survey
 from napari_sam_amg.amg.propose import Model
+from napari_sam_amg.amg.work import ModelWork
 from napari_sam_amg.models.registry import CheckpointError
 from napari_sam_amg.run import Step, segment_planes
 from napari_sam_amg.settings import Settings, settings_of
@@ -21,21 +25,39 @@ def segment_again(
     """The steps of :func:`segment_planes` with the settings of a record: on the same image its labels, with their ids.
 
     ``record``: what NAME_run.json or NAME.json holds, or a layer's metadata. ``stack``: the planes that were
-    segmented. ``axes``: the names of its axes, where objects go through one of several. ``model``: by default the one
-    that the record names, which must be the same file.
+    segmented, whole ones; of a region of them the labels have its size. ``axes``: the names of its axes, where objects
+    go through one of several. ``model``: by default the one that the record names, which must be the same file.
     """
     settings = record if isinstance(record, Settings) else settings_of(record)
     if model is None:
         model = _load(settings, device)
+    params, part = settings.params(model.info.amg_defaults), _part(stack, settings)
     intensities = settings.intensities or settings.seen
     return segment_planes(
-        stack,
+        stack if part is None else part.stack,
         model,
-        settings.params(model.info.amg_defaults),
+        params,
         intensities=None if intensities is None else IntensityRange(*intensities),
+        surveyed=None if part is None else part.surveyed,
         axes=axes,
         first=settings.first,
+        work=None if part is None else FieldWork(ModelWork(model), part.field, params),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    field: Field
+    stack: PlaneStack
+    surveyed: Survey  # of the whole planes: the part looks as in them
+
+
+def _part(stack: PlaneStack, settings: Settings) -> _Part | None:
+    if settings.region is None:
+        return None
+    field = Field.of(settings.region)
+    cut = cut_stack(stack, field)
+    return _Part(field, cut, survey_of_part(survey(stack), cut))
 
 
 def _load(settings: Settings, device: str) -> Model:

@@ -36,9 +36,10 @@ class Settings:
     is_whole: bool = False  # of a run: what is not among the parameters did not exist yet
     intensities: tuple[float, float] | None = None  # None: percentiles of the image
     reading: Mapping[str, Any] = field(default_factory=dict)
-    #: Of a run on one plane: what the percentiles of the whole stack were.
+    #: Of a run on a part of an image: what the percentiles of all of it were.
     seen: tuple[float, float] | None = None
     first: tuple[int, ...] | None = None  # the plane that was segmented before the others
+    region: Mapping[str, Any] | None = None  # of every plane, as ``amg.field.Field`` records it; None: all of it
 
     def params(
         self, defaults: Mapping[str, Any] | None = None, given: Mapping[str, Any] | None = None
@@ -94,9 +95,19 @@ def settings_of(record: Mapping[str, Any]) -> Settings:
         True,
         _intensities(intensities),
         _checked_reading(reading),
-        _seen(intensities) if source.get("plane") is not None else None,
-        tuple(source["first"]) if source.get("first") is not None else None,
+        _seen(intensities) if any(source.get(part) is not None for part in ("plane", "ranges", "region")) else None,
+        _first(source),
+        _mapping(source, "region") if source.get("region") is not None else None,
     )
+
+
+def _first(source: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Among the planes that were segmented, which may be a range of those that there are."""
+    if source.get("first") is None:
+        return None
+    ranges = _mapping(source, "ranges")
+    axes = _mapping(source, "axes").get("stack", range(len(source["first"])))
+    return tuple(at - ranges.get(str(axis), [0])[0] for at, axis in zip(source["first"], axes, strict=True))
 
 
 def run_of(record: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -1,9 +1,10 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_anything.utils.amg import calculate_stability_score, is_box_near_crop_edge
 
@@ -15,11 +16,15 @@ from napari_sam_amg.amg.filters import (
     cut_by_crop,
     edge_tolerance,
     non_maximum,
+    of_right_size,
+    passing,
     stability_score,
     stable,
     sure,
+    undominated,
+    weakest,
 )
-from napari_sam_amg.amg.masks import Candidates
+from napari_sam_amg.amg.masks import Candidates, no_candidates
 from napari_sam_amg.params import AmgParameters
 
 
@@ -144,3 +149,56 @@ def test_suppression_against_the_obvious_loop_and_again_changes_nothing(seed, th
 
 def test_boxes_without_area_never_suppress_each_other():
     assert len(non_maximum(np.zeros((5, 4), np.int64), np.ones(5, np.float32), 0.5)) == 5
+
+
+few = st.integers(0, 2)
+cut_parts = st.lists(
+    st.tuples(few, few, few, few, st.integers(0, 5), st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.8, np.nan])),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(max_examples=50)
+@given(cut_parts, st.lists(st.tuples(*[st.floats(0, 0.99)] * 3), min_size=1, max_size=4))
+def test_what_is_undominated_gives_the_best_ones_for_any_thresholds(parts, thresholds):
+    boxes = [(x, y, x + 10 * width, y + 10 * height) for x, y, width, height, _, _ in parts]
+    some = candidates(boxes, [part[4] / 6 for part in parts], [part[5] for part in parts])
+    some = replace(some, points=np.arange(2.0 * len(parts)).reshape(-1, 2))
+    kept = undominated(some)
+    for iou, stability, nms in thresholds:
+        params = AmgParameters(pred_iou_thresh=iou, stability_score_thresh=stability, box_nms_thresh=nms)
+        ours, expected = (best_in_crop(passing(table, params), params) for table in (kept, some))
+        np.testing.assert_array_equal(ours.points, expected.points)
+
+
+def test_of_a_thousand_masks_with_one_box_a_handful_is_undominated():
+    rng = np.random.default_rng(0)
+    some = candidates([(0, 0, 50, 50)] * 1000, rng.random(1000), rng.random(1000))
+    assert 1 < len(undominated(some)) < 20
+    assert len(undominated(no_candidates())) == 0
+
+
+def test_weakest_lets_through_what_either_does():
+    one, other = (AmgParameters(pred_iou_thresh=a, stability_score_thresh=b, points_per_side=c) for a, b, c in (
+        (0.5, 0.6, 7), (0.7, 0.4, 9)))  # fmt: skip
+    assert weakest(one, other) == replace(one, stability_score_thresh=0.4)
+    assert weakest(other, one) == replace(other, pred_iou_thresh=0.5)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "kept"),
+    [(0, 0, [0, 1, 2]), (4, 0, [1, 2]), (5, 0, [2]), (0, 4, [0, 1]), (0, 3, [0]), (4, 4, [1]), (9, 2, [])],
+)
+def test_masks_of_the_right_size(least, most, kept):
+    packed = [np.packbits(np.ones((1, count), bool), axis=1) for count in (3, 4, 9)]
+    some = replace(candidates([(0, 0, 9, 9)] * 3, [1, 1, 1]), bits=packed)
+    assert np.flatnonzero(of_right_size(some, AmgParameters(min_area=least, max_area=most))).tolist() == kept
+
+
+def test_areas_are_those_of_the_cutouts():
+    rng = np.random.default_rng(0)
+    frames = [rng.random((height, 40)) < 0.5 for height in (1, 7, 0, 12)]
+    some = replace(candidates([(0, 0, 39, 9)] * 4, [1] * 4), bits=[np.packbits(frame, axis=1) for frame in frames])
+    assert some.areas.tolist() == [frame.sum() for frame in frames]
+    assert no_candidates().areas.tolist() == []

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import label
+from scipy.ndimage import find_objects, label
 
+from napari_sam_amg.amg import fragments
 from napari_sam_amg.amg.fragments import fill_holes, give_away, rings, without_strays
 from napari_sam_amg.params import AmgParameters
 
@@ -153,3 +154,22 @@ def test_rings(labels, expected):
 
 def test_a_ring_is_larger_than_nothing_in_a_full_window():
     assert rings(np.ones((5, 5), np.int32), [EVERYWHERE], 2.0) == set()
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(*[st.integers(8, 24)] * 2, st.integers(1, 8), st.integers(0, 6)), min_size=1, max_size=7),
+       st.sampled_from([1.0, 2.0, 5.0]))  # fmt: skip
+def test_a_ring_is_looked_for_wherever_there_may_be_one(rings_at, max_ring_area):
+    """Rings and discs in windows of their own, against a look at every label in all of the image."""
+    frames = [disc(x, y, radius + width) & ~disc(x, y, radius) for x, y, radius, width in rings_at]
+    frames += [disc(x, y, radius) for x, y, radius, _ in rings_at]
+    labels = painted(*frames)
+    used, labels = np.unique(labels, return_inverse=True)
+    labels, count = labels.reshape(60, 60).astype(np.int32), len(used) - 1
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    expected: set[int] = set()
+    for number in range(1, count + 1):
+        if not expected.issuperset(fragments._held(labels, number, areas, max_ring_area)):
+            expected.add(number)
+    windows = find_objects(labels)
+    assert rings(labels, windows, max_ring_area) == rings(labels, windows, max_ring_area, areas[1:]) == expected

@@ -258,6 +258,21 @@ def test_refiltering_for_what_decides_about_the_points_is_refused(changes):
     assert len(refilter(stored, replace(PARAMS, box_nms_thresh=0.6))) == 3
 
 
+@settings(max_examples=25)
+@given(discs.filter(len), discs, st.floats(0, 1), st.floats(0, 1))
+def test_the_thresholds_of_the_run_decide_about_no_point(seen, unseen, iou, stability):
+    image = image_of(seen, unseen)
+    params = replace(PARAMS, pred_iou_thresh=iou, stability_score_thresh=stability)
+    (ours,), (expected,) = asked_by(image, params), asked_by(image)
+    np.testing.assert_array_equal(ours, expected)
+    stored = propose_candidates(image, SeeingModel(), replace(PARAMS, pred_iou_thresh=0.0, stability_score_thresh=0.0))
+    assert_same(refilter(stored, params), generate_masks(image, SeeingModel(), params))
+    # what was drawn for the search alone is not kept
+    for crop in propose_candidates(image, SeeingModel(), params).crops:
+        assert iou == 0 or (crop.predicted_iou > iou).all()
+        assert stability == 0 or (crop.stability_score >= stability).all()
+
+
 def test_the_embedded_model_finds_with_a_tenth_of_the_points_what_it_finds_with_the_grid():
     image, model = as_rgb(sample("nuclei.tif")[:260, :348]), load_model(device="cpu")
     params = AmgParameters(pred_iou_thresh=0.45, stability_score_thresh=0.4, box_nms_thresh=0.5, points_per_side=24)

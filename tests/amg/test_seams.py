@@ -8,6 +8,7 @@ import pytest
 from napari_sam_amg import AmgParameters, PlaneStack, segment_planes
 from napari_sam_amg.amg.crops import crop_boxes
 from napari_sam_amg.amg.generate import cut_off
+from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.seams import count_missing, cut_at_crop_edge, cut_by_all
 from napari_sam_amg.batch.outcome import Outcome
 from napari_sam_amg.plugin.outcome import found
@@ -136,3 +137,20 @@ def test_parts_pass_the_thresholds_that_masks_pass():
     assert len(parts) == 4
     assert len(cut_off(stored, dataclasses.replace(LAST, pred_iou_thresh=0.951))) == 0
     assert count_missing(parts, np.zeros((400, 400), np.int32)) == 1
+
+
+def test_parts_count_by_their_own_thresholds_whatever_was_stored_beside_them():
+    """What is stored below the thresholds asked for hides no part, and batches of points change nothing."""
+    image = np.repeat(blobs((400, 400), ((200, 200, 180), (20, 200, 12)))[..., None], 3, axis=2)
+    weak = dataclasses.replace(LAST, pred_iou_thresh=0.1, stability_score_thresh=0.1, points_per_batch=3)
+    stored = propose_candidates(image, BlobModel(), weak)
+    fields = [spec.name for spec in dataclasses.fields(Masks) if spec.name not in ("cutouts", "size")]
+    for iou, stability, nms in [(0.3, 0.2, 0.7), (0.65, 0.9, 0.3), (0.9, 0.97, 0.9)]:
+        changes = {"pred_iou_thresh": iou, "stability_score_thresh": stability, "box_nms_thresh": nms}
+        params = dataclasses.replace(LAST, **changes)
+        ours = cut_off(stored, dataclasses.replace(params, points_per_batch=3))
+        expected = cut_off(propose_candidates(image, BlobModel(), params), params)
+        for name in fields:
+            np.testing.assert_array_equal(getattr(ours, name), getattr(expected, name))
+    assert len(cut_off(stored, dataclasses.replace(weak, max_area=100))) == 0
+    assert len(cut_off(stored, dataclasses.replace(weak, min_area=10**6))) > 0

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import find_objects
 
 from napari_sam_amg.amg.labels import paint
+from napari_sam_amg.amg.table import _places as places
 from napari_sam_amg.amg.table import joined, plane_table, with_background
 from napari_sam_amg.params import AmgParameters
 from tests.amg.frames import masks_from_frames
@@ -70,3 +74,18 @@ def test_box_centroid_and_area_are_of_what_is_shown():
     assert row[["centroid_y", "centroid_x"]].tolist() == [14.5, 14.5]
     assert (row["area"], row["mask_area"], row["cut_by_crop"]) == (100, 101, 0)
     assert row["visible_fraction"] == 98 / 101
+
+
+@given(st.integers(0, 6), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_places_are_those_of_the_pixels(count, height, width, seed):
+    labels = np.random.default_rng(seed).integers(0, count + 1, (height, width)).astype(np.int32)
+    _, labels = np.unique(np.append(labels, 0), return_inverse=True)
+    labels = labels[:-1].reshape(height, width).astype(np.int32)
+    boxes = find_objects(labels)
+    sums, ends = places(labels, len(boxes))
+    for number, (rows, columns) in enumerate(boxes):
+        y, x = np.nonzero(labels == number + 1)
+        assert sums[:, number].tolist() == [y.sum(), x.sum()]
+        assert ends[:, number].tolist() == [rows.start, columns.start, rows.stop, columns.stop]
+    assert sums.shape == (2, len(boxes))
+    assert ends.shape == (4, len(boxes))

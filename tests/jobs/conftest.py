@@ -1,29 +1,12 @@
-"""A real network that is small, and two processes that have it."""
+"""Two processes that have a model."""
 
 import os
 from pathlib import Path
 
 import dask
 import pytest
-import torch
 
 from napari_sam_amg.jobs.dask_engine import local_cluster
-from napari_sam_amg.sam.build import build_sam
-from napari_sam_amg.sam.config import SamConfig
-from tests.cli.conftest import TINY
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
-    """The checkpoint of a network with random weights, which finds something everywhere."""
-    path = tmp_path_factory.mktemp("model") / "tiny.pt"
-    encoder = {"channels": TINY["channels"], "blocks": TINY["blocks"]}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_sam(SamConfig("unet", 64, 8, 32, 2, 4, 16, 16, 4, encoder))
-    amg = {"points_per_side": 6, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
-    torch.save({"format": "napari-sam-amg/1", "config": TINY, "amg": amg, "model": model.state_dict()}, path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -29,13 +29,21 @@ PLANES = np.stack([blobs((64, 80), [(20 + 4 * n, 20, 8), (50, 40, 6 + n)]) for n
 
 
 @pytest.fixture
-def command(tmp_path, tiny_model, client, capsys):
+def command(tmp_path, tiny_checkpoint, client, capsys):
     """``segment`` by the workers, or with ``here`` by this process; its exit status, and what it has printed."""
 
     def run(*arguments, out="out", here=False):
         there = [] if here else ["--scheduler", client.scheduler.address]
         status = main(
-            ["segment", *map(str, arguments), "--output", str(tmp_path / out), "--checkpoint", str(tiny_model), *there]
+            [
+                "segment",
+                *map(str, arguments),
+                "--output",
+                str(tmp_path / out),
+                "--checkpoint",
+                str(tiny_checkpoint),
+                *there,
+            ]
         )
         return status, *(text.splitlines() for text in capsys.readouterr())
 
@@ -215,7 +223,7 @@ def test_threads_are_those_that_the_worker_was_given(command, stack, tmp_path, c
     assert record(tmp_path / "out")["threads"] == cores
 
 
-def test_so_many_workers_are_started_as_are_asked_for(stack, tmp_path, client, monkeypatch, tiny_model):
+def test_so_many_workers_are_started_as_are_asked_for(stack, tmp_path, client, monkeypatch, tiny_checkpoint):
     asked = []
 
     @contextmanager
@@ -224,15 +232,23 @@ def test_so_many_workers_are_started_as_are_asked_for(stack, tmp_path, client, m
         yield client
 
     monkeypatch.setattr(dask_engine, "local_cluster", started)
-    arguments = ["segment", str(stack), "--output", str(tmp_path / "out"), "--checkpoint", str(tiny_model)]
+    arguments = ["segment", str(stack), "--output", str(tmp_path / "out"), "--checkpoint", str(tiny_checkpoint)]
     assert main([*arguments, "--workers", "2"]) == 0
     assert asked == [2]
 
 
-def test_a_run_whose_own_process_was_killed_goes_on(command, stack, tmp_path, told, client, tiny_model):
+def test_a_run_whose_own_process_was_killed_goes_on(command, stack, tmp_path, told, client, tiny_checkpoint):
     assert command(stack, here=True, out="here")[0] == 0
     (told / "slow").write_text("0.5")
-    arguments = ["segment", str(stack), "--output", str(tmp_path / "out"), "--checkpoint", str(tiny_model), "--quiet"]
+    arguments = [
+        "segment",
+        str(stack),
+        "--output",
+        str(tmp_path / "out"),
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--quiet",
+    ]
     processes = multiprocessing.get_context("forkserver")  # where all is imported, for the workers
     process = processes.Process(target=main, args=([*arguments, "--scheduler", client.scheduler.address],))
     process.start()
@@ -271,12 +287,12 @@ def test_an_interrupted_run_takes_its_tasks_back(command, stack, tmp_path, told,
     assert len((told / "units").read_text().splitlines()) < 6
 
 
-def test_two_commands_share_workers(command, stack, tmp_path, told, client, tiny_model):
+def test_two_commands_share_workers(command, stack, tmp_path, told, client, tiny_checkpoint):
     """The second tells the workers of the same model, which they have, while the first has them work with it."""
     assert command(stack, here=True, out="here")[0] == 0
     (told / "slow").write_text("0.3")
     processes = multiprocessing.get_context("forkserver")
-    arguments = ["segment", str(stack), "--checkpoint", str(tiny_model), "--scheduler", client.scheduler.address]
+    arguments = ["segment", str(stack), "--checkpoint", str(tiny_checkpoint), "--scheduler", client.scheduler.address]
     both = [processes.Process(target=main, args=([*arguments, "--output", str(tmp_path / out)],)) for out in "ab"]
     for process in both:
         process.start()
@@ -327,9 +343,9 @@ def test_tiles_are_units_and_are_chosen_as_in_one_process(command, tmp_path, tol
     assert len({process for process, _ in units}) == 2
 
 
-def test_files_become_files_from_python_too(stack, tmp_path, client, tiny_model, told):
-    (here,) = segment_to_files(stack, tmp_path / "here", tiny_model)
-    (there,) = segment_to_files(stack, tmp_path / "there", tiny_model, client=client)
+def test_files_become_files_from_python_too(stack, tmp_path, client, tiny_checkpoint, told):
+    (here,) = segment_to_files(stack, tmp_path / "here", tiny_checkpoint)
+    (there,) = segment_to_files(stack, tmp_path / "there", tiny_checkpoint, client=client)
     assert (here.problem, there.problem) == ("", "")
     assert hashes(tmp_path / "there") == hashes(tmp_path / "here")
     assert len((told / "units").read_text().splitlines()) == 6

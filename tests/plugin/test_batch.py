@@ -13,7 +13,7 @@ from napari_sam_amg.batch.options import Options
 from napari_sam_amg.io.discover import InputFile
 from napari_sam_amg.plugin import batch_tab, folders
 from napari_sam_amg.plugin.batch_choices import KEEP, LAYERS, REPLACE
-from napari_sam_amg.plugin.batch_layers import layer_images
+from napari_sam_amg.plugin.batch_layers import layer_images, raw_image
 from napari_sam_amg.plugin.batch_run import summary
 from napari_sam_amg.plugin.batch_work import DONE, FAILED, PARTLY, SKIPPED, Ended
 from napari_sam_amg.plugin.runner import _running
@@ -302,3 +302,12 @@ def test_a_list_that_is_found_late_does_not_replace_a_newer_one(
     plugin.qtbot.waitUntil(lambda: rows(tab) == [("new", "")], timeout=TIMEOUT)
     plugin.qtbot.wait(50)
     assert rows(tab) == [("new", "")]
+
+
+def test_axes_without_a_meaning_get_letters_that_differ(make_napari_viewer: Any) -> None:
+    viewer = make_napari_viewer()
+    data = np.zeros((2, 2, 2, 16, 16), np.uint8)
+    layer = viewer.add_image(data, axis_labels=("a", "z", "b", "y", "x"), scale=(3, 2, 1, 1, 1), contrast_limits=(0, 1))
+    raw = raw_image(layer)
+    assert raw.axes == "QZIYX"
+    assert {letter: spacing.length for letter, spacing in raw.stated.items()} == {"Z": 2}

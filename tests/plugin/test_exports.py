@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
+from PIL import Image
 from pycocotools import mask as coco_mask
 from qtpy.QtWidgets import QFileDialog
 
+from napari_sam_amg.io.overlay import draw_overlay
 from napari_sam_amg.io.painted import painted_records
 from tests.disc_model import disc_image
 from tests.io.roi_pixels import painted, read
@@ -128,6 +131,47 @@ def test_what_goes_wrong_is_said_and_leaves_what_was_there(menu: Menu, layer: An
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
     menu.answer = str(tmp_path / "a.zip" / "b.csv")
     assert "a.zip" in menu.export("table")
+
+
+def test_labels_as_ome_tiff(menu: Menu, tmp_path: Path) -> None:
+    viewer = menu.plugin.viewer
+    names = {"axis_labels": ("z", "y", "x"), "units": ("um",) * 3}
+    viewer.add_image(STACK, name="cells", scale=(2, 0.5, 0.25), **names)
+    menu.plugin.widget.image_box.planes.setCurrentText("All planes")
+    layer = menu.plugin.run()
+    assert menu.export("ome_tiff") == f"Exported to {tmp_path / 'a.ome.tif'}"
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tiff:
+        assert tiff.is_ome
+        assert (tiff.series[0].axes, tiff.series[0].dtype) == ("ZYX", np.uint16)
+        np.testing.assert_array_equal(tiff.asarray(), layer.data)
+        pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert [pixels[f"PhysicalSize{axis}"] for axis in "XYZ"] == [0.25, 0.5, 2]
+    assert {pixels[f"PhysicalSize{axis}Unit"] for axis in "XYZ"} == {"µm"}
+    layer.data[0, 0, 0] = 70_000
+    menu.answer = str(tmp_path / "b.OME.TIF")
+    menu.export("ome_tiff")
+    again = tifffile.imread(tmp_path / "b.OME.TIF")
+    assert (again.dtype, again[0, 0, 0]) == (np.uint32, 70_000)
+    assert menu.asked[0] == "cells masks_labels.ome.tif"
+    odd = viewer.add_labels(layer.data.copy(), axis_labels=("wavelength", "y", "x"))
+    viewer.layers.selection.active = odd
+    assert menu.export("ome_tiff").endswith("1 of these 3 have other names: name the axes of the layer")
+
+
+def test_a_picture_of_the_plane_in_sight(menu: Menu, layer: Any, tmp_path: Path) -> None:
+    viewer = menu.plugin.viewer
+    viewer.dims.set_current_step(0, 1)
+    layer.data[1, 2:6, 70:76] = 9  # as it is now, edits and all
+    assert menu.export("overlay") == f"Exported to {tmp_path / 'a.png'}"
+    picture = np.asarray(Image.open(tmp_path / "a.png"))
+    assert picture.shape == (64, 80, 3)
+    image = np.repeat((STACK[1] > 0)[..., None] * np.uint8(255), 3, axis=2)
+    np.testing.assert_array_equal(picture, draw_overlay(image, layer.data[1]))
+    assert not (picture == image).all()
+    other = viewer.add_labels(layer.data.copy(), name="other")
+    viewer.layers.selection.active = other
+    assert menu.export("overlay") == "'other' was found by no run, so its image is not known."
+    assert menu.asked == ["cells masks_overlay.png"]
 
 
 def test_nothing_to_export_is_said_and_cancelling_does_nothing(menu: Menu, tmp_path: Path) -> None:

@@ -429,3 +429,11 @@ def test_everything_may_go_at_any_time(plugin: Any, layer: Any, box: ObjectsBox)
     for button in (box.next_button, box.delete_button, box.undo_button, box.table_button):
         button.clicked.emit()
     assert not [message for message in plugin.messages if message.severity > "info"]
+
+
+def test_nobody_is_told_to_wait_for_a_run_that_is_over(plugin: Any, model: Any, box: ObjectsBox) -> None:
+    plugin.viewer.add_image(np.stack([disc_image(CENTRES)] * 3))
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    plugin.run()
+    settle(plugin)
+    assert box.told.text() == ""

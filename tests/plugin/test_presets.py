@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import tifffile
+import torch
 
 from napari_sam_amg.cli import main
 from napari_sam_amg.models.defaults import model_defaults
@@ -60,6 +61,13 @@ def test_a_preset_sets_the_fields_and_says_when_they_were_changed(plugin: Any) -
     assert box.preset.currentText() == "everything"
     plugin.choose(points_per_side=20)
     assert box.preset.currentText() == "everything (changed)"
+    pick(plugin, "everything")  # once more
+    assert (form.parameters(), box.preset.currentText()) == (expected, "everything")
+    plugin.choose(points_per_side=20)
+    pick(plugin, "nuclei")
+    assert not any("changed" in box.preset.itemText(row) for row in range(box.preset.count()))
+    pick(plugin, "everything")
+    plugin.choose(points_per_side=20)
     plugin.choose(points_per_side=expected.points_per_side)
     assert box.preset.currentText() == "everything"
     plugin.choose(pred_iou_thresh=0.9, overlap="small")
@@ -134,6 +142,22 @@ def test_a_preset_of_a_model_that_is_not_there_says_so_and_shows_its_numbers(plu
     assert "there is no model 'our_model'" in plugin.messages.pop().message
     assert plugin.widget.form.parameters().pred_iou_thresh == 0.33
     assert plugin.widget.model_box.chosen == "embedded"
+
+
+def test_a_preset_of_a_file_stays_when_it_is_known_what_suits_the_file(plugin: Any, tmp_path: Path) -> None:
+    model = tmp_path / "own.pt"
+    torch.save({"format": "napari-sam-amg/1", "amg": {"pred_iou_thresh": 0.42}, "model": {"w": torch.ones(3)}}, model)
+    save_preset("of my file", str(model), "exact", {"stability_score_thresh": 0.77})
+    box = plugin.widget.presets_box
+    box.list_presets()
+    with plugin.qtbot.waitSignal(plugin.widget.model_box.suited, timeout=30_000):
+        pick(plugin, "of my file")
+    params = plugin.widget.form.parameters()
+    assert (params.pred_iou_thresh, params.stability_score_thresh) == (0.42, 0.77)
+    assert (box.preset.currentText(), plugin.widget.model_box.chosen) == ("of my file", str(model))
+    plugin.widget.model_box.model.setCurrentText("embedded")
+    assert plugin.widget.form.parameters().stability_score_thresh == 0.35
+    assert box.preset.currentText() == OWN
 
 
 def test_the_command_line_takes_the_file(tmp_path: Path) -> None:

@@ -99,3 +99,15 @@ def test_a_record_without_settings_is_an_error_in_words(cells: Any) -> None:
     layer.metadata[METADATA_KEY]["parameters"]["overlap"] = "none"
     cells.widget.settings_button.click()
     assert any("verlap='none' is not allowed" in message.message for message in cells.messages)
+
+
+@pytest.mark.parametrize("corners", [[(2, 2), (2, 70), (60, 70), (60, 2)], [(2, 2), (2, 70), (30, 40), (60, 2)]])
+def test_a_region_and_a_range_run_again_in_python(cells: Any, corners: Any) -> None:
+    cells.viewer.add_shapes([np.array(corners, float)], shape_type="polygon", name="here")
+    box = cells.widget.image_box
+    box.region_rows.region.setCurrentText("here")
+    box.planes.setCurrentText("A range")
+    box.plane_rows.ranges[0].first.setValue(1)
+    layer = cells.run()
+    assert layer.data[1:].any()
+    np.testing.assert_array_equal(labels_again(layer.metadata, STACK[1:]), layer.data[1:])

@@ -267,6 +267,8 @@ def test_an_error_in_the_main_thread_ends_the_run_in_words(plugin: Any, monkeypa
     plugin.widget.image_box.planes.setCurrentText("All planes")
     ours = [(LiveLabels, place) for place in ("begin", "describe", "add", "_make", "_refresh", "finish")]
     for owner, place in (*ours, (runner_module, "progress"), (type(plugin.viewer), "add_layer")):
+        for layer in plugin.viewer.layers[1:]:  # results of the run before would be filled, and no layer added
+            plugin.viewer.layers.remove(layer)
         with monkeypatch.context() as patch:
             patch.setattr(owner, place, fail)
             plugin.click_run()

@@ -50,15 +50,15 @@ def settle(plugin: Any, review: Any) -> None:
 
 
 MOVES: list[Any] = [
-    lambda box: box.iou.slider.setValue(700),
-    lambda box: box.iou.field.setValue(0.62),  # below what was shown
-    lambda box: box.stability.field.setValue(0.78),
-    lambda box: box.area.slider.setValue((800, 985)),
-    lambda box: box.nms.field.setValue(1),
-    lambda box: box.overlap.setCurrentIndex(1),
-    lambda box: box.area.most.setValue(0),
-    lambda box: box.piece.setValue(300),
-    lambda box: box.iou.field.setValue(0.9),
+    lambda box: box.form.iou.slider.setValue(700),
+    lambda box: box.form.iou.field.setValue(0.62),  # below what was shown
+    lambda box: box.form.stability.field.setValue(0.78),
+    lambda box: box.form.area.slider.setValue((800, 985)),
+    lambda box: box.form.nms.field.setValue(1),
+    lambda box: box.form.overlap.setCurrentIndex(1),
+    lambda box: box.form.area.most.setValue(0),
+    lambda box: box.form.piece.setValue(300),
+    lambda box: box.form.iou.field.setValue(0.9),
 ]
 
 
@@ -86,21 +86,21 @@ def test_whatever_is_moved_it_is_as_a_fresh_run(plugin: Any, box: Any, model: An
 def test_what_is_hidden_comes_back_under_its_own_number(plugin: Any, box: Any) -> None:
     review = segment(plugin, plane(2))
     layer, before, table = review.layer, review.layer.data.copy(), review.layer.features.copy()
-    box.iou.field.setValue(0.6)
+    box.form.iou.field.setValue(0.6)
     settle(plugin, review)
     more = layer.data.copy()
     assert len(np.unique(more)) > len(np.unique(before))
     same = before > 0
     np.testing.assert_array_equal(more[same & (more > 0)] <= before.max(), True)
-    box.iou.field.setValue(0.92)
+    box.form.iou.field.setValue(0.92)
     settle(plugin, review)
     fewer = layer.data.copy()
     assert {*np.unique(fewer)} < {*np.unique(before)}
     np.testing.assert_array_equal(fewer[fewer > 0], before[fewer > 0])
-    box.iou.field.setValue(0.6)
+    box.form.iou.field.setValue(0.6)
     settle(plugin, review)
     np.testing.assert_array_equal(layer.data, more)
-    box.iou.field.setValue(0.75)
+    box.form.iou.field.setValue(0.75)
     settle(plugin, review)
     np.testing.assert_array_equal(layer.data, before)
     assert layer.features.equals(table)
@@ -110,14 +110,15 @@ def test_counts_and_the_range_are_said(plugin: Any, box: Any) -> None:
     review = segment(plugin, plane(3))
     total = len(review.kept.columns()["area"])
     first = box.summary.text()
+    assert box.form.area.scale.high == review.kept.columns()["area"].max()  # before anything was counted
     assert f" of {total:,} candidates are kept" in first
-    plugin.qtbot.waitUntil(lambda: box.iou.histogram.counts.sum() == total, timeout=TIMEOUT)
-    assert box.area.histogram.counts.sum() == total
-    assert box.nms.histogram.counts.sum() == total
-    assert box.area.scale.high == review.kept.columns()["area"].max()
-    assert box.iou.scale.low == review.kept.floor.pred_iou_thresh
-    box.overlap.setCurrentIndex(2)
-    box.nms.field.setValue(1)
+    plugin.qtbot.waitUntil(lambda: box.form.iou.histogram.counts.sum() == total, timeout=TIMEOUT)
+    assert box.form.area.histogram.counts.sum() == total
+    assert box.form.nms.histogram.counts.sum() == total
+    assert box.form.area.scale.high == review.kept.columns()["area"].max()
+    assert box.form.iou.scale.low == review.kept.floor.pred_iou_thresh
+    box.form.overlap.setCurrentIndex(2)
+    box.form.nms.field.setValue(1)
     settle(plugin, review)
     result = fresh_run(plane(3), review.params)[()]
     hidden = len(result.masks) - len(result.features)
@@ -126,17 +127,17 @@ def test_counts_and_the_range_are_said(plugin: Any, box: Any) -> None:
         box.summary.text()
         == f"{len(result.masks)} of {total} candidates are kept, {hidden} of them hidden by overlaps."
     )
-    low, high = box.iou.histogram.kept
-    assert low == pytest.approx((0.75 - box.iou.scale.low) / (1 - box.iou.scale.low), abs=1e-3)
+    low, high = box.form.iou.histogram.kept
+    assert low == pytest.approx((0.75 - box.form.iou.scale.low) / (1 - box.form.iou.scale.low), abs=1e-3)
     assert high == 1
-    assert box.nms.histogram.kept == (0, 1)
-    assert not box.crop_nms.isVisible()
+    assert box.form.nms.histogram.kept == (0, 1)
+    assert not box.form.crop_nms.isVisible()
 
 
 def test_reset_and_the_next_run(plugin: Any, box: Any) -> None:
     review = segment(plugin, plane(4))
-    box.iou.slider.setValue(800)
-    box.overlap.setCurrentIndex(2)
+    box.form.iou.slider.setValue(800)
+    box.form.overlap.setCurrentIndex(2)
     settle(plugin, review)
     moved = review.params
     box.take_button.click()
@@ -149,7 +150,7 @@ def test_reset_and_the_next_run(plugin: Any, box: Any) -> None:
     own = review.kept.own
     assert own.pred_iou_thresh == 0.88
     assert review.params == own
-    assert (box.iou.value, box.overlap.currentData()) == (0.88, "score")
+    assert (box.form.iou.value, box.form.overlap.currentData()) == (0.88, "score")
     assert_as_fresh(review, fresh_run(plane(4), own))
 
 
@@ -158,8 +159,8 @@ def test_the_record_says_what_is_shown(plugin: Any, box: Any) -> None:
     record = review.layer.metadata["napari-sam-amg"]
     assert "of_the_run" not in record
     assert record["masks"] - record["hidden_by_overlap"] == len(review.table)
-    box.iou.field.setValue(0.9)
-    box.area.least.setValue(40)
+    box.form.iou.field.setValue(0.9)
+    box.form.area.least.setValue(40)
     settle(plugin, review)
     assert settings_of(review.layer.metadata).params() == review.params
     assert record["parameters_used"]["pred_iou_thresh"] == 0.9
@@ -167,8 +168,8 @@ def test_the_record_says_what_is_shown(plugin: Any, box: Any) -> None:
     assert record["masks"] - record["hidden_by_overlap"] == len(review.table)
     plugin.widget.take_settings()
     assert plugin.widget.form.fields["min_area"].value() == 40
-    box.iou.field.setValue(0.75)
-    box.area.least.setValue(0)
+    box.form.iou.field.setValue(0.75)
+    box.form.area.least.setValue(0)
     settle(plugin, review)
     assert "of_the_run" not in record
     assert "planes_at_other_thresholds" not in record
@@ -186,7 +187,7 @@ def test_planes_of_a_stack_follow_the_one_in_sight_first(plugin: Any, box: Any) 
         shown.append([at for at in range(8) if (at,) not in left])
         assert_table_agrees(review)
 
-    box.iou.slider.setValue(870)
+    box.form.iou.slider.setValue(870)
     review.refilter.progressed.connect(note)
     settle(plugin, review)
     assert shown[0] == [5]
@@ -214,7 +215,7 @@ def test_linked_objects_are_linked_again(plugin: Any, box: Any, link: str, lette
     before, table = review.layer.data.copy(), review.layer.features.copy()
     tracks = plugin.viewer.layers[-1] if letter == "t" else None
     for value in (0.82, 0.66, 0.75):
-        box.iou.field.setValue(value)
+        box.form.iou.field.setValue(value)
         settle(plugin, review)
         fresh = fresh_run(data, review.params, axes=(letter,))
         assert_as_fresh(review, fresh)
@@ -239,11 +240,11 @@ def test_linked_objects_of_large_stacks_are_shown_after_several_turns(
     review = segment(plugin, data, "through z", axis_labels=("z", "y", "x"))
     shown = [review.layer.data.copy()]
     review.refilter.progressed.connect(lambda: shown.append(review.layer.data.copy()))
-    box.iou.field.setValue(0.82)
+    box.form.iou.field.setValue(0.82)
     plugin.qtbot.waitUntil(lambda: review.refilter._steps is not None, timeout=TIMEOUT)
     np.testing.assert_array_equal(review.layer.data, shown[0])
     settle(plugin, review)
-    assert len(shown) == 2
+    np.testing.assert_array_equal(shown[1], review.layer.data)
     assert_as_fresh(review, fresh_run(data, review.params, axes=("z",)))
 
 
@@ -251,10 +252,10 @@ def test_who_moves_on_gets_the_latest(plugin: Any, box: Any) -> None:
     data = np.stack([plane(seed) for seed in range(6)])
     review = segment(plugin, data)
     for step in (950, 900, 0, 700, 850):
-        box.iou.slider.setValue(step)
+        box.form.iou.slider.setValue(step)
         plugin.qtbot.wait(15)
     settle(plugin, review)
-    assert review.params.pred_iou_thresh == box.iou.value
+    assert review.params.pred_iou_thresh == box.form.iou.value
     assert_as_fresh(review, fresh_run(data, review.params))
     assert_table_agrees(review)
 
@@ -287,7 +288,7 @@ def test_planes_done_before_cancel_can_be_moved(plugin: Any, box: Any, model: An
     review = reviewed(plugin.viewer.layers[-1])
     done = sorted(review.kept.indices)
     assert len(done) == 2
-    box.iou.slider.setValue(870)
+    box.form.iou.slider.setValue(870)
     settle(plugin, review)
     fresh = fresh_run(data, review.params)
     assert_as_fresh(review, {index: fresh[index] for index in done})
@@ -296,19 +297,34 @@ def test_planes_done_before_cancel_can_be_moved(plugin: Any, box: Any, model: An
 
 
 def test_a_layer_that_is_removed_meanwhile(plugin: Any, box: Any) -> None:
+    """Nothing is told, and its candidates are not held."""
     data = np.stack([plane(seed) for seed in range(8)])
     review = segment(plugin, data)
-    box.iou.slider.setValue(870)
+    box.form.iou.slider.setValue(870)
     plugin.viewer.layers.remove(review.layer)
     assert box.summary.text() == "Choose a layer of results."
     assert not box.controls.isVisible()
-    plugin.qtbot.wait(300)
+    plugin.qtbot.waitUntil(lambda: review.refilter.is_idle, timeout=TIMEOUT)
+    assert box._heard is None
     assert not plugin.messages
+
+
+def test_a_layer_that_comes_back_follows_on(plugin: Any, box: Any) -> None:
+    data = np.stack([plane(seed) for seed in range(8)])
+    review = segment(plugin, data)
+    layer = review.layer
+    box.form.iou.slider.setValue(870)
+    plugin.viewer.layers.remove(layer)
+    plugin.qtbot.waitUntil(lambda: review.refilter.is_idle, timeout=TIMEOUT)
+    assert review.refilter.waiting
+    plugin.viewer.layers.append(layer)
+    settle(plugin, review)
+    assert_as_fresh(review, fresh_run(data, review.params))
 
 
 def test_a_window_that_is_closed_meanwhile(plugin: Any, box: Any) -> None:
     review = segment(plugin, np.stack([plane(seed) for seed in range(8)]))
-    box.iou.slider.setValue(870)
+    box.form.iou.slider.setValue(870)
     plugin.viewer.close()
     plugin.qtbot.waitUntil(lambda: review.refilter.is_idle, timeout=TIMEOUT)
 
@@ -317,14 +333,14 @@ def test_two_layers_each_have_their_own(plugin: Any, box: Any) -> None:
     first = segment(plugin, plane(6))
     plugin.viewer.layers.selection.active = plugin.viewer.layers[0]
     second = segment(plugin, plane(7))
-    box.iou.slider.setValue(870)
-    moved = box.iou.value
+    box.form.iou.slider.setValue(870)
+    moved = box.form.iou.value
     plugin.viewer.layers.selection.active = first.layer
-    assert box.iou.value == 0.75
+    assert box.form.iou.value == 0.75
     settle(plugin, second)
     assert first.params.pred_iou_thresh == 0.75
     plugin.viewer.layers.selection.active = second.layer
-    assert box.iou.value == moved
+    assert box.form.iou.value == moved
     assert second.params.pred_iou_thresh == moved
 
 
@@ -337,7 +353,7 @@ def test_what_was_done_by_hand_stays_on_top(plugin: Any, box: Any) -> None:
     after[40:50, 40:50] = 900
     review.edits = HandEdits()
     review.edits.draw([Patch.of((), before, after)], new=[900])
-    box.iou.slider.setValue(870)
+    box.form.iou.slider.setValue(870)
     settle(plugin, review)
     assert (review.layer.data[40:50, 40:50] == 900).all()
     assert len(np.unique(review.layer.data)) < len(np.unique(after))

@@ -1,4 +1,4 @@
-"""Thresholds that are moved leave the window alive, and are on the screen soon: 2,000 candidates, and a hundred planes."""
+"""Thresholds that are moved leave the window alive, and are on the screen soon: 2,000 candidates, a hundred planes."""
 
 import os
 import time
@@ -51,7 +51,7 @@ def test_two_thousand_candidates(plugin: Any, many: Any, monkeypatch: pytest.Mon
     for attempt in range(ATTEMPTS):
         shown, watched = review.layer.data.copy(), Turns(plugin.viewer)
         began = time.perf_counter()
-        box.iou.slider.setValue(500 + 40 * attempt)
+        box.form.iou.slider.setValue(500 + 40 * attempt)
         plugin.qtbot.waitUntil(lambda: review.refilter.waiting == 0, timeout=TIMEOUT)
         seconds.append(time.perf_counter() - began)
         assert not np.array_equal(review.layer.data, shown)
@@ -72,7 +72,7 @@ def test_a_hundred_planes(plugin: Any, many: Any, monkeypatch: pytest.MonkeyPatc
     for attempt in range(ATTEMPTS):
         watched = Turns(plugin.viewer)
         for step in range(10):  # as a hand moves it
-            box.iou.slider.setValue(500 + 40 * attempt + 3 * step)
+            box.form.iou.slider.setValue(500 + 40 * attempt + 3 * step)
             plugin.qtbot.wait(20)
         plugin.qtbot.waitUntil(lambda: review.refilter.waiting == 0 and review.refilter.is_idle, timeout=TIMEOUT)
         plugin.qtbot.wait(100)

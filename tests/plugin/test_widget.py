@@ -13,8 +13,8 @@ from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin import model_box, work
+from napari_sam_amg.plugin.outcome import duration
 from napari_sam_amg.plugin.results import METADATA_KEY
-from napari_sam_amg.plugin.runner import duration
 from tests.disc_model import disc_image
 from tests.plugin.held_model import MICRO_BATCH, HeldModel
 

@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_sam_amg.models.checkpoint import load_model
+from napari_sam_amg.params import merged
 from napari_sam_amg.review import kept as kept_module
+from napari_sam_amg.review import plane_memo
+from napari_sam_amg.run import as_rgb
 from tests.amg.test_coverage import OWN, ListeningModel
 from tests.review.runs import PARAMS, STACK, assert_as_fresh, at, fresh, kept_run
+from tests.samples import sample
 
 SEARCHES = ("grid", "hierarchical", "guided")
 CROPS = ({}, {"crop_n_layers": 1}, {"crop_n_layers": 1, "crop_layers": "last"}, {"crop_layers": "auto"})
@@ -186,3 +192,86 @@ def test_what_cannot_be_written_stays_in_memory(monkeypatch, caplog):
     assert "No space left" in caplog.text
     for result in results:
         np.testing.assert_array_equal(run.plane(result.index, run.params).labels, result.labels)
+
+
+TILED = replace(PARAMS, tile_size=64, tile_halo=16, coarse_points_per_side=2)
+
+
+def test_of_a_plane_in_tiles_all_of_it():
+    image = np.concatenate([np.concatenate([STACK[0], STACK[1]]), np.concatenate([STACK[3], STACK[0]])], axis=1)
+    run, (result,) = kept_run(image, TILED)
+    np.testing.assert_array_equal(run.plane((), run.params).labels, result.labels)
+    for changes in ({"stability_score_thresh": 0.85}, {"pred_iou_thresh": 0.5, "overlap": "large"}):
+        assert_as_fresh(run.plane((), at(run, **changes)), fresh(image, replace(TILED, **changes))[()])
+    before = dict.fromkeys(result.features["index"])
+    few = run.plane((), at(run, stability_score_thresh=float(result.features["stability_score"].median()) + 0.001))
+    assert before.keys() - set(few.features["index"])
+    assert before.keys() & set(few.features["index"])
+    candidates = run.candidates(())
+    assert candidates.region.size == image.shape
+    (crops, asked) = (candidates.found.crops, candidates.found.asked)
+    for row in result.features.itertuples():  # each label's mask is among them, where it lies in the plane
+        crop, at_row = next(
+            (crop, at_row)
+            for crop in crops
+            for at_row in np.flatnonzero((crop.points == (row.point_x, row.point_y)).all(axis=1)).tolist()
+            if crop.predicted_iou[at_row] == np.float32(row.predicted_iou)
+        )
+        x0, y0, x1, y1 = crop.boxes[at_row].tolist()
+        part = result.labels[y0 : y1 + 1, x0 : x1 + 1] == row.index
+        assert (part & crop.cutout(at_row)).sum() > 0.5 * row.area
+        assert (np.abs(asked - (row.point_x, row.point_y)).max(axis=1) < 0.01).any()
+
+
+def test_of_a_plane_in_tiles_nothing_before_all_are_there():
+    image = np.concatenate([STACK[0], STACK[1]])
+    run, results = kept_run(image, TILED, stop_after=3)
+    assert results == []
+    assert run.indices == ()
+
+
+def test_labels_of_planes_that_do_not_fit_are_not_made_again():
+    huge = kept_module.KeptRun(TILED, PARAMS, TILED, plane_size=(5000, 5000))
+    assert "too large" in huge.fixed_reason
+    assert not kept_module.KeptRun(TILED, PARAMS, TILED, plane_size=(4000, 4000)).fixed_reason
+    assert not kept_module.KeptRun(PARAMS, PARAMS, PARAMS, plane_size=(5000, 5000)).fixed_reason
+
+
+def test_what_is_remembered_of_planes_stays_within_the_budget():
+    run, results = kept_run(STACK, budget=20_000)
+    for result in results * 2:
+        np.testing.assert_array_equal(run.plane(result.index, run.params).labels, result.labels)
+        assert len(run._memos) == 1
+    run, results = kept_run(STACK)
+    memo = [run.plane(result.index, run.params) and run._memos[result.index] for result in results]
+    assert [run._memos[result.index] for result in results] == memo
+
+
+def test_threads_share_a_run():
+    run, _ = kept_run(STACK, budget=20_000)
+    values = np.linspace(0.5, 0.9, 8).tolist()
+    expected = {value: run.plane((1,), at(run, stability_score_thresh=value)).labels for value in values}
+    with ThreadPoolExecutor(4) as pool:
+        planes = pool.map(lambda k: run.plane((k % 4,), at(run, stability_score_thresh=values[k % 8])), range(64))
+        for k, plane in enumerate(planes):
+            if k % 4 == 1:
+                np.testing.assert_array_equal(plane.labels, expected[values[k % 8]])
+
+
+def test_a_real_model_and_what_was_cleaned_once_is_not_cleaned_again():
+    image = as_rgb(sample("nuclei.tif")[:200, :200])
+    model = load_model(device="cpu")
+    params = merged(model.info.amg_defaults, {"min_mask_region_area": 50})
+    run, _ = kept_run(image, params, model)
+    values = [0.6, 0.3]
+    for value in values:
+        assert_as_fresh(
+            run.plane((), at(run, pred_iou_thresh=value)),
+            fresh(image, replace(params, pred_iou_thresh=value), model)[()],
+        )
+    cleaned = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plane_memo, "clean_one", lambda *_: cleaned.append(1))
+        patch.setattr(plane_memo, "without_strays", lambda *_: cleaned.append(1))
+        run.plane((), at(run, pred_iou_thresh=values[-1]))
+    assert cleaned == []

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.batches import make_batch
-from training.dataset import Example
+from training.batches import Source, collate, make_batch, pool_by_2, stream_batches, stream_from_processes
+from training.dataset import Example, is_held_out, without_held_out
 from training.recipe import Recipe
 from training.targets import background_points, center_offsets, dense_target, object_points
 from training.views import consecutive, cut_view
@@ -100,3 +100,40 @@ def test_without_points_there_are_only_dense_targets() -> None:
         assert sample.points.shape == (0, 2)
         assert sample.masks.shape == (0, 32, 32)
         assert sample.dense.shape == (4, 32, 32)
+
+
+def test_masks_are_pooled_by_their_mean() -> None:
+    masks = np.random.default_rng(0).random((3, 8, 10)) < 0.5
+    means = masks.reshape(3, 4, 2, 5, 2).mean(axis=(2, 4), dtype=np.float32)
+    np.testing.assert_array_equal(pool_by_2(masks), means)
+
+
+def test_a_batch_holds_its_samples() -> None:
+    samples = make_batch([make_example()], Recipe(batch=3, crop=64, points=5), 128, 0)
+    batch = collate(samples)
+    assert batch.images.shape == (3, 3, 64, 64)
+    assert batch.on.sum(1).tolist() == [len(sample.masks) for sample in samples]
+    for row, masks in enumerate(batch.masks.split(batch.on.sum(1).tolist())):
+        assert batch.on[row].tolist() == [True] * len(masks) + [False] * (5 - len(masks))
+        np.testing.assert_array_equal(masks, samples[row].masks)  # quarters, which float16 holds
+        np.testing.assert_array_equal(batch.points[row], samples[row].points)
+        np.testing.assert_array_equal(batch.origins[row], samples[row].origin)
+
+
+def test_processes_make_the_batches_that_a_thread_makes() -> None:
+    recipe = Recipe(batch=2, crop=64, points=5, steps=5)
+    source = Source([make_example()], recipe, 128)
+    by_thread, by_processes = stream_batches(source, 2), stream_from_processes(source, 2, 2, pin_memory=False)
+    pairs = list(zip(by_thread, by_processes, strict=True))
+    assert len(pairs) == 3
+    for first, second in pairs:
+        for name in ("images", "masks", "points", "dense", "origins", "labelled", "on"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_of_every_six_images_of_a_data_set_the_fourth_is_held_out() -> None:
+    examples = [make_example(dataset) for dataset in ("one", "two", "one", "one", "one", "two", "two")]
+    assert [index for index in range(16) if is_held_out(index, 6)] == [3, 9, 15]
+    kept = without_held_out(examples, 6)
+    assert kept == [*examples[:4], *examples[5:]]
+    assert without_held_out(examples, 0) == examples

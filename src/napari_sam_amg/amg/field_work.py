@@ -13,7 +13,7 @@ from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import Survey
 from napari_sam_amg.amg.region import Region, RegionCandidates
-from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.amg.stored import THRESHOLDS, StoredCandidates
 from napari_sam_amg.amg.work import Work
 from napari_sam_amg.params import AmgParameters
 
@@ -23,17 +23,22 @@ def survey_of_part(surveyed: Survey, stack: PlaneStack) -> Survey:
 
     Which of them shows most is told by the whole planes.
     """
-    walked = set(stack.indices)
-    shown = tuple(index for index in surveyed.shown if index in walked)
-    fullest = surveyed.fullest if surveyed.fullest in walked else next(iter(shown or stack.indices))
+    walked = stack.indices
+    among = set(walked)
+    shown = tuple(index for index in surveyed.shown if index in among)
+    measured = [index for index in walked if index in surveyed.contents]
+    # a single plane of a stack has no index
+    fullest = max(shown or measured, key=surveyed.contents.__getitem__, default=walked[0] if walked == [()] else None)
     return replace(surveyed, shown=shown, fullest=fullest, pixels=None, parts=())
 
 
 class FieldWork:
     """Work of which those masks are left out whose centre lies outside a polygon."""
 
-    def __init__(self, work: Work, field: Field) -> None:
+    def __init__(self, work: Work, field: Field, shown: AmgParameters) -> None:
+        """``shown``: whose thresholds the results have; more may be asked for, to be kept."""
         self._work, self._field = work, field
+        self._shown = {name: getattr(shown, name) for name in THRESHOLDS}
         self.left_out = 0  # objects so far
 
     def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
@@ -62,7 +67,7 @@ class FieldWork:
         kept = [holds(crop) for crop in found.crops]
         pairs = list(zip(found.crops, kept, strict=True))
         outside = replace(found, crops=tuple(crop.select(~inside) for crop, inside in pairs), cut=())
-        self.left_out += _count(outside, params)
+        self.left_out += _count(outside, replace(params, **self._shown))
         crops = tuple(crop.select(inside) for crop, inside in pairs)
         cut = tuple(crop.select(holds(crop)) for crop in found.cut)
         return replace(candidates, found=replace(found, crops=crops, cut=cut))

@@ -51,6 +51,7 @@ class Survey:
     problems: dict[Index, str] = field(default_factory=dict)  # planes that could not be read, and why
     parts: tuple[NDArray[Any], ...] = ()  # of that plane, if it is large, in place of ``pixels``: those that show most
     margins: dict[Index, float] = field(default_factory=dict)  # by how much a pixel of each plane is hot
+    contents: dict[Index, float] = field(default_factory=dict)  # how much each plane shows
 
     def record(self) -> dict[str, Any]:
         """The range and what it was taken from, as JSON has it; planes are named by their number or index."""
@@ -155,6 +156,7 @@ def _survey(
         problems,
         kept if stack.is_large else (),
         {index: contrast.hot_margin for index, contrast in measured.items()},
+        {index: contrast.content for index, contrast in measured.items()},
     )
 
 

@@ -11,7 +11,7 @@ _COLOURS = 64
 _GOLDEN = 0.618034  # of the circle of hues: neighbours in id are far apart in colour
 
 
-def draw_overlay(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+def draw_overlay(image: NDArray[np.uint8], labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     """(H, W, 3) RGB and its labels (H, W) -> RGB with translucent labels and their outlines."""
     painted = _palette()[labels % _COLOURS]
     opacity = np.where(labels > 0, np.float32(OPACITY), np.float32(0))

@@ -8,7 +8,7 @@ from typing import Any
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.stored import FREE
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.provenance import versions
+from napari_sam_amg.provenance import search_thresholds, versions
 
 FORMAT = "napari-sam-amg work 1"
 Identity = Mapping[str, Any]
@@ -31,7 +31,8 @@ def identity_of(params: AmgParameters, **parts: Any) -> dict[str, Any]:
 def made_by(model: Model) -> dict[str, Any]:
     """The parts of an identity that say which model, and with which packages."""
     info = model.info
-    about = {"name": info.name, "sha256": info.sha256, "decoder_sha256": info.decoder_sha256}
+    about: dict[str, Any] = {"name": info.name, "sha256": info.sha256, "decoder_sha256": info.decoder_sha256}
+    about["search_thresholds"] = search_thresholds(model)  # which users may give models of their own
     packages = {name: number for name, number in versions().items() if name != "platform"}
     return {"model": about | {"precision": getattr(model, "precision", "exact")}, "versions": packages}
 

@@ -15,6 +15,8 @@ from napari_sam_amg.plugin.layers import full_resolution
 from napari_sam_amg.plugin.placing import is_pixel
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of files, on one system or another
+_SPARE = "IRHEPAVUWLMNOKJ"  # tifffile's letters of axes, but for those that are something here
+_SIZED = "TZYX"  # axes whose positions lie somewhere
 _LONGEST_NAME = 100  # characters; endings are added
 
 
@@ -42,13 +44,19 @@ def _layer_image(layer: Image, file_name: str) -> LayerImage:
 
 def raw_image(layer: Image) -> RawImage:
     """Planes are of the last two axes; a multiscale layer at full resolution."""
-    letters = axis_letters(layer.axis_labels, layer.ndim)
+    letters = _distinct(axis_letters(layer.axis_labels, layer.ndim))
     stated = {
         letter: Spacing(abs(float(scale)), "" if is_pixel(unit) else str(unit), float(origin))
         for letter, scale, unit, origin in zip(letters, layer.scale, layer.units, layer.translate, strict=True)
-        if letter not in "CQ" and not (is_pixel(unit) and scale == 1)
+        if letter in _SIZED and not (is_pixel(unit) and scale == 1)
     }
     return RawImage(full_resolution(layer), letters + "S" * bool(layer.rgb), stated=stated)
+
+
+def _distinct(letters: str) -> str:
+    """With another letter for each axis after the first whose name says nothing."""
+    spare = iter(_SPARE)
+    return "".join(next(spare) if letter in letters[:place] else letter for place, letter in enumerate(letters))
 
 
 def _record(layer: Image) -> dict[str, Any]:

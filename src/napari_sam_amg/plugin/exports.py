@@ -11,20 +11,26 @@ from napari.layers import Labels
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
+from numpy.typing import NDArray
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam_amg.amg.coco import as_json
 from napari_sam_amg.amg.views import in_order
 from napari_sam_amg.errors import in_words
 from napari_sam_amg.io.feature_table import write_table
+from napari_sam_amg.io.ome_labels import write_ome_labels
 from napari_sam_amg.io.painted import painted_records
 from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.io.rois import RoisZip, has_slider
 from napari_sam_amg.io.saved_labels import checked_plane
 from napari_sam_amg.io.staging import settle, staged
+from napari_sam_amg.plugin.label_writer import saved_labels
 from napari_sam_amg.plugin.layer_record import axis_letters
 from napari_sam_amg.plugin.layers import Axes, full_resolution
-from napari_sam_amg.plugin.results import METADATA_KEY, result_in_focus
+from napari_sam_amg.plugin.results import METADATA_KEY, is_result, result_in_focus
+from napari_sam_amg.plugin.reviewed import Index, reviewed
+from napari_sam_amg.plugin.seen_image import Seen, plane_image, seen_by
+from napari_sam_amg.plugin.thresholds_box import position_in
 
 NOTHING = "There is no labels layer to export: select one, or run a segmentation."
 
@@ -54,6 +60,33 @@ def export_coco(viewer: Viewer) -> None:
     _export(viewer, "_labels.json", "COCO records (*.json)", _write_coco)
 
 
+def export_ome_tiff(viewer: Viewer) -> None:
+    """The labels, as OME-TIFF."""
+    layer = layer_to_export(viewer)
+    if layer is None:
+        show_error(NOTHING)
+        return
+    data, attributes, _ = layer.as_layer_data_tuple()
+    saved, _ = saved_labels(data, attributes)
+    name, kind = layer.name, "OME-TIFF (*.ome.tif)"
+    _export(viewer, "_labels.ome.tif", kind, lambda path, _: write_ome_labels(path, saved, name))
+
+
+def export_overlay(viewer: Viewer) -> None:
+    """A picture of the plane in sight: what the model sees, and the labels over it."""
+    layer = layer_to_export(viewer)
+    if layer is None or not is_result(layer):
+        show_error(NOTHING if layer is None else f"'{layer.name}' was found by no run, so its image is not known.")
+        return
+    review = reviewed(layer)
+    seen, index = seen_by(viewer, review), position_in(viewer, review)()
+    if isinstance(seen, str) or index is None:
+        show_error(seen if isinstance(seen, str) else f"No plane of '{layer.name}' is in sight.")
+        return
+    labels = np.array(review.plane(index))
+    _export(viewer, "_overlay.png", "Picture (*.png)", lambda path, _: _write_overlay(path, seen, index, labels))
+
+
 def _export(viewer: Viewer, ending: str, kind: str, write: Callable[[Path, Exported], Any]) -> None:
     """Ask where to, and write it there, whole or not at all."""
     layer = layer_to_export(viewer)
@@ -63,8 +96,8 @@ def _export(viewer: Viewer, ending: str, kind: str, write: Callable[[Path, Expor
     name, _ = QFileDialog.getSaveFileName(None, f"Export '{layer.name}'", layer.name + ending, kind)
     if not name:
         return
-    suffix = Path(ending).suffix
-    path = Path(name) if Path(name).suffix.lower() == suffix else Path(name + suffix)
+    suffix = ending[ending.index(".") :]
+    path = Path(name) if name.lower().endswith(suffix) else Path(name + suffix)
     worker = create_worker(_written, path, _taken(layer), write)
     worker.returned.connect(_tell)
     worker.start()
@@ -106,6 +139,14 @@ def _tell(outcome: tuple[str, str]) -> None:
         show_error(f"Nothing was exported: {problem}")
     else:
         show_info(f"Exported to {path}")
+
+
+def _write_overlay(path: Path, seen: Seen, index: Index, labels: NDArray[np.integer]) -> None:
+    from PIL import Image
+
+    from napari_sam_amg.io.overlay import draw_overlay
+
+    Image.fromarray(draw_overlay(plane_image(seen, index), labels)).save(path)
 
 
 def _write_rois(path: Path, what: Exported) -> None:

@@ -25,6 +25,13 @@ def layer_features(rows: pd.DataFrame) -> pd.DataFrame:
     return features.astype(dict.fromkeys(features.select_dtypes("float32").columns, "float64"))
 
 
+def beside(rest: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The layer's table of the rows of several runs, whose ids differ."""
+    parts = [part.astype(dict.fromkeys(part.select_dtypes("float32").columns, "float64")) for part in (rest, new)]
+    rows = pd.concat([part for part in parts if len(part)] or parts[1:], ignore_index=True)
+    return layer_features(rows.sort_values("index", ignore_index=True))
+
+
 def with_rows(table: pd.DataFrame, new: pd.DataFrame, changed: NDArray[np.integer]) -> pd.DataFrame:
     """``table`` with the rows ``new`` in place of their own and of those of the ids that ``changed``.
 

@@ -22,6 +22,8 @@ from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.adding import added, may_add
 from napari_sam_amg.plugin.features_table import prepare_tables
 from napari_sam_amg.plugin.interruptible import Reins
+from napari_sam_amg.plugin.landed import SEVERAL, Landed
+from napari_sam_amg.plugin.layer_table import beside
 from napari_sam_amg.plugin.layers import one_or_many, shown_axes
 from napari_sam_amg.plugin.on_disk import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.outcome import FailedPlane
@@ -60,7 +62,8 @@ class LiveLabels:
         source: SourceLayer,
         reins: Reins,
         fail: Callable[[Exception], None],
-        files: ResultFiles | None = None,
+        files: ResultFiles | None,
+        landed: Landed,
     ) -> None:
         self.layer: Labels | None = None
         self.planes = self.masks = self.cut = 0  # finished, found, perhaps cut by a crop
@@ -74,17 +77,22 @@ class LiveLabels:
         self.is_adding = False  # the layer, from when it is made until it is painted
         self._viewer, self._source, self._reins, self._fail = viewer, source, reins, fail
         self._files = files  # to which the worker writes the labels; None: they lie in memory
-        self._labels = np.zeros(source.labels_shape if files is None else (0,), np.int32)
+        self._landed = landed
+        self._labels = np.zeros(0, np.int32)  # those of the layer, once the run has begun
         self._tables: list[pd.DataFrame] = []  # the joined table of some planes, and those of the rest
         self._sections: list[pd.DataFrame] = []  # where objects through time are in each plane
         self._highest = 0  # label
         self._started = self._next_update = 0.0
-        self._total = len(source.stack.indices)
+        self.planes = len(landed.done)  # before
+        self._total = len(source.stack.indices) + self.planes
         self._shown = self._finished = self._has_results = False
         self._record: dict[str, Any] = {"state": "running"}
 
     def begin(self) -> None:
         """Now, after the runs before it."""
+        self._landed.begin()
+        self._labels = self._landed.array()
+        self.masks += self._landed.masks_done
         self._started = time.perf_counter()
         self._record["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
 
@@ -95,7 +103,8 @@ class LiveLabels:
     @property
     def was_removed(self) -> bool:
         """Whether the user deleted the layer."""
-        return self._shown and self.layer not in self._viewer.layers
+        layer = self.layer if self._shown else self._landed.into
+        return layer is not None and layer not in self._viewer.layers
 
     @property
     def is_complete(self) -> bool:
@@ -123,8 +132,10 @@ class LiveLabels:
         place = self._source.place(result.index)
         # the layer shows this very array: written at once, drawn when it is refreshed
         if self._files is None:
-            rows = slice(*result.rows or (None,))
-            self._source.upright(self._labels[place])[rows] = result.labels
+            rows, plane = slice(*result.rows or (None,)), self._source.upright(self._labels[place])
+            self._landed.take(result, plane)
+            if not result.problem or self._landed.into is None:
+                plane[rows] = result.labels
         if not is_open(self._viewer):
             self._reins.let_go()
         elif self.layer is None and self.has_results:
@@ -159,13 +170,25 @@ class LiveLabels:
 
     def _make(self) -> None:
         # asked twice where a run ends before the first layer's turn has come
-        if self.layer is None:
+        if self.layer is None and self._landed.into is not None:
+            self._take_over(self._landed.into)
+        elif self.layer is None:
             data = self._labels if self._files is None else labels_on_disk(self._files)
             self.layer = make_labels(data, self._source, metadata={METADATA_KEY: self._record})
             self.layer.features = self._features()
             reviewed(self.layer).is_running = True
             self.is_adding = True
             self._later(0, self._show)
+
+    def _take_over(self, layer: Labels) -> None:
+        """Planes go into a layer of earlier results, which is in the viewer unless it was removed meanwhile."""
+        self.layer, self._shown = layer, True
+        if not self.was_removed:
+            self._landed.fills(layer)
+            layer.metadata[METADATA_KEY] = self._landed.record(self._record)
+            self._set_features(layer)
+            self._draw(layer)
+        self._reins.let_go()
 
     def _show(self) -> None:
         """Add the layer while the worker stands still, and let it go on when the layer is painted.
@@ -174,8 +197,9 @@ class LiveLabels:
         crash. Python runs one thread at a time, too: this would take twice as long. The worker has stood since
         it handed over the first plane; should it compute all the same, the layer waits for its next look.
         """
+        layer = self.layer
         self._reins.hold()
-        if not is_open(self._viewer):
+        if layer is None or not is_open(self._viewer):
             self._let_go()
         elif not (may_add(self) and self._reins.stands):
             self._later(ASK_AGAIN, self._show)
@@ -183,7 +207,7 @@ class LiveLabels:
             try:
                 prepare_tables(self._viewer)
                 with cursor_aside(self._viewer):
-                    self._viewer.add_layer(self.layer)
+                    self._landed.put(layer)
             finally:
                 self._shown = self.layer in self._viewer.layers
                 self._later(PAINTED, self._let_go)
@@ -249,6 +273,8 @@ class LiveLabels:
         # what was joined stays joined, so that a long stack is not joined from its start each time
         self._tables = [joined(self._tables)]
         table = self._tables[0]
+        if self._landed.into is not None:
+            return beside(self._landed.rest, table)
         # an object that may go on has labels, and no row yet
         table = with_background(table) if self.objects is None else rows_up_to(self._highest, table)
         return table.astype(dict.fromkeys(table.select_dtypes("float32").columns, "float64"))
@@ -278,7 +304,7 @@ class LiveLabels:
             if self._files is not None:
                 self._draw(self.layer)
             # again, since the user may have replaced the layer's metadata
-            self.layer.metadata[METADATA_KEY] = self._record
+            self.layer.metadata[METADATA_KEY] = self._landed.record(self._record)
             self._set_features(self.layer)
             self._hand_over(self.layer)
             if self._sections and state == "finished":
@@ -290,8 +316,18 @@ class LiveLabels:
         review.is_running, review.source = False, self._source
         if self._files is not None:
             review.why_none = ON_DISK
-        review.kept = None if self.keeping is None else self.keeping.kept
+        kept = None if self.keeping is None or self._landed.is_mixed else self.keeping.kept
+        if self._landed.is_mixed:
+            review.why_none = SEVERAL
+        if kept is not review.kept:
+            review.kept, review.refilter = kept, None
+        elif review.refilter is not None:  # a run that went on
+            review.refilter.take_new_planes()
         review.ended.emit()
+
+    def release(self) -> None:
+        """The run is over, and its layer is there for others."""
+        self._landed.release(self.params, self._record)
 
     def _add_tracks(self) -> None:
         """In the end: nothing is computed now, and the next run waits until the layer is painted."""
@@ -299,6 +335,7 @@ class LiveLabels:
         active, self.is_adding = self._viewer.layers.selection.active, True
         with cursor_aside(self._viewer):
             self._viewer.add_layer(tracks)
+            self._landed.add_beside(tracks)
             if self.layer is not None:
                 reviewed(self.layer).tracks = ref(tracks)
             self._viewer.layers.selection.active = active

@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 from napari_sam_amg.plugin.features_table import open_table, row_tables
 from napari_sam_amg.plugin.layer_objects import LayerObjects
 from napari_sam_amg.plugin.measuring import Asked
+from napari_sam_amg.plugin.object_actions import ON_DISK, RUNNING
 from napari_sam_amg.plugin.object_controls import ObjectControls
 from napari_sam_amg.plugin.object_keys import offer_object_keys
 from napari_sam_amg.plugin.outline import Outline
@@ -129,6 +130,7 @@ class ObjectsBox(ObjectControls):
             (worked.edits.changed, self._show_soon),
             (worked.edits.review.changed, self._show_soon),
             (worked.edits.review.ended, self._measure_as_before),
+            (worked.edits.review.ended, self._show_soon),
             (worked.actions.busy, self._show),
             (worked.actions.told, self.told.setText),
             (worked.measuring.failed, self.told.setText),
@@ -219,7 +221,7 @@ class ObjectsBox(ObjectControls):
             button.setEnabled(can and step is not None)
             key = "Ctrl+Z" if words == "Undo" else "Ctrl+Shift+Z"
             button.setToolTip(f"{words}: {step.words} ({key})" if step is not None else f"Nothing to {words.lower()}.")
-        if why:
+        if why or self.told.text() in (RUNNING, ON_DISK):
             self.told.setText(why)
 
     def _show(self, *_: Any) -> None:

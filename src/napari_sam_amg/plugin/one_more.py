@@ -60,8 +60,4 @@ def put_in(review: ReviewedLayer, index: Index, answer: "Masks | str", params: A
 def _next_id(review: ReviewedLayer) -> int:
     """That nobody has, and no candidate of the run gets later."""
     highest = max(int(np.max(review.layer.data)), int(review.table["index"].max()) if len(review.table) else 0)
-    if review.kept is None:
-        return highest + 1
-    review.kept.reserve(highest)
-    label: int = review.kept.ids.new()
-    return label
+    return highest + 1 if review.kept is None else int(review.kept.new_id(highest))

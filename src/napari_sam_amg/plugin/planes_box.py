@@ -23,6 +23,7 @@ CUT_HELP = (
 RANGE_HELP = "The first and the last position along this axis, counted from 0 as on napari's sliders."
 
 
+LEAST_WIDTH = 70  # px, of a box with its two buttons
 MOST_RANGES = 4  # stack axes of which a range can be chosen; of more all positions are taken
 
 
@@ -126,7 +127,10 @@ class RangeRow(QWidget):
         super().__init__()
         self.first, self.last = QSpinBox(), QSpinBox()
         self._length = 0
+        for box in (self.first, self.last):
+            box.setMinimumWidth(LEAST_WIDTH)
         beside = QHBoxLayout(self)
+        beside.setSpacing(4)
         beside.setContentsMargins(0, 0, 0, 0)
         beside.addWidget(self.first, stretch=1)
         beside.addWidget(QLabel("to"))

@@ -34,6 +34,7 @@ class PresetsBox(QWidget):
         super().__init__()
         self._model_box, self._form = model_box, form
         self._suited: dict[str, Any] = {}  # what suits the chosen model
+        self._awaited: Preset | None = None  # of a model of which it is not known yet what suits it
         self._said: tuple[str, ...] = ()  # problems
         self._applied: dict[str, Any] = {}  # values of the fields of what was chosen last
         self.preset = FullNameCombo()
@@ -81,9 +82,14 @@ class PresetsBox(QWidget):
         for preset in (*built_in(self._model_box.chosen), *own.presets):
             self.preset.addItem(preset.name, preset)
             self.preset.setItemData(self.preset.count() - 1, preset.about, Qt.ItemDataRole.ToolTipRole)
-        self.preset.setCurrentIndex(max(0, self.preset.findText(keep)))
+        self._choose_row(keep)
         self.preset.blockSignals(False)
         self._mark_changed()
+
+    def _choose_row(self, name: str) -> None:
+        """The first, which is the model's own, where there is no such preset."""
+        names = [self.preset.itemData(row).name for row in range(self.preset.count())]
+        self.preset.setCurrentIndex(names.index(name) if name in names else 0)
 
     def _say(self, own: OwnPresets) -> None:
         for problem in own.problems:
@@ -96,7 +102,11 @@ class PresetsBox(QWidget):
         self._suited = dict(defaults)
         with suppress(ValueError):  # of a file that says what is not allowed, which the form leaves out
             self._applied = self._form.values() | self._shown(merged(self._suited))
-        self.list_presets(choose=OWN)
+        awaited, self._awaited = self._awaited, None
+        is_its_own = awaited is not None and awaited.settings.model == self._model_box.chosen
+        self.list_presets(choose=awaited.name if awaited is not None and is_its_own else OWN)
+        if awaited is not None and is_its_own:
+            self._show(awaited)
 
     def _shown(self, params: AmgParameters) -> dict[str, Any]:
         """The values of the form's fields that these would make."""
@@ -105,8 +115,14 @@ class PresetsBox(QWidget):
     def _choose(self, _: int = 0) -> None:
         preset = self.chosen
         missing = self._take_model(preset)
-        row = self.preset.findText(preset.name)  # the model may have brought back its own
-        self.preset.setCurrentIndex(max(0, row))
+        # what suits the model of a file is known when that was read, and then the preset is shown once more
+        self._awaited = preset if self._model_box.from_file else None
+        self._choose_row(preset.name)  # the model has brought back its own
+        self._show(preset)
+        if missing:
+            show_warning(missing)
+
+    def _show(self, preset: Preset) -> None:
         try:
             params = merged(self._suited, preset.settings.parameters)
             params = preset.settings.params() if preset.settings.is_whole else params
@@ -116,8 +132,6 @@ class PresetsBox(QWidget):
         self._form.show_parameters(params)
         self._applied = self._form.values()
         self._mark_changed()
-        if missing:
-            show_warning(missing)
 
     def _take_model(self, preset: Preset) -> str:
         """Choose the preset's model, if it names one; what there is to say where it cannot be had."""
@@ -130,11 +144,12 @@ class PresetsBox(QWidget):
 
     def _mark_changed(self) -> None:
         """Say so if something was typed since."""
-        row = self.preset.currentIndex()
-        if row < 0:
+        if self.preset.currentIndex() < 0:
             return
         is_changed = bool(self._applied) and self._form.values() != self._applied
-        self.preset.setItemText(row, self.chosen.name + CHANGED * is_changed)
+        for row in range(self.preset.count()):
+            is_said = is_changed and row == self.preset.currentIndex()
+            self.preset.setItemText(row, self.preset.itemData(row).name + CHANGED * is_said)
         self.delete_button.setEnabled(self.chosen.path is not None)
         self.changed.emit()
 

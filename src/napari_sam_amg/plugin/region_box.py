@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFormLayout
 from napari_sam_amg.amg.field import Field, field_of
 from napari_sam_amg.plugin.layers import Axes, full_resolution
 from napari_sam_amg.plugin.placing import corners_of_view, to_data, to_world
-from napari_sam_amg.plugin.rows import add_row, combo, show_row, wrapped_label
+from napari_sam_amg.plugin.rows import add_row, combo, show_row
 
 WHOLE, VIEW = "The whole image", "The field in view"
 HELP = (
@@ -24,7 +24,7 @@ NO_SHAPE = "draw a rectangle or a polygon in '{name}' first"
 
 
 class RegionRows(QObject):
-    """A row of the form, and a line below it; follows the viewer's Shapes layers."""
+    """A row of the form; follows the viewer's Shapes layers."""
 
     changed = Signal()
 
@@ -33,9 +33,8 @@ class RegionRows(QObject):
         self._viewer, self._form = viewer, form
         self._watched: list[Shapes] = []
         self._earlier: tuple[str, Field] | None = None  # of results whose settings were taken, and how it is called
-        self.region, self.words = combo([]), wrapped_label()
+        self.region = combo([])
         add_row(form, "Region", self.region, HELP)
-        add_row(form, "", self.words, HELP)
         self.region.currentIndexChanged.connect(lambda *_: self.changed.emit())
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             event.connect(self._list)
@@ -82,10 +81,6 @@ class RegionRows(QObject):
     def show(self, layer: Image | None) -> None:
         """The row only where there is an image."""
         show_row(self._form, self.region, layer is not None)
-
-    def describe(self, words: str) -> None:
-        self.words.setText(words)
-        show_row(self._form, self.words, bool(words))
 
     def field(self, layer: Image, axes: Axes) -> Field | None:
         """The region in planes of ``axes``; None for all of them. ``ValueError`` if what is chosen is no region."""

@@ -8,7 +8,7 @@ import gc
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
 from napari.utils import progress
@@ -18,11 +18,16 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.interruptible import Reins
+from napari_sam_amg.plugin.landed import Landed
 from napari_sam_amg.plugin.live import ASK_AGAIN, PAINTED, LiveLabels
-from napari_sam_amg.plugin.outcome import came_to, counted, duration, failed_planes, found
+from napari_sam_amg.plugin.outcome import came_to, counted, failed_planes, found
 from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.time_left import TimeLeft, of_the_whole
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.plugin.work import Failure, Job, Ready, Stage, work
+
+if TYPE_CHECKING:
+    from napari_sam_amg.amg.field_work import FieldWork
 
 #: Runs, and those of batches, outlive the widget that started them until their worker has stopped. The first runs, the
 #: others wait for their ``_begin`` to be called.
@@ -45,12 +50,14 @@ class Runner(QObject):
         super().__init__()
         self._viewer, self._job = viewer, job
         self._reins = Reins()
-        self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files)
+        self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files, Landed(viewer, job))
         self._bar: Any = None
         self._failure = ""
+        self._outlined: FieldWork | None = None
         self._begun = self._cancelled = self._removed = False
-        self._planes = len(job.source.stack.indices)
+        self._planes = len(job.source.stack.indices) + len(job.landing.done)
         self._began = 0.0
+        self._time_left = TimeLeft(0.0)
         self._step: Any = None  # the last one, if it is not shown yet
         self._clock = QTimer(self)
         self._clock.setSingleShot(True)
@@ -156,6 +163,8 @@ class Runner(QObject):
             self._failure = self._failure or item.message
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
+            self._time_left = TimeLeft(self._began)
+            self._outlined = item.outlined
             self._live.describe(item.record)
             self._live.keeping = item.keeping
             before = item.record.get("parts_done_before")
@@ -166,9 +175,12 @@ class Runner(QObject):
     def _take_step(self, step: Any) -> None:
         """Take its plane at once; its progress is shown a little later, with that of others."""
         self._step = step
+        done_before = len(self._job.landing.done)
         if step.result is not None:
             self._live.add(step.result)
             self._live.describe({"point_search_note": self._job.params.note_on(step.result.params)})
+        planes = self._live.planes - done_before, self._planes - done_before
+        self._time_left.note(time.perf_counter(), step.done, step.total, *planes)
         # after cancel the layer may go, too; the run is then cancelled, not stopped for it
         if self._live.was_removed and not self._cancelled:
             self._removed = True
@@ -190,8 +202,8 @@ class Runner(QObject):
         if self._cancelled:
             return "Cancelling..."
         planes = f"Plane {min(self._live.planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
-        elapsed = time.perf_counter() - self._began
-        return f"{planes}{100 * done // total} %, {duration(elapsed / done * (total - done))} left"
+        left = self._time_left.words(time.perf_counter())
+        return f"{planes}{100 * done // total} %{left and ', '}{left}"
 
     def _end(self) -> None:
         """The worker is done, by whatever way."""
@@ -232,6 +244,7 @@ class Runner(QObject):
             QTimer.singleShot(ASK_AGAIN, self._announce)
             return
         self._watch.stop()
+        self._live.release()
         # before finished is emitted: who hears of it may start the next run at once
         _running.remove(self)
         if _running:  # the run before a cancelled one may still go on
@@ -256,8 +269,20 @@ class Runner(QObject):
         words = [found(live.masks, live.cut, seconds, used, *notes), came_to(self._job.tally, used, self._planes)]
         if len(self._live.nothing) == self._planes:
             words = [f"Nothing in it: {self._live.nothing[0]}."]
+        words += self._words_of_part(seconds)
         if self._cancelled and not self._live.is_complete:
             stay = "in the layer" if self._job.files is None else "in the folder, and Run continues there"
             kept = f" What is finished of the plane stays {stay}." if self._live.has_results else ""
             words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else f"Cancelled.{kept}"]
+        words += [self._job.landing.note] * bool(self._job.landing.note and live.layer is not None)
         return "\n".join(filter(None, [*words, failed_planes(self._live.failed, self._planes)]))
+
+    def _words_of_part(self, seconds: float) -> list[str]:
+        """Where it was, what it left out, and how long all of the image would take."""
+        source, done = self._job.source, len(self._job.landing.done)
+        where = source.words
+        out = self._outlined.left_out if self._outlined else 0
+        plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
+        outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
+        whole = "" if done else of_the_whole(seconds, source.share, len(source.whole.indices))
+        return [*([f"In {where}.{outside}"] if where else []), *([whole] if whole else [])]

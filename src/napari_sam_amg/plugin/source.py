@@ -78,6 +78,10 @@ class SourceLayer:
             stack = replace(self.whole, within=positions, left_out=self.part.left_out)
         return stack if self.part.field is None else cut_stack(stack, self.part.field)
 
+    def without(self, done: frozenset[Index]) -> "SourceLayer":
+        """But for planes that are done."""
+        return replace(self, part=replace(self.part, left_out=done)) if done else self
+
     @property
     def is_part(self) -> bool:
         """Whether there is more in the image than is segmented, planes that are done already apart."""
@@ -86,9 +90,19 @@ class SourceLayer:
     @property
     def share(self) -> float:
         """Of all pixels of all planes, how much is segmented."""
-        stack = replace(self, part=replace(self.part, left_out=frozenset())).stack
+        stack = self.stack
         pixels, all_pixels = (float(np.prod(size)) for size in (stack.plane_size, self.whole.plane_size))
         return len(stack.indices) * pixels / (len(self.whole.indices) * all_pixels)
+
+    @property
+    def words(self) -> str:
+        """What of the image is segmented, as one says it; empty for all of it."""
+        names = dict(zip(self.axes.stack, stack_names(self.geometry.axis_labels, self.axes.stack), strict=True))
+        planes = [
+            f"{names[axis] or 'planes'} {along.start} to {along.stop - 1}" for axis, along in self.part.ranges.items()
+        ]
+        height, width = (0, 0) if self.part.field is None else self.part.field.size
+        return ", ".join([*planes, *([f"a region of {height} x {width} pixels"] if height else [])])
 
     def place(self, index: Index) -> tuple[int | slice, ...]:
         """Where in the labels a plane of ``stack`` goes."""

@@ -1,47 +1,32 @@
 """Thresholds of results that move: what is shown follows at once, and no model is asked."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
 from typing import Any
+from weakref import ReferenceType, ref
 
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.viewer import Viewer
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QHBoxLayout, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_sam_amg.params import AmgParameters, parameter_choices, parameter_spec
-from napari_sam_amg.plugin.form import WheelGuard
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.adding import not_while_adding
 from napari_sam_amg.plugin.placing import shown_position
 from napari_sam_amg.plugin.problems import RED
 from napari_sam_amg.plugin.refilter import Refilter
 from napari_sam_amg.plugin.results_tab import ResultsTab
 from napari_sam_amg.plugin.reviewed import Index, ReviewedLayer, reviewed
-from napari_sam_amg.plugin.rows import add_row, combo, form_layout, wrapped_label
-from napari_sam_amg.plugin.threshold_rows import MOST_AREA, AreaRow, ThresholdRow
+from napari_sam_amg.plugin.rows import wrapped_label
+from napari_sam_amg.plugin.thresholds_form import NAMES, ThresholdsForm
 from napari_sam_amg.plugin.window import is_open
 
-IOU_HELP = (
-    "Keep masks that the model itself rates better than this (its predicted IoU, which can exceed 1). Grey: candidates "
-    "that are dropped."
-)
-STABILITY_HELP = "Keep masks whose outline hardly moves when the model's mask threshold does: 1 if not at all."
-AREA_HELP = "Keep masks of this many pixels, before duplicates are removed, so that smaller objects under them come up."
-NMS_HELP = (
-    "Of two masks whose boxes overlap by more than this (IoU) the worse one is a duplicate, and dropped (NMS). The "
-    "bars: by how much the candidates overlap with a better one."
-)
-CROP_HELP = "The same between masks of different crops."
-PIECE_HELP = (
-    "Holes and separate pieces of labels smaller than this many pixels are filled and removed, after overlaps are "
-    "resolved. 0: off."
-)
 RESET_HELP = "Back to the thresholds that the model came with."
 TAKE_HELP = "Put these thresholds into the form under Segment."
 NOTHING_CHOSEN = "Choose a layer of results."
 SAVED = "These results were opened from a file, without what the model proposed: run again to move thresholds."
 RUNNING = "The thresholds can be moved when the run is over."
-OVERLAP_WORDS = {"score": "the better rated", "small": "the smaller", "large": "the larger"}
 
 
 class ThresholdsBox(QGroupBox):
@@ -53,15 +38,10 @@ class ThresholdsBox(QGroupBox):
         super().__init__("Thresholds")
         self._viewer = viewer
         self._review: ReviewedLayer | None = None
+        self._heard: Refilter | None = None  # whose signals are listened to
         self._looking: FunctionWorker[Any] | None = None  # at the candidates, for the histograms
-        self._is_looked_at: Any = None  # the candidates whose histograms are shown
-        self.iou = ThresholdRow("Predicted IoU above", IOU_HELP)
-        self.stability = ThresholdRow("Stability from", STABILITY_HELP)
-        self.area = AreaRow("Area (px)", AREA_HELP)
-        self.nms = ThresholdRow("Duplicates overlap by", NMS_HELP, keeps_below=True)
-        self.crop_nms = ThresholdRow("Duplicates between crops", CROP_HELP, keeps_below=True)
-        self.overlap = _choice()
-        self.piece = QSpinBox()
+        self._looked_at: ReferenceType[Any] | None = None  # the candidates whose histograms are shown
+        self.form = ThresholdsForm()
         self.reset_button, self.take_button = QPushButton("Reset"), QPushButton("Use for the next run")
         self.summary, self.message = wrapped_label(), wrapped_label()
         self._arrange()
@@ -73,20 +53,11 @@ class ThresholdsBox(QGroupBox):
         self.controls = QWidget()
         column = QVBoxLayout(self.controls)
         column.setContentsMargins(0, 0, 0, 0)
-        for row in self._rows:
-            column.addWidget(row)
-        fields = QWidget()
-        form: QFormLayout = form_layout(fields)
-        add_row(form, "Pixels of several go to", self.overlap, parameter_spec("overlap").metadata["help"])
-        add_row(form, "Smallest piece (px)", self.piece, PIECE_HELP)
-        column.addWidget(fields)
+        column.addWidget(self.form)
         buttons = QHBoxLayout()
         buttons.addWidget(self.reset_button)
         buttons.addWidget(self.take_button)
         column.addLayout(buttons)
-        self.piece.setRange(0, MOST_AREA)
-        self.piece.setSingleStep(10)
-        self.piece.setKeyboardTracking(False)
         self.message.setStyleSheet(f"color: {RED};")
         self.reset_button.setToolTip(RESET_HELP)
         self.take_button.setToolTip(TAKE_HELP)
@@ -97,22 +68,11 @@ class ThresholdsBox(QGroupBox):
         layout.addWidget(self.message)
 
     def _connect(self) -> None:
-        for row in self._rows:
-            row.moved.connect(self._ask)
-        self.overlap.currentIndexChanged.connect(self._ask)
-        self.piece.valueChanged.connect(self._ask)
+        self.form.moved.connect(self._ask)
         self.reset_button.clicked.connect(self.reset)
         self.take_button.clicked.connect(self._take)
-        self._guard = WheelGuard()
-        for control in (self.overlap, self.piece):
-            control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            control.installEventFilter(self._guard)
         for event in (self._viewer.dims.events.point, self._viewer.dims.events.order):
             event.connect(self._look)
-
-    @property
-    def _rows(self) -> list[ThresholdRow | AreaRow]:
-        return [self.iou, self.stability, self.area, self.nms, self.crop_nms]
 
     @property
     def refilter(self) -> Refilter | None:
@@ -123,14 +83,9 @@ class ThresholdsBox(QGroupBox):
         """Another layer is in focus, or none."""
         if self._review is not None:
             self._review.ended.disconnect(self._show)
-            if self._review.refilter is not None:
-                self._review.refilter.progressed.disconnect(self._show_counts)
-                self._review.refilter.failed.disconnect(self._show_failure)
         self._review = review
         if review is not None:
             review.ended.connect(self._show)
-            if review.refilter is not None:
-                self._listen(review.refilter)
         self._show()
 
     def _show(self) -> None:
@@ -141,22 +96,29 @@ class ThresholdsBox(QGroupBox):
         self.message.setVisible(False)
         if reason or review is None:
             self.summary.setText(reason)
+            self._listen(None)
             return
         if review.refilter is None:
             review.refilter = Refilter(review, position_in(self._viewer, review))
-            self._listen(review.refilter)
+        self._listen(review.refilter)
         kept = review.kept
-        self.crop_nms.setVisible(kept.params.crop_n_layers > 0)
-        self.iou.allow(kept.floor.pred_iou_thresh, 1)
-        self.stability.allow(kept.floor.stability_score_thresh, 1)
-        self._show_params(review.refilter.params)
+        self.form.allow(kept.params, kept.floor, int(kept.columns()["area"].max(initial=1)))
+        self.form.show_params(review.refilter.params)
         self._show_candidates()
         self._show_counts()
         review.refilter.look()
 
-    def _listen(self, refilter: Refilter) -> None:
-        refilter.progressed.connect(self._show_counts)
-        refilter.failed.connect(self._show_failure)
+    def _listen(self, refilter: Refilter | None) -> None:
+        """To this one alone; candidates of a layer that is gone are not held."""
+        if refilter is self._heard:
+            return
+        if self._heard is not None:
+            self._heard.progressed.disconnect(self._show_counts)
+            self._heard.failed.disconnect(self._show_failure)
+        self._heard = refilter
+        if refilter is not None:
+            refilter.progressed.connect(self._show_counts)
+            refilter.failed.connect(self._show_failure)
 
     def _why_not(self) -> str:
         """Why thresholds cannot be moved, in a sentence; empty if they can."""
@@ -178,70 +140,31 @@ class ThresholdsBox(QGroupBox):
     def _show_candidates(self) -> None:
         """Behind the sliders, as soon as they are counted."""
         kept = None if self._review is None else self._review.kept
-        if kept is None or kept is self._is_looked_at or self._looking is not None or not self.isVisible():
+        if self._review is None or kept is None or self._looking is not None or not self.isVisible():
             return
-        self._is_looked_at = kept
-        from napari_sam_amg.review.duplicates import columns_of
-
-        self._looking = create_worker(columns_of, kept)
-        self._looking.returned.connect(self._draw_candidates)
+        if self._looked_at is not None and self._looked_at() is kept:
+            return
+        self._looked_at = ref(kept)
+        self._looking = create_worker(look_at, kept, position_in(self._viewer, self._review)())
+        self._looking.returned.connect(self.form.show_candidates)
         self._looking.finished.connect(self._looked)
         self._looking.start()
 
-    def _draw_candidates(self, columns: Any) -> None:
-        self.area.allow(int(columns["area"].max(initial=1)))
-        pairs = [
-            (self.iou, "predicted_iou"), (self.stability, "stability_score"), (self.area, "area"),
-            (self.nms, "overlap"), (self.crop_nms, "overlap_of_crops"),
-        ]  # fmt: skip
-        for row, name in pairs:
-            row.show_candidates(columns[name])
-
     def _looked(self) -> None:
         self._looking = None
-        # another layer may be in focus by now
-        if not self._why_not() and self._review is not None and self._is_looked_at is not self._review.kept:
+        if not self._why_not():  # another layer may be in focus by now
             self._show_candidates()
-
-    def _show_params(self, params: AmgParameters) -> None:
-        self.iou.set(params.pred_iou_thresh)
-        self.stability.set(params.stability_score_thresh)
-        self.area.set((params.min_area, params.max_area))
-        self.nms.set(params.box_nms_thresh)
-        self.crop_nms.set(params.crop_nms_thresh)
-        with QSignalBlocker(self.overlap), QSignalBlocker(self.piece):
-            self.overlap.setCurrentIndex(self.overlap.findData(params.overlap))
-            self.piece.setValue(smallest_piece(params))
-
-    def parameters(self, params: AmgParameters, of_run: AmgParameters) -> AmgParameters:
-        """``params`` with what is chosen here; ``of_run``: those that the run had."""
-        least, most = self.area.value
-        piece = self.piece.value()
-        if piece != smallest_piece(params):
-            params = replace(
-                params, min_label_region_area=piece, min_mask_region_area=min(piece, of_run.min_mask_region_area)
-            )
-        return replace(
-            params,
-            pred_iou_thresh=self.iou.value,
-            stability_score_thresh=self.stability.value,
-            min_area=least,
-            max_area=most,
-            box_nms_thresh=self.nms.value,
-            crop_nms_thresh=self.crop_nms.value,
-            overlap=self.overlap.currentData(),
-        )
 
     def _ask(self, *_: Any) -> None:
         refilter = self.refilter
         if refilter is None or self._review is None:
             return
-        self._start(self.parameters(refilter.params, self._review.kept.params))
+        self._start(self.form.parameters(refilter.params, self._review.kept.params))
 
     def reset(self) -> None:
         """Back to what the model came with."""
         if self._review is not None and self.refilter is not None:
-            self._show_params(self._review.kept.own)
+            self.form.show_params(self._review.kept.own)
             self._start(self._review.kept.own)
 
     def _start(self, params: AmgParameters) -> None:
@@ -254,10 +177,10 @@ class ThresholdsBox(QGroupBox):
         self._show_counts()
 
     def _take(self) -> None:
-        """For the next run: what differs from what the run was made with, and the thresholds."""
+        """For the next run."""
         if self.refilter is not None:
             params = self.refilter.params
-            self.taken.emit({name: getattr(params, name) for name in TAKEN})
+            self.taken.emit({name: getattr(params, name) for name in NAMES})
 
     def _look(self, event: Any = None) -> None:
         if self.refilter is not None and is_open(self._viewer):
@@ -273,15 +196,16 @@ class ThresholdsBox(QGroupBox):
         self.summary.setText(counted(self._review, self.refilter))
 
 
-TAKEN = (
-    "pred_iou_thresh", "stability_score_thresh", "min_area", "max_area", "box_nms_thresh", "crop_nms_thresh", "overlap",
-    "min_label_region_area", "min_mask_region_area",
-)  # fmt: skip
+def look_at(kept: Any, index: Index | None) -> dict[str, Any]:
+    """In a worker: what histograms are made of. The plane in sight is made once, so that the first move is fast."""
+    from napari_sam_amg.review.duplicates import columns_of
 
-
-def smallest_piece(params: AmgParameters) -> int:
-    """px, as ``amg.fragments`` has it."""
-    return max(params.min_label_region_area, params.min_mask_region_area) if params.min_label_region_area else 0
+    with suppress(Exception):  # whoever asks for it is told
+        if kept.params.link == "none" and index in kept.indices:
+            with not_while_adding():
+                kept.plane(index, kept.params)
+    with not_while_adding():
+        return columns_of(kept)
 
 
 def counted(review: ReviewedLayer, refilter: Refilter) -> str:
@@ -316,10 +240,3 @@ def position_in(viewer: Viewer, review: ReviewedLayer) -> Callable[[], Index | N
         return () if review.is_single else tuple(at[axis] for axis in review.stack_axes)
 
     return position
-
-
-def _choice() -> QComboBox:
-    box = combo([])
-    for word in parameter_choices("overlap"):
-        box.addItem(OVERLAP_WORDS[word], word)
-    return box

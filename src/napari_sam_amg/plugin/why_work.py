@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.review.all_masks import Outlines
     from napari_sam_amg.review.why import Fates, Found
 
+_NOT_SEGMENTED = "This plane was not segmented."
 _NO_MASKS = "AIS asks no points and rates no masks: there are no candidates."
 
 
@@ -52,6 +53,8 @@ def _told(asked: Asked) -> Told:
     from napari_sam_amg.amg.stored import StoredCandidates
     from napari_sam_amg.review.why import fates_of, nearest_asked, what_is_at, what_is_shown_at
 
+    if asked.index not in asked.kept.indices:
+        return Told((), _NOT_SEGMENTED)
     regions = asked.kept.regions(asked.index)
     here = next(one for one in regions if one.region.holds(asked.y, asked.x))
     rows, columns = here.region.window
@@ -112,6 +115,8 @@ def all_outlines(asked: Asked) -> "Outlines | str":
 def _outlines(asked: Asked) -> "Outlines | str":
     from napari_sam_amg.review.all_masks import outlines_of
 
+    if asked.index not in asked.kept.indices:
+        return _NOT_SEGMENTED
     fates = _fates_of_plane(asked)
     if fates is None:
         return "Masks of tiles, of linked planes, and of AIS cannot be shown before overlaps were resolved."

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 from magicgui.widgets import Container
+from napari.layers import Image
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtGui import QKeyEvent
@@ -22,7 +24,9 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.defaults import no_decoder_reason
 from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters, needs_decoder
+from napari_sam_amg.plugin.again_box import AgainBox
 from napari_sam_amg.plugin.batch_tab import BatchTab
+from napari_sam_amg.plugin.earlier import Landing, Settings, has_results, landing_of
 from napari_sam_amg.plugin.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.field_scroll import FieldScroll
 from napari_sam_amg.plugin.first_steps import FirstSteps
@@ -32,6 +36,7 @@ from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.model_box import ModelBox
 from napari_sam_amg.plugin.objects_box import ObjectsBox
 from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
+from napari_sam_amg.plugin.own_ids import OwnIds
 from napari_sam_amg.plugin.preferences import preferences
 from napari_sam_amg.plugin.presets_box import PresetsBox
 from napari_sam_amg.plugin.problems import RED, Problem, mark
@@ -121,6 +126,7 @@ class SegmentPanel(QWidget):
         self.form = ParameterForm()
         self.presets_box = PresetsBox(self.model_box, self.form)
         self.results_box = ResultsBox(preferred.results_folder, preferred.memory_bytes)
+        self.again_box = AgainBox()
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.table_button = QPushButton("Show table of results")
@@ -140,7 +146,8 @@ class SegmentPanel(QWidget):
         fields = QWidget()
         column = QVBoxLayout(fields)
         column.setContentsMargins(0, 0, 0, 0)
-        boxes = (self.first_steps, self.image_box, self.results_box, self.model_box, self.presets_box, self.form)
+        results = (self.results_box, self.again_box)
+        boxes = (self.first_steps, self.image_box, *results, self.model_box, self.presets_box, self.form)
         for box in boxes:
             column.addWidget(box)
         # fields stay together at the top of a high window
@@ -161,7 +168,7 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.settings_button)
 
     def _connect(self) -> None:
-        for box in (self.image_box, self.results_box, self.model_box, self.form):
+        for box in (self.image_box, self.results_box, self.again_box, self.model_box, self.form):
             box.changed.connect(self._check)
         self.model_box.suited.connect(self.form.apply_model)
         self.model_box.suited.connect(self.presets_box.take_suited)  # when the form has them
@@ -228,6 +235,17 @@ class SegmentPanel(QWidget):
         self.run_status.show_image(self.image_box.layer)
         self.run_button.setEnabled(not problems and self.runner is None)
         self.cancel_button.setEnabled(self.runner is not None)
+        self._show_landing(bool(problems))
+
+    def _show_landing(self, is_bad: bool) -> None:
+        """Where a run would go, if there could be one now."""
+        image = self.image_box.layer
+        landing = None
+        if image is not None and not is_bad and has_results(self._viewer, image):
+            landing = self._landing(image, self._settings())
+        self.again_box.show_landing(landing)
+        goes_on = landing is not None and landing.kind == "continue"
+        self.run_button.setText("Continue" if goes_on else "Run")
 
     def _show_first_steps(self, problems: int) -> None:
         """In an empty viewer; of what is not there nothing is shown, and that there is no image is no mistake."""
@@ -258,17 +276,36 @@ class SegmentPanel(QWidget):
         self.runner.start()
 
     def _job(self) -> Job:
-        source, folder = self.image_box.source(), self.results_box.chosen
+        settings, image, folder = self._settings(), self.image_box.layer, self.results_box.chosen
+        assert image is not None
+        landing, source = self._landing(image, settings), settings.source
         return Job(
-            source=source,
-            params=self._parameters(),
-            model=self.model_box.chosen,
+            source=source.without(landing.done),
+            params=settings.params,
+            model=settings.model,
             device=self.model_box.device.currentText(),
-            precision=self.model_box.precision.currentText(),
-            use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
+            precision=settings.precision,
+            use_contrast_limits=settings.use_contrast_limits,
             files=None if folder is None else ResultFiles.of(folder, source.name),
             memory=preferences().candidate_bytes,
+            image=ref(image),
+            asked=settings,
+            landing=landing,
+            ids=OwnIds() if landing.kind in ("fill", "continue") else None,
         )
+
+    def _settings(self) -> Settings:
+        return Settings(
+            source=self.image_box.source(),
+            params=self._parameters(),
+            model=self.model_box.chosen,
+            precision=self.model_box.precision.currentText(),
+            use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
+            is_on_disk=self.results_box.chosen is not None,
+        )
+
+    def _landing(self, image: Image, settings: Settings) -> Landing:
+        return landing_of(self._viewer, image, settings, self.again_box.chosen)
 
     def _parameters(self) -> AmgParameters:
         """What is chosen, but for what is hidden since there is no stack."""

@@ -11,15 +11,23 @@ from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.earlier import Landing, Settings
 from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.plugin.on_disk import DiskRun, ResultFiles, kept_steps
+from napari_sam_amg.plugin.own_ids import OwnIds, with_own_ids
 from napari_sam_amg.plugin.source import SourceLayer
 from napari_sam_amg.plugin.torch_loader import load_torch
 from napari_sam_amg.plugin.warm_up import warm_up_labels
 from napari_sam_amg.provenance import describe_run, versions
 
 if TYPE_CHECKING:
+    from weakref import ReferenceType
+
+    from napari.layers import Image
+
+    from napari_sam_amg.amg.field_work import FieldWork
     from napari_sam_amg.amg.propose import Model
+    from napari_sam_amg.amg.work import Work
     from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import Step
 
@@ -40,6 +48,10 @@ class Job:
     files: ResultFiles | None = None  # where results grow; None: in memory
     memory: int | None = None  # bytes that the candidates may take, beyond which they lie in files; None: see SHARE
     tally: Tally = field(default_factory=Tally)
+    image: "ReferenceType[Image] | None" = None  # the layer, for who asks later whose results these are
+    asked: Settings | None = None  # what was asked, where ``source`` leaves out what is done already
+    landing: Landing = field(default_factory=Landing)
+    ids: OwnIds | None = None  # of planes that go into earlier results
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,7 @@ class Ready:
 
     record: dict[str, Any]
     keeping: "KeepingWork | None" = None  # None where labels grow on the disk
+    outlined: "FieldWork | None" = None  # who leaves out what lies outside a polygon
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +111,19 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     warm_up_labels()
     from napari_sam_amg.amg.field_work import survey_of_part
     from napari_sam_amg.amg.preprocess import IntensityRange, survey_steps
-    from napari_sam_amg.amg.work import CountingWork, ModelWork
+    from napari_sam_amg.amg.work import CountingWork
     from napari_sam_amg.objects.table import Units
     from napari_sam_amg.run import segment_planes
 
     model = loaded_model(job.model, job.device, job.precision)
-    source, surveyed = job.source, None
+    source, surveyed, goes_on = job.source, None, job.landing.limits
     yield Stage("Reading the image")
-    if not job.use_contrast_limits:
+    if not job.use_contrast_limits and goes_on is None:
         # percentiles are of the whole stack also for one plane, so that a plane looks the same in either run
         for count, surveyed in enumerate(survey_steps(source.whole), 1):
             if surveyed is None and count > 1:
                 yield Stage(f"Reading the image: {count - 1} of {len(source.whole.indices)} planes")
-    limits = IntensityRange(*source.contrast_limits) if surveyed is None else surveyed.intensities
+    limits = IntensityRange(*(goes_on or source.contrast_limits)) if surveyed is None else surveyed.intensities
     about = record(job, model, (limits.low, limits.high))
     if surveyed is not None:
         about["intensities"] |= surveyed.record()
@@ -120,14 +133,16 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     run = None if job.files is None else DiskRun(job.files, source, job.params, model, limits)
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
-    keeping = None if run is not None else _keeping(job, model, held)
-    proposing = ModelWork(held) if run is None else run.kept.over(ModelWork(held))
-    yield Ready(about, keeping)
+    asking, outlined = _asking(job, held)
+    keeping = None if run is not None else _keeping(job, model, asking)
+    proposing = asking if run is None else run.kept.over(asking)
+    yield Ready(about, keeping, outlined)
     linked = source.linked_place(job.params)
     steps = segment_planes(
         source.stack,
         held,
-        job.params,
+        # a run that goes on does as was decided when it began
+        job.landing.used or job.params,
         intensities=limits,
         surveyed=surveyed,
         units=Units(source.pixel_size, None if linked is None else source.spacing(linked), source.area_column),
@@ -136,15 +151,16 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         first=source.first if run is None else None,
         work=CountingWork(keeping or proposing, job.tally),
     )
+    if job.ids is not None:
+        steps = with_own_ids(steps, job.ids)
     if keeping is not None:
         yield from keeping.watch(steps)
     elif run is not None:
         yield from kept_steps(run, steps, about)
 
 
-def _keeping(job: Job, model: "Model", held: "Model") -> "KeepingWork":
+def _keeping(job: Job, model: "Model", asking: "Work") -> "KeepingWork":
     """Over the model: candidates are kept in a share of the memory, and beyond it in files."""
-    from napari_sam_amg.amg.work import ModelWork
     from napari_sam_amg.io.memory import memory_limit
     from napari_sam_amg.objects.table import Units
     from napari_sam_amg.params import merged
@@ -153,13 +169,26 @@ def _keeping(job: Job, model: "Model", held: "Model") -> "KeepingWork":
     source, place = job.source, job.source.linked_place(job.params)
     spacing = None if place is None else source.spacing(place)
     return KeepingWork(
-        ModelWork(held),
+        asking,
         job.params,
         merged(model.info.amg_defaults),
         budget=job.memory or (memory_limit() or SHARE * BUDGET) // SHARE,
         units=Units(source.pixel_size, spacing, source.area_column),
         axis=place,
+        goes_on=job.landing.kept,
     )
+
+
+def _asking(job: Job, held: "Model") -> "tuple[Work, FieldWork | None]":
+    """Who asks the model; masks outside a polygon are left out by the second, if there is one."""
+    from napari_sam_amg.amg.field_work import FieldWork
+    from napari_sam_amg.amg.work import ModelWork
+
+    field = job.source.part.field
+    if field is None or not field.outline:
+        return ModelWork(held), None
+    outlined = FieldWork(ModelWork(held), field, job.params)
+    return outlined, outlined
 
 
 _lock = threading.Lock()

@@ -89,7 +89,11 @@ class KeptRun:
         columns = _columns(candidates)
         with self._lock:
             self._shelf.put(candidates.region, candidates, _size(candidates))
-            self._regions.setdefault(candidates.region.index, []).append(candidates.region)
+            region = candidates.region
+            # a run that goes on does again what was not finished
+            others = [known for known in self._regions.get(region.index, []) if known != region]
+            self._regions[region.index] = [*others, region]
+            self._memos.pop(region.index, None)
             self._columns.append(columns)
 
     def note(self, result: PlaneResult) -> None:
@@ -102,6 +106,12 @@ class KeptRun:
         """Ids up to this are taken, by labels that were drawn by hand."""
         with self._lock:
             self._numbers.reserve(highest)
+
+    def new_id(self, highest: int = 0) -> int:
+        """The next id, above ``highest``; no candidate gets it."""
+        with self._lock:
+            self._numbers.reserve(highest)
+            return int(self._numbers.new(1)[0])
 
     def check(self, params: AmgParameters) -> None:
         """Raise ``ValueError`` in words unless results for ``params`` follow from what was kept."""

@@ -1,24 +1,22 @@
 """Why something is, or is not, at a place: what became of every candidate there.
 
-The masks and labels are those of :func:`~napari_sam_amg.refilter` and :func:`~napari_sam_amg.amg.labels.paint`
-themselves, so what is said to be kept has a label. To follow candidates through these, they carry their row as a third
-coordinate of their points, which nothing on the way looks at.
+The masks and labels are those of the functions that make the result, so what is said to be kept has a label.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.ais import painting_rules
-from napari_sam_amg.amg.filters import best_between_crops, best_in_crop, confident, of_right_size, stable
+from napari_sam_amg.amg.filters import confident, of_right_size, rows_in_crop, stable
 from napari_sam_amg.amg.fragments import smallest_piece
-from napari_sam_amg.amg.generate import refilter
+from napari_sam_amg.amg.generate import cut_out, surviving
 from napari_sam_amg.amg.labels import LabelPlane, paint
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
+from napari_sam_amg.amg.regions import clean
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.params import AmgParameters
 
@@ -84,59 +82,62 @@ class Found:
 
 def fates_of(stored: StoredCandidates, params: AmgParameters) -> Fates:
     """Follow all candidates to the labels. ``ValueError`` as ``refilter`` raises it."""
-    parts = _numbered([*stored.crops, *stored.cut])
-    crops, everything = parts[: len(stored.crops)], concatenate([_numbered([no_candidates()])[0], *parts])
+    stored.check(params)
+    parts = [*stored.crops, *stored.cut]
+    everything = concatenate([no_candidates(), *parts])
     fates: list[Fate] = ["cut"] * len(everything)
-    masks = refilter(replace(stored, crops=tuple(crops), cut=()), params)
-    kept_by_crop = []
-    for crop in crops:
-        passing = _thresholds(crop, params, fates)
-        kept_by_crop.append(best_in_crop(passing, params))
-        _mark(fates, passing, kept_by_crop[-1], "double")
-    kept = concatenate([_numbered([no_candidates()])[0], *kept_by_crop])
-    last = best_between_crops(kept, params) if len(crops) > 1 else kept
-    _mark(fates, kept, last, "double between crops")
-    _mark(fates, last, masks, "double when cleaned")
-    rows, free = _rows(masks), np.zeros(len(masks), np.int64)
+    by_crop, start = [], 0
+    for crop in stored.crops:
+        passing = start + _passing(crop, params, fates, start)
+        by_crop.append(passing[rows_in_crop(everything.select(passing), params)])
+        _mark(fates, passing, by_crop[-1], "double")
+        start += len(crop)
+    last = surviving(stored, params)
+    _mark(fates, np.concatenate([np.empty(0, np.int64), *by_crop]), last, "double between crops")
+    masks, rows = _cleaned(everything, last, stored.size, params)
+    _mark(fates, last, rows, "double when cleaned")
+    free = np.zeros(len(masks), np.int64)
     painted = paint(masks, painting_rules(params), free_pixels=free)
     for place, fate in _unpainted(masks, painted, free, params).items():
         fates[rows[place]] = fate
     labels = np.zeros(len(everything), np.int64)
     labels[rows[painted.rows]] = np.arange(1, 1 + len(painted.rows))
-    rivals = [*map(_rows, kept_by_crop), _rows(last)]
     of_crop = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return Fates(params, everything, fates, rivals, of_crop, masks, rows, free, painted, labels)
+    return Fates(params, everything, fates, [*by_crop, last], of_crop, masks, rows, free, painted, labels)
 
 
-def _numbered(parts: Sequence[Candidates]) -> list[Candidates]:
-    """With the number of each candidate, counted through all, beside its point."""
-    starts = np.cumsum([0, *map(len, parts)])
-    return [
-        replace(part, points=np.column_stack([part.points, np.arange(start, end)]))
-        for part, (start, end) in zip(parts, pairwise(starts), strict=True)
+def _passing(crop: Candidates, params: AmgParameters, fates: list[Fate], start: int) -> NDArray[np.int64]:
+    """Which of a crop every filter of one mask alone lets through; the others are marked, from row ``start`` on."""
+    filters: list[tuple[NDArray[np.bool_], Fate]] = [
+        (confident(crop.predicted_iou, params), "unsure"),
+        (stable(crop.stability_score, params), "unstable"),
+        (of_right_size(crop, params), "wrong size"),
     ]
+    left = np.arange(len(crop))
+    for keeps, fate in filters:
+        kept = left[keeps[left]]
+        _mark(fates, start + left, start + kept, fate)
+        left = kept
+    return left
 
 
-def _rows(numbered: Candidates | Masks) -> NDArray[np.int64]:
-    return numbered.points[:, 2].astype(np.int64)
-
-
-def _thresholds(crop: Candidates, params: AmgParameters, fates: list[Fate]) -> Candidates:
-    """Those of a crop that every filter of one mask alone lets through; the others are marked."""
-    sure = crop.select(confident(crop.predicted_iou, params))
-    _mark(fates, crop, sure, "unsure")
-    passing = sure.select(stable(sure.stability_score, params))
-    _mark(fates, sure, passing, "unstable")
-    fitting = passing.select(of_right_size(passing, params))
-    _mark(fates, passing, fitting, "wrong size")
-    return fitting
-
-
-def _mark(fates: list[Fate], before: Candidates, after: Candidates | Masks, fate: Fate) -> None:
-    for row in np.setdiff1d(_rows(before), _rows(after)).tolist():
+def _mark(fates: list[Fate], before: NDArray[np.int64], after: NDArray[np.int64], fate: Fate) -> None:
+    for row in np.setdiff1d(before, after).tolist():
         fates[row] = fate
-    for row in _rows(after).tolist():
+    for row in after.tolist():
         fates[row] = "kept"
+
+
+def _cleaned(
+    candidates: Candidates, kept: NDArray[np.int64], size: tuple[int, int], params: AmgParameters
+) -> tuple[Masks, NDArray[np.int64]]:
+    """The masks of ``kept`` after small regions were removed, and the candidates behind them.
+
+    They carry their row as a third coordinate of their points, which nothing on the way looks at.
+    """
+    masks = cut_out(candidates.select(kept), size)
+    cleaned = clean(replace(masks, points=np.column_stack([masks.points, kept])), params)
+    return replace(cleaned, points=cleaned.points[:, :2]), cleaned.points[:, 2].astype(np.int64)
 
 
 def _unpainted(masks: Masks, painted: LabelPlane, free: NDArray[np.int64], params: AmgParameters) -> dict[int, Fate]:
