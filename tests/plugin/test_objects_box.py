@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from napari.settings import get_settings
+from napari.utils._proxies import ReadOnlyWrapper
 from napari.utils.action_manager import action_manager
 from napari.utils.interactions import (
     mouse_move_callbacks,
@@ -85,7 +86,8 @@ class Mouse:
 
 
 def click(layer: Labels, place: tuple[float, float], *modifiers: str, drag: bool = False) -> None:
-    mouse_press_callbacks(layer, Mouse("mouse_press", place, modifiers))
+    # napari hands one event to a callback, and changes what is in it
+    mouse_press_callbacks(layer, ReadOnlyWrapper(Mouse("mouse_press", place, modifiers)))
     if drag:
         mouse_move_callbacks(layer, Mouse("mouse_move", (place[0] + 9, place[1]), modifiers))
     mouse_release_callbacks(layer, Mouse("mouse_release", place, modifiers))
@@ -207,13 +209,13 @@ def test_an_object_is_outlined_by_a_box_in_3d(plugin: Any, box: ObjectsBox) -> N
     layer = plugin.run()
     plugin.viewer.dims.ndisplay = 3
     layer.selected_label = 2
-    first = 0.5  # of plane 1, which label 2 is in
-    plugin.qtbot.waitUntil(lambda: bool((box._outline.segments[:1, 0] == first).any()), timeout=10_000)  # type: ignore[union-attr]
+    row = table(layer).loc[2]
+    first = row["plane"] - 0.5
+    plugin.qtbot.waitUntil(lambda: len(box._outline.segments) == 24, timeout=10_000)  # type: ignore[union-attr]
     segments = box._outline.segments  # type: ignore[union-attr]
     assert segments.shape == (24, 3)
-    row = table(layer).loc[2]
-    np.testing.assert_allclose(segments.min(axis=0), [0.5, row["bbox_y0"] - 0.5, row["bbox_x0"] - 0.5])
-    np.testing.assert_allclose(segments.max(axis=0), [1.5, row["bbox_y1"] - 0.5, row["bbox_x1"] - 0.5])
+    np.testing.assert_allclose(segments.min(axis=0), [first, row["bbox_y0"] - 0.5, row["bbox_x0"] - 0.5])
+    np.testing.assert_allclose(segments.max(axis=0), [first + 1, row["bbox_y1"] - 0.5, row["bbox_x1"] - 0.5])
 
 
 def test_a_click_on_an_object_selects_its_row_and_a_drag_does_not(plugin: Any, layer: Any, box: ObjectsBox) -> None:
