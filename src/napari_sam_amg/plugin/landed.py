@@ -57,7 +57,7 @@ class Landed:
     def _highest(self, layer: Labels) -> int:
         """Id that is taken by what was drawn by hand, or is hidden by thresholds."""
         known, review = made(layer), reviewed(layer)
-        hidden = getattr(getattr(review.kept, "ids", None), "last", 0)
+        hidden = 0 if review.kept is None else review.kept.highest_id
         touched = getattr(review.edits, "touched", ()) if review.edits else ()
         return max(known.highest_drawn if known else 0, hidden, *touched, 0)
 

@@ -102,6 +102,12 @@ class KeptRun:
             self._ids.note(result.index, result.features)
             self._object_ids.note(result.index, result.features)
 
+    @property
+    def highest_id(self) -> int:
+        """The highest that was ever given, also to what is hidden now, or is reserved."""
+        with self._lock:
+            return self._numbers.last
+
     def reserve(self, highest: int) -> None:
         """Ids up to this are taken, by labels that were drawn by hand."""
         with self._lock:
