@@ -97,5 +97,4 @@ def test_edits_and_filters_leave_the_window_alive(plugin: Any, planes: int, side
         ),
     }
     held = ("paint", "filter", "alone", "choose")  # deletions are measured, and take longer as yet
-    print(times)
     assert max(times[name] for name in held) < LONGEST, {name: f"{1000 * time:.0f} ms" for name, time in times.items()}
