@@ -8,7 +8,7 @@ import pytest
 
 PRINT = "; import os, sys; print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
 COMMAND = "from napari_sam_amg.cli.main import main; main(['models', '--folder'])" + PRINT
-PLUGIN = "import sys; from napari_sam_amg.plugin.torch_loader import load_torch; load_torch()" + PRINT
+PLUGIN = "import sys; from napari_sam_amg.plugin.running.torch_loader import load_torch; load_torch()" + PRINT
 
 
 def printed(code: str, **environment: str) -> str:

@@ -11,7 +11,7 @@ from napari_sam_amg.amg.generate import cut_off
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.seams import count_missing, cut_at_crop_edge, cut_by_all
 from napari_sam_amg.batch.outcome import Outcome
-from napari_sam_amg.plugin.outcome import found
+from napari_sam_amg.plugin.running.outcome import found
 from napari_sam_amg.run import propose_candidates
 from tests.amg.frames import masks_from_frames
 from tests.disc_model import BlobModel, blobs

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from napari.utils.notifications import Notification, notification_manager
 
-from napari_sam_amg.plugin import work
-from napari_sam_amg.plugin.runner import _running
+from napari_sam_amg.plugin.running import work
+from napari_sam_amg.plugin.running.runner import _running
 from napari_sam_amg.plugin.widget import SegmentPanel, SegmentWidget
 from tests.plugin.held_model import HeldModel
 
@@ -21,7 +21,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
     """Whatever model is chosen, this one is loaded."""
     model = HeldModel()
     monkeypatch.setattr(work, "loaded_model", lambda name, device, *_: model)
-    monkeypatch.setattr("napari_sam_amg.plugin.model_box.missing_reason", lambda model: None)
+    monkeypatch.setattr("napari_sam_amg.plugin.choices.model_box.missing_reason", lambda model: None)
     return model
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_sam_amg.plugin.results import METADATA_KEY
-from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
 

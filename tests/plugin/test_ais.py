@@ -9,8 +9,9 @@ import pytest
 from napari_sam_amg.models import registry
 from napari_sam_amg.models.defaults import first_missing, missing_reason, no_decoder_reason
 from napari_sam_amg.models.registry import FOLDER_VARIABLE
-from napari_sam_amg.plugin import model_box, work
-from napari_sam_amg.plugin.model_box import FROM_FILE
+from napari_sam_amg.plugin.choices import model_box
+from napari_sam_amg.plugin.choices.model_box import FROM_FILE
+from napari_sam_amg.plugin.running import work
 from tests.disc_model import disc_image
 from tests.finetune_model import FinetuneModel
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from napari_sam_amg.models.defaults import missing_reason
-from napari_sam_amg.plugin import model_box, work
-from napari_sam_amg.plugin.live import LiveLabels
-from napari_sam_amg.plugin.runner import _running
+from napari_sam_amg.plugin.choices import model_box
+from napari_sam_amg.plugin.running import work
+from napari_sam_amg.plugin.running.live import LiveLabels
+from napari_sam_amg.plugin.running.runner import _running
 from napari_sam_amg.plugin.window import is_open
 from tests.disc_model import disc_image
 from tests.plugin.conftest import LOADED_MODEL

@@ -11,13 +11,14 @@ import tifffile
 from napari_sam_amg.batch.one_file import Batch
 from napari_sam_amg.batch.options import Options
 from napari_sam_amg.io.discover import InputFile
-from napari_sam_amg.plugin import batch_tab, folders
-from napari_sam_amg.plugin.batch_choices import KEEP, LAYERS, REPLACE
-from napari_sam_amg.plugin.batch_layers import layer_images, raw_image
-from napari_sam_amg.plugin.batch_run import summary
-from napari_sam_amg.plugin.batch_work import DONE, FAILED, PARTLY, SKIPPED, Ended
-from napari_sam_amg.plugin.runner import _running
-from napari_sam_amg.plugin.saved_reader import read_labels
+from napari_sam_amg.plugin.batch import batch_tab
+from napari_sam_amg.plugin.batch.batch_choices import KEEP, LAYERS, REPLACE
+from napari_sam_amg.plugin.batch.batch_layers import layer_images, raw_image
+from napari_sam_amg.plugin.batch.batch_run import summary
+from napari_sam_amg.plugin.batch.batch_work import DONE, FAILED, PARTLY, SKIPPED, Ended
+from napari_sam_amg.plugin.choices import folders
+from napari_sam_amg.plugin.files.saved_reader import read_labels
+from napari_sam_amg.plugin.running.runner import _running
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
 from tests.plugin.turns import Turns

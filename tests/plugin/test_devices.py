@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from napari_sam_amg.models.registry import known_models
-from napari_sam_amg.plugin import devices
-from napari_sam_amg.plugin.devices import known_devices, likely_devices
-from napari_sam_amg.plugin.model_box import FROM_FILE, ModelBox
-from napari_sam_amg.plugin.model_names import details, purpose
+from napari_sam_amg.plugin.choices import devices
+from napari_sam_amg.plugin.choices.devices import known_devices, likely_devices
+from napari_sam_amg.plugin.choices.model_box import FROM_FILE, ModelBox
+from napari_sam_amg.plugin.choices.model_names import details, purpose
 from tests.disc_model import disc_image
 
 

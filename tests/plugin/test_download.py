@@ -9,7 +9,7 @@ import pytest
 from napari_sam_amg.models import transfer
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import KnownModel
-from napari_sam_amg.plugin import folders, model_box
+from napari_sam_amg.plugin.choices import folders, model_box
 from tests.disc_model import disc_image
 from tests.loopback import Loopback
 

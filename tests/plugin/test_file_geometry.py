@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam_amg.plugin.image_box import ALL_PLANES
+from napari_sam_amg.plugin.choices.image_box import ALL_PLANES
 from tests.cli.test_axes import VOLUME, write_ome_tiff
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from napari_sam_amg.plugin.first_steps import SAMPLES
-from napari_sam_amg.plugin.results import METADATA_KEY
+from napari_sam_amg.plugin.choices.first_steps import SAMPLES
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from tests.disc_model import disc_image
 
 
@@ -50,7 +50,7 @@ def test_there_are_results_after_one_click(plugin: Any) -> None:
 
 
 def test_a_sample_that_cannot_be_opened_is_said(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_sam_amg.plugin.first_steps.PLUGIN", "no-such-plugin")
+    monkeypatch.setattr("napari_sam_amg.plugin.choices.first_steps.PLUGIN", "no-such-plugin")
     plugin.widget.first_steps.try_button.click()
     assert plugin.widget.runner is None
     assert len(plugin.messages) == 1

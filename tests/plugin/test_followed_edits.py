@@ -7,9 +7,9 @@ import pytest
 from napari.layers import Labels
 from skimage.measure import regionprops_table
 
-from napari_sam_amg.plugin.results import is_result
-from napari_sam_amg.plugin.reviewed import reviewed
-from napari_sam_amg.plugin.worked_layers import worked_layer
+from napari_sam_amg.plugin.reviewing.results import is_result
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.worked_layers import worked_layer
 from tests.disc_model import disc_image
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]

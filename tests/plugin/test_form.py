@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from napari_sam_amg.params import AmgParameters, parameter_spec
-from napari_sam_amg.plugin.form import ParameterForm, label_text
+from napari_sam_amg.plugin.choices.form import ParameterForm, label_text
 from tests.disc_model import disc_image
 
 

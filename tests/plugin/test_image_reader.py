@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from napari.layers import Image
 
-from napari_sam_amg.plugin.image_reader import get_reader
+from napari_sam_amg.plugin.files.image_reader import get_reader
 from tests.disc_model import disc_image
 from tests.microscope_files import write_czi, write_lif, write_nd2
 from tests.ome_zarrs import write

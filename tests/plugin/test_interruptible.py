@@ -10,7 +10,7 @@ import torch
 
 from napari_sam_amg import AmgParameters, generate_masks, load_model
 from napari_sam_amg.models.registry import embedded_path
-from napari_sam_amg.plugin.interruptible import Interrupted, InterruptibleModel, Reins
+from napari_sam_amg.plugin.running.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.sam.distance_maps import DistanceMaps
 from napari_sam_amg.sam.model import Sam
 from tests.disc_model import BlobModel, blobs, keep_all

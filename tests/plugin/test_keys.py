@@ -8,7 +8,7 @@ from qtpy.QtCore import QLocale, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_sam_amg.plugin.form import ParameterForm
+from napari_sam_amg.plugin.choices.form import ParameterForm
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
 

@@ -16,9 +16,9 @@ from napari_sam_amg.io.feature_table import rows_by_label
 from napari_sam_amg.io.label_files import label_levels, read_label_volume
 from napari_sam_amg.io.label_volume import LabelVolume
 from napari_sam_amg.io.ngff import Spacing
-from napari_sam_amg.plugin.image_reader import get_reader
-from napari_sam_amg.plugin.label_reader import labels_layer, shown_levels
-from napari_sam_amg.plugin.results import go_to, is_result
+from napari_sam_amg.plugin.files.image_reader import get_reader
+from napari_sam_amg.plugin.files.label_reader import labels_layer, shown_levels
+from napari_sam_amg.plugin.reviewing.results import go_to, is_result
 from tests.counting_store import CountingStore
 
 SPACING = {"Z": Spacing(2.0, "micrometer"), "Y": Spacing(0.5, "micrometer", 3.0), "X": Spacing(0.5, "micrometer")}

@@ -14,9 +14,9 @@ from napari.layers import Image, Labels
 from napari_builtins.io import napari_get_reader
 from scipy.spatial.transform import Rotation
 
-from napari_sam_amg.plugin.layers import area_column, guess_channel_axis, shown_axes
 from napari_sam_amg.plugin.placing import shown_position
-from napari_sam_amg.plugin.source import Part, SourceLayer, make_labels, take
+from napari_sam_amg.plugin.running.layers import area_column, guess_channel_axis, shown_axes
+from napari_sam_amg.plugin.running.source import Part, SourceLayer, make_labels, take
 
 LENGTHS = {"t": 2, "z": 3, "c": 4, "y": 9, "x": 10}
 ORDERS = ["".join((*before, "y", "x")) for count in range(4) for before in itertools.permutations("tzc", count)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from napari.layers import Tracks
 
-from napari_sam_amg.plugin.layers import stack_names
-from napari_sam_amg.plugin.results import go_to
-from napari_sam_amg.plugin.source import take
+from napari_sam_amg.plugin.reviewing.results import go_to
+from napari_sam_amg.plugin.running.layers import stack_names
+from napari_sam_amg.plugin.running.source import take
 from tests.disc_model import disc_image
 
 A, B = (15, 20), (45, 60)  # centres of discs, y and x

@@ -16,10 +16,10 @@ from napari.utils.interactions import (
 from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QTableView
 
-from napari_sam_amg.plugin.measuring import Asked
-from napari_sam_amg.plugin.objects_box import ObjectsBox
-from napari_sam_amg.plugin.results import METADATA_KEY
-from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.measuring import Asked
+from napari_sam_amg.plugin.reviewing.objects_box import ObjectsBox
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.disc_model import disc_image
 from tests.plugin.test_followed_edits import agree, settle, table
 
@@ -182,7 +182,7 @@ def test_rows_that_are_selected_are_chosen_and_outlined(plugin: Any, layer: Any,
 
 
 def reviewed_chosen(layer: Labels) -> tuple[int, ...]:
-    from napari_sam_amg.plugin.layer_objects import layer_objects
+    from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
 
     return layer_objects(layer).chosen
 

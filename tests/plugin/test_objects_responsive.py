@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from napari.layers import Labels
 
-from napari_sam_amg.plugin.layer_table import layer_features
-from napari_sam_amg.plugin.reviewed import reviewed
-from napari_sam_amg.plugin.worked_layers import WorkedLayer, worked_layer
+from napari_sam_amg.plugin.reviewing.layer_table import layer_features
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.worked_layers import WorkedLayer, worked_layer
 from napari_sam_amg.review.remeasure import Grid, rows_of_all
 from napari_sam_amg.settings import METADATA_KEY
 from tests.plugin.turns import Turns

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_sam_amg.plugin.label_reader import read
-from napari_sam_amg.plugin.results import METADATA_KEY
+from napari_sam_amg.plugin.files.label_reader import read
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_is_said_before_run(plugin: Any, stack: np.ndarray, tmp_p
 def test_labels_larger_than_memory_need_a_folder(
     plugin: Any, stack: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_sam_amg.plugin.results_box.memory_limit", lambda: 4 * stack.size)
+    monkeypatch.setattr("napari_sam_amg.plugin.choices.results_box.memory_limit", lambda: 4 * stack.size)
     plugin.viewer.add_image(stack)
     plugin.widget.image_box.planes.setCurrentText("All planes")
     assert "write them to a folder" in plugin.widget.message.text()

@@ -11,8 +11,8 @@ from napari.components import ViewerModel
 from npe2 import plugin_manager
 
 from napari_sam_amg.models import checkpoint
-from napari_sam_amg.plugin.results import METADATA_KEY, go_to, is_result
-from napari_sam_amg.plugin.saved_reader import read_labels
+from napari_sam_amg.plugin.files.saved_reader import read_labels
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY, go_to, is_result
 from tests.cli.terminal import STACK, Terminal
 
 PLUGIN = "napari-sam-amg"

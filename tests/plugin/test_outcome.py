@@ -2,7 +2,7 @@
 
 from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.plugin.outcome import came_to, found
+from napari_sam_amg.plugin.running.outcome import came_to, found
 
 
 def last(layer: int) -> AmgParameters:

@@ -9,7 +9,7 @@ import pandas as pd
 from napari_sam_amg.amg.assemble import PlaneResult
 from napari_sam_amg.amg.masks import no_masks
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.plugin.own_ids import OwnIds, with_own_ids
+from napari_sam_amg.plugin.running.own_ids import OwnIds, with_own_ids
 from napari_sam_amg.run import Step
 
 

@@ -9,7 +9,7 @@ import torch
 from napari.utils.notifications import Notification, notification_manager
 from qtpy.QtCore import Qt
 
-from napari_sam_amg.plugin.model_box import ModelBox
+from napari_sam_amg.plugin.choices.model_box import ModelBox
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from napari.components import ViewerModel
 from napari.utils.action_manager import action_manager
 
 from napari_sam_amg.plugin import preferences as module
-from napari_sam_amg.plugin.model_box import ModelBox
+from napari_sam_amg.plugin.choices.model_box import ModelBox
+from napari_sam_amg.plugin.choices.results_box import IN_MEMORY
 from napari_sam_amg.plugin.preferences import Preferences, preferences
-from napari_sam_amg.plugin.results_box import IN_MEMORY
 from napari_sam_amg.plugin.shortcuts import CANCEL, NOT_OPEN, RUN, cancel, run
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
@@ -63,7 +63,7 @@ def test_without_a_page_there_are_the_defaults(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_model_or_device_that_is_not_there_is_said(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("napari_sam_amg.plugin.model_box.show_warning", said.append)
+    monkeypatch.setattr("napari_sam_amg.plugin.choices.model_box.show_warning", said.append)
     box = ModelBox(Preferences(model="gone", device="cuda:7"))
     qtbot.addWidget(box)
     assert (box.chosen, box.device.currentText()) == ("embedded", "auto")

@@ -12,7 +12,7 @@ from napari_sam_amg.cli import main
 from napari_sam_amg.models.defaults import model_defaults
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters, merged
-from napari_sam_amg.plugin.presets import OWN, built_in, check_name, own_presets, presets_folder, save_preset
+from napari_sam_amg.plugin.choices.presets import OWN, built_in, check_name, own_presets, presets_folder, save_preset
 from napari_sam_amg.settings import read_settings
 from tests.disc_model import disc_image
 

@@ -7,7 +7,7 @@ import pytest
 
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.models.registry import CheckpointError
-from napari_sam_amg.plugin.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.replay import segment_again
 from napari_sam_amg.settings import differences
 from tests.disc_model import BlobModel, disc_image

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QTableView
 
-from napari_sam_amg.plugin.results import METADATA_KEY, go_to
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY, go_to
 from tests.disc_model import disc_image
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from napari.layers import Labels
 
-from napari_sam_amg.plugin.layer_table import layer_features, object_rows, with_rows
-from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.layer_table import layer_features, object_rows, with_rows
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.disc_model import disc_image
 
 A, B, C = (15, 20), (45, 60), (15, 60)  # centres of discs, y and x

@@ -13,10 +13,10 @@ from napari.utils.progress import progress
 from superqt.utils import WorkerBase
 
 import napari_sam_amg.run
-from napari_sam_amg.plugin import runner as runner_module
-from napari_sam_amg.plugin.interruptible import Reins
-from napari_sam_amg.plugin.live import METADATA_KEY, LiveLabels
-from napari_sam_amg.plugin.runner import _running
+from napari_sam_amg.plugin.running import runner as runner_module
+from napari_sam_amg.plugin.running.interruptible import Reins
+from napari_sam_amg.plugin.running.live import METADATA_KEY, LiveLabels
+from napari_sam_amg.plugin.running.runner import _running
 from napari_sam_amg.plugin.widget import SegmentPanel
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
@@ -165,7 +165,7 @@ def test_cancel_while_the_model_is_loaded(plugin: Any, model: HeldModel, monkeyp
         assert model.release.wait(timeout=60)
         return model
 
-    monkeypatch.setattr("napari_sam_amg.plugin.work.loaded_model", load)
+    monkeypatch.setattr("napari_sam_amg.plugin.running.work.loaded_model", load)
     plugin.viewer.add_image(STACK[0])
     plugin.click_run()
     plugin.qtbot.waitUntil(lambda: bool(loading), timeout=LONG)
@@ -206,7 +206,7 @@ class BusyModel(HeldModel):
 
 def test_nothing_is_computed_while_the_layer_is_added(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing a new layer beside a computing torch was seen to crash: the worker is asked, and answers first."""
-    monkeypatch.setattr("napari_sam_amg.plugin.work.loaded_model", lambda *_: BusyModel())
+    monkeypatch.setattr("napari_sam_amg.plugin.running.work.loaded_model", lambda *_: BusyModel())
     seen: list[int] = []
 
     def watch(_: Any) -> None:

@@ -19,7 +19,7 @@ from napari.utils.notifications import notification_manager
 from npe2 import plugin_manager
 
 from napari_sam_amg.io.saved_labels import label_files
-from napari_sam_amg.plugin.results import go_to, is_result
+from napari_sam_amg.plugin.reviewing.results import go_to, is_result
 from tests.disc_model import disc_image
 
 PLUGIN = "napari-sam-amg"
@@ -204,7 +204,7 @@ def test_files_of_others_beside_it_are_not_replaced(name: str, viewer: Any, tmp_
 
 
 def test_only_tiff(viewer: Any, tmp_path: Path) -> None:
-    from napari_sam_amg.plugin.label_writer import write_labels
+    from napari_sam_amg.plugin.files.label_writer import write_labels
 
     layer = viewer.add_labels(BLOCKS)
     with pytest.raises(OSError, match=r"a.png is not allowed"):
@@ -248,8 +248,8 @@ def test_labels_of_another_shape_than_recorded_are_refused(viewer: Any, tmp_path
 WITHOUT_TORCH = """
 import sys, numpy as np
 from napari.layers import Labels
-from napari_sam_amg.plugin.saved_reader import read_labels
-from napari_sam_amg.plugin.label_writer import write_labels
+from napari_sam_amg.plugin.files.saved_reader import read_labels
+from napari_sam_amg.plugin.files.label_writer import write_labels
 write_labels(sys.argv[1], *Labels(np.ones((2, 9, 9), int)).as_layer_data_tuple()[:2])
 read_labels(sys.argv[1])
 print("torch" in sys.modules)

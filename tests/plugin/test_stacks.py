@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_sam_amg.plugin.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from tests.disc_model import disc_image
 
 PLANES = [[(15, 15)], [(15, 50), (45, 30)], [(40, 60)]]  # centres of discs

@@ -11,8 +11,9 @@ import pytest
 from napari.layers import Labels
 from qtpy.QtCore import QLocale
 
-from napari_sam_amg.plugin import refilter, work
-from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing import refilter
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.running import work
 from napari_sam_amg.settings import settings_of
 from tests.plugin.conftest import TIMEOUT
 from tests.plugin.graded_model import GradedModel, assert_as_fresh, assert_table_agrees, fresh_run, plane
@@ -23,7 +24,7 @@ from tests.plugin.held_model import HeldModel
 def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
     model = GradedModel()
     monkeypatch.setattr(work, "loaded_model", lambda name, device, *_: model)
-    monkeypatch.setattr("napari_sam_amg.plugin.model_box.missing_reason", lambda model: None)
+    monkeypatch.setattr("napari_sam_amg.plugin.choices.model_box.missing_reason", lambda model: None)
     return model
 
 
@@ -261,7 +262,7 @@ def test_who_moves_on_gets_the_latest(plugin: Any, box: Any) -> None:
 
 
 def test_another_plane_that_comes_into_sight_is_next(plugin: Any, box: Any) -> None:
-    from napari_sam_amg.plugin.refilter import Order
+    from napari_sam_amg.plugin.reviewing.refilter import Order
 
     order = Order([(at,) for at in range(5)], (3,))
     assert order.take() == (3,)
@@ -379,7 +380,7 @@ def test_layers_without_candidates_say_why(plugin: Any, box: Any, tmp_path: Any)
     ("locale", "text"), [("de_DE", "0,655"), ("de_DE", "0.655"), ("en_US", "0.655"), ("en_US", "0,655")]
 )
 def test_numbers_are_typed_with_either_sign(qtbot: Any, locale: str, text: str) -> None:
-    from napari_sam_amg.plugin.threshold_rows import ThresholdRow
+    from napari_sam_amg.plugin.reviewing.threshold_rows import ThresholdRow
 
     row = ThresholdRow("Predicted IoU", "help")
     qtbot.addWidget(row)

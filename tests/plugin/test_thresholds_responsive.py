@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.plugin.conftest import TIMEOUT
 from tests.plugin.graded_model import assert_table_agrees
 from tests.plugin.many_candidates import ManyWork

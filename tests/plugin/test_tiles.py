@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_sam_amg.amg import tiled_plane
-from napari_sam_amg.plugin.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from tests.disc_model import blobs
 from tests.plugin.held_model import HeldModel
 

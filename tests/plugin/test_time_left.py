@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_sam_amg.plugin.time_left import TimeLeft, about, of_the_whole
+from napari_sam_amg.plugin.running.time_left import TimeLeft, about, of_the_whole
 
 
 def test_nothing_is_said_before_something_was_measured() -> None:

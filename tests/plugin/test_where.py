@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_sam_amg.plugin.placing import canvas_size
-from napari_sam_amg.plugin.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from tests.disc_model import disc_image
 
 CENTRES = [[(15, 15)], [(15, 50), (45, 30)], [(40, 60)], [(20, 20), (20, 60), (50, 40)], [(30, 30)]]

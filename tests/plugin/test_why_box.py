@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
-from napari_sam_amg.plugin.results import METADATA_KEY
-from napari_sam_amg.plugin.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.disc_model import disc_image
 from tests.plugin.turns import Turns
 

@@ -9,7 +9,7 @@ import pytest
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.work import ModelWork
 from napari_sam_amg.params import AmgParameters, merged
-from napari_sam_amg.plugin.why_work import Asked, Told, all_outlines, tell
+from napari_sam_amg.plugin.reviewing.why_work import Asked, Told, all_outlines, tell
 from napari_sam_amg.review.kept import KeepingWork
 from napari_sam_amg.run import segment_planes
 from tests.disc_model import BlobModel, disc_image

@@ -12,9 +12,10 @@ from napari.utils.progress import progress
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.plugin import model_box, work
-from napari_sam_amg.plugin.outcome import duration
-from napari_sam_amg.plugin.results import METADATA_KEY
+from napari_sam_amg.plugin.choices import model_box
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
+from napari_sam_amg.plugin.running import work
+from napari_sam_amg.plugin.running.outcome import duration
 from tests.disc_model import disc_image
 from tests.plugin.held_model import MICRO_BATCH, HeldModel
 

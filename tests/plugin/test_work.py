@@ -13,7 +13,7 @@ import torch
 
 from napari_sam_amg.models import checkpoint
 from napari_sam_amg.models.registry import embedded_path
-from napari_sam_amg.plugin import work
+from napari_sam_amg.plugin.running import work
 
 needs_weights = pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
 

@@ -24,34 +24,34 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.defaults import no_decoder_reason
 from napari_sam_amg.objects.axes import through_axis
 from napari_sam_amg.params import AmgParameters, needs_decoder
-from napari_sam_amg.plugin.again_box import AgainBox
-from napari_sam_amg.plugin.batch_tab import BatchTab
-from napari_sam_amg.plugin.earlier import Landing, Settings, has_results, landing_of
-from napari_sam_amg.plugin.features_table import open_table, prepare_tables
-from napari_sam_amg.plugin.field_scroll import FieldScroll
-from napari_sam_amg.plugin.first_steps import FirstSteps
-from napari_sam_amg.plugin.form import ParameterForm
-from napari_sam_amg.plugin.image_box import ALL_PLANES, ImageBox
+from napari_sam_amg.plugin.batch.batch_tab import BatchTab
+from napari_sam_amg.plugin.choices.again_box import AgainBox
+from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
+from napari_sam_amg.plugin.choices.first_steps import FirstSteps
+from napari_sam_amg.plugin.choices.form import ParameterForm
+from napari_sam_amg.plugin.choices.image_box import ALL_PLANES, ImageBox
+from napari_sam_amg.plugin.choices.model_box import ModelBox
+from napari_sam_amg.plugin.choices.presets_box import PresetsBox
+from napari_sam_amg.plugin.choices.problems import RED, Problem, mark
+from napari_sam_amg.plugin.choices.results_box import ResultsBox
+from napari_sam_amg.plugin.choices.rows import wrapped_label
+from napari_sam_amg.plugin.choices.settings_of_layer import take_settings
 from napari_sam_amg.plugin.keys import run_or_cancel
-from napari_sam_amg.plugin.model_box import ModelBox
-from napari_sam_amg.plugin.objects_box import ObjectsBox
-from napari_sam_amg.plugin.on_disk import ResultFiles, why_not
-from napari_sam_amg.plugin.own_ids import OwnIds
 from napari_sam_amg.plugin.preferences import preferences
-from napari_sam_amg.plugin.presets_box import PresetsBox
-from napari_sam_amg.plugin.problems import RED, Problem, mark
-from napari_sam_amg.plugin.results import cursor_aside, is_result, newest_result, result_in_focus
-from napari_sam_amg.plugin.results_box import ResultsBox
-from napari_sam_amg.plugin.results_tab import ResultsTab
-from napari_sam_amg.plugin.rows import wrapped_label
-from napari_sam_amg.plugin.run_status import RunStatus
-from napari_sam_amg.plugin.runner import Runner
-from napari_sam_amg.plugin.settings_of_layer import take_settings
+from napari_sam_amg.plugin.reviewing.features_table import open_table, prepare_tables
+from napari_sam_amg.plugin.reviewing.objects_box import ObjectsBox
+from napari_sam_amg.plugin.reviewing.results import cursor_aside, is_result, newest_result, result_in_focus
+from napari_sam_amg.plugin.reviewing.results_tab import ResultsTab
+from napari_sam_amg.plugin.reviewing.thresholds_box import ThresholdsBox
+from napari_sam_amg.plugin.reviewing.why_box import WhyBox
+from napari_sam_amg.plugin.running.earlier import Landing, Settings, has_results, landing_of
+from napari_sam_amg.plugin.running.on_disk import ResultFiles, why_not
+from napari_sam_amg.plugin.running.own_ids import OwnIds
+from napari_sam_amg.plugin.running.run_status import RunStatus
+from napari_sam_amg.plugin.running.runner import Runner
+from napari_sam_amg.plugin.running.work import Job
 from napari_sam_amg.plugin.shortcuts import offer_keys
-from napari_sam_amg.plugin.thresholds_box import ThresholdsBox
-from napari_sam_amg.plugin.why_box import WhyBox
 from napari_sam_amg.plugin.window import is_open
-from napari_sam_amg.plugin.work import Job
 
 TABLE_HELP = "napari's features table of the results: one row for each mask. A click on a row goes to the object."
 SETTINGS_HELP = "Choose the model and the settings that the selected results, or the newest ones, were made with."

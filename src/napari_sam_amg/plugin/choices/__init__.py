@@ -1,0 +1,1 @@
+"""What is chosen: image, planes, region, model, parameters, where results go."""

@@ -1,0 +1,136 @@
+"""Which part of every plane: all of it, the field in view, or a shape that was drawn."""
+
+import numpy as np
+from napari.layers import Image, Shapes
+from napari.utils.events import Event
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QFormLayout
+
+from napari_sam_amg.amg.field import Field, field_of
+from napari_sam_amg.plugin.choices.rows import add_row, combo, show_row
+from napari_sam_amg.plugin.placing import corners_of_view, to_data, to_world
+from napari_sam_amg.plugin.running.layers import Axes, full_resolution
+
+WHOLE, VIEW = "The whole image", "The field in view"
+HELP = (
+    "Segment a part only, to try settings or because the rest does not matter: what the window shows of the image, "
+    "or a rectangle, ellipse or polygon of a Shapes layer. It is the same in all planes, and as bright as in the whole."
+)
+OUTLINES = ("rectangle", "polygon", "ellipse")
+ROUND = 64  # corners of an ellipse
+NO_SHAPE = "draw a rectangle or a polygon in '{name}' first"
+
+
+class RegionRows(QObject):
+    """A row of the form; follows the viewer's Shapes layers."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Viewer, form: QFormLayout) -> None:
+        super().__init__()
+        self._viewer, self._form = viewer, form
+        self._watched: list[Shapes] = []
+        self._earlier: tuple[str, Field] | None = None  # of results whose settings were taken, and how it is called
+        self.region = combo([])
+        add_row(form, "Region", self.region, HELP)
+        self.region.currentIndexChanged.connect(lambda *_: self.changed.emit())
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
+            event.connect(self._list)
+        self._list()
+
+    def _list(self, event: Event | None = None) -> None:
+        """What can be chosen, keeping what is."""
+        before = self.region.currentData()
+        shapes = [layer for layer in reversed(self._viewer.layers) if isinstance(layer, Shapes)]
+        self._watch(shapes)
+        self.region.blockSignals(True)
+        self.region.clear()
+        items: list[tuple[str, object]] = [(WHOLE, WHOLE), (VIEW, VIEW), *((layer.name, layer) for layer in shapes)]
+        items += [self._earlier] if self._earlier else []
+        for text, data in items:
+            self.region.addItem(text, data)
+        found = [row for row, (_, data) in enumerate(items) if data is before or data == before]
+        self.region.setCurrentIndex(found[0] if found else 0)
+        self.region.blockSignals(False)
+        if event is not None:
+            self.changed.emit()
+
+    def _watch(self, shapes: list[Shapes]) -> None:
+        for layer in self._watched:
+            layer.events.name.disconnect(self._list)
+            for event in (layer.events.data, layer.events.highlight):
+                event.disconnect(self._shape_changed)
+        for layer in shapes:
+            layer.events.name.connect(self._list)
+            for event in (layer.events.data, layer.events.highlight):  # the latter when shapes are selected
+                event.connect(self._shape_changed)
+        self._watched = shapes
+
+    def _shape_changed(self, event: Event) -> None:
+        if self.region.currentData() is event.source:
+            self.changed.emit()
+
+    def take(self, field: Field | None, name: str) -> None:
+        """Choose the region of earlier results."""
+        self._earlier = None if field is None else (f"Region of '{name}'", field)
+        self._list()
+        self.region.setCurrentIndex(0 if field is None else self.region.count() - 1)
+
+    def show(self, layer: Image | None) -> None:
+        """The row only where there is an image."""
+        show_row(self._form, self.region, layer is not None)
+
+    def field(self, layer: Image, axes: Axes) -> Field | None:
+        """The region in planes of ``axes``; None for all of them. ``ValueError`` if what is chosen is no region."""
+        chosen, shape = self.region.currentData(), full_resolution(layer).shape
+        height, width = (int(shape[axis]) for axis in axes.plane)
+        if chosen == WHOLE or chosen is None:
+            return None
+        if isinstance(chosen, Field):
+            if chosen.rows[1] > height or chosen.columns[1] > width:
+                raise ValueError(f"the region does not fit an image of {height} x {width} pixels")
+            return chosen
+        corners = _seen(layer, self._viewer) if chosen == VIEW else _drawn(chosen, layer, self._viewer)
+        flat = corners[:, list(axes.plane)]
+        if not np.ptp(flat, axis=0).all():
+            raise ValueError("it has no area in the planes that are segmented: choose it in these planes")
+        field = field_of(flat, (height, width))
+        return None if field.size == (height, width) and not field.outline else field
+
+
+def _seen(layer: Image, viewer: Viewer) -> NDArray[np.float64]:
+    """Data coordinates (4, D) of a box around what is seen, so that a turned image has no slanted edges."""
+    if viewer.dims.ndisplay != 2:
+        raise ValueError("the field in view is that of 2D: show planes")
+    corners = corners_of_view(layer, viewer)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    first, second = sorted(np.argsort(high - low)[-2:].tolist())  # what is not displayed has no length
+    box = np.tile(low, (4, 1))
+    box[[1, 2], first], box[[2, 3], second] = high[first], high[second]
+    return box
+
+
+def _drawn(shapes: Shapes, layer: Image, viewer: Viewer) -> NDArray[np.float64]:
+    """Data coordinates (n, D) of the image at the corners of the selected shape, or of the only one."""
+    count, selected = len(shapes.data), sorted(shapes.selected_data)
+    if not count:
+        raise ValueError(NO_SHAPE.format(name=shapes.name))
+    if len(selected) != 1 and count != 1:
+        raise ValueError(f"'{shapes.name}' has {count} shapes: select one of them")
+    which = selected[0] if len(selected) == 1 else 0
+    kind = shapes.shape_type[which]
+    if kind not in OUTLINES:
+        raise ValueError(f"a {kind} has no area: draw a rectangle or a polygon")
+    corners = np.asarray(shapes.data[which], float)
+    if kind == "ellipse":
+        corners = _ellipse(corners)
+    return to_data(layer, viewer.dims, to_world(shapes, viewer.dims, corners))
+
+
+def _ellipse(box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Corners of the ellipse in a box of four corners."""
+    middle, across, down = box.mean(axis=0), (box[1] - box[0]) / 2, (box[3] - box[0]) / 2
+    angles = np.linspace(0, 2 * np.pi, ROUND, endpoint=False)
+    return middle + np.outer(np.cos(angles), across) + np.outer(np.sin(angles), down)

@@ -1,0 +1,1 @@
+"""napari's Open, Save and Export."""

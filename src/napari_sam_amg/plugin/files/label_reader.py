@@ -1,0 +1,63 @@
+"""Opens label volumes that the command line wrote: lazily, on their image, with their table."""
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_sam_amg.io.discover import ZARR_ENDING
+from napari_sam_amg.io.label_files import WrittenLabels, read_label_volume
+from napari_sam_amg.io.label_volume import SIDE
+from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
+
+WINDOW = 2 * SIDE  # px; a plane of a level up to this is one chunk
+VOLUME_BYTES = 512 * 2**20  # of what is shown in 3D
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def read(path: Path) -> LayerData:
+    """Raises ``ValueError`` or ``OSError`` for what is no label volume, and for a table that is none."""
+    return labels_layer(read_label_volume(path), path.name.removesuffix(ZARR_ENDING) + " masks")
+
+
+def labels_layer(labels: WrittenLabels, name: str) -> LayerData:
+    """As napari adds it, of an image with the same sizes on top of that image."""
+    known, levels = labels.known, shown_levels(labels.levels)
+    is_pyramid = len(levels) > 1
+    arguments: dict[str, Any] = {
+        "name": name,
+        "scale": np.array(known.scales[0]),
+        "translate": np.array(known.translations[0]),
+        "axis_labels": known.axes,
+        "units": tuple(unit or "pixel" for unit in known.units),
+        "multiscale": is_pyramid,
+        "metadata": {METADATA_KEY: {"started": labels.record.get("finished", ""), "source": _source(labels)}},
+    }
+    if labels.table is not None:
+        arguments["features"] = labels.table
+    return levels if is_pyramid else levels[0], arguments, "labels"
+
+
+def shown_levels(levels: list[Any]) -> list[Any]:
+    """Without those that are coarser than a window.
+
+    napari reads the coarsest level first, at two places of the sliders, and then the one that it draws: where that is
+    the same, it reads two chunks in all. In 3D it shows the coarsest level whole, which must not be too large.
+    """
+    for count, level in enumerate(levels, 1):
+        if max(level.shape[-2:]) <= WINDOW and prod(level.shape[-3:]) * level.dtype.itemsize <= VOLUME_BYTES:
+            return levels[:count]
+    return levels
+
+
+def _source(labels: WrittenLabels) -> dict[str, Any]:
+    """Where in the layer the table's columns lead; nothing where no record says it."""
+    stack, plane = (str(labels.record.get(name, "")) for name in ("stack_axes", "plane_axes"))
+    if sorted(stack + plane) != sorted(labels.axes):
+        return {}
+    places = {
+        name: [labels.axes.index(letter) for letter in axes] for name, axes in (("stack", stack), ("plane", plane))
+    }
+    return {"axes": places | {"channel": None, "names": plane.lower()}}

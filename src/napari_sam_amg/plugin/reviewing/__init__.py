@@ -1,0 +1,1 @@
+"""What is done with results: thresholds, objects and their table, places where nothing is found."""

@@ -1,0 +1,309 @@
+"""Painting, erasing and filling are followed: the table of a result layer is measured again for what changed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Labels
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_sam_amg.plugin.placing import shown_order, shown_position
+from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
+from napari_sam_amg.plugin.reviewing.layer_table import layer_features
+from napari_sam_amg.plugin.reviewing.reviewed import ReviewedLayer
+from napari_sam_amg.plugin.reviewing.strokes import patches_of
+from napari_sam_amg.plugin.reviewing.survey import Survey
+from napari_sam_amg.plugin.reviewing.table_grid import table_grid
+from napari_sam_amg.plugin.window import is_open
+from napari_sam_amg.review.edits import HandEdits, Index, Patch
+from napari_sam_amg.review.remeasure import (
+    DRAWN,
+    EDITED,
+    MODEL,
+    ORIGIN,
+    Box,
+    Grid,
+    boxes_of,
+    joined,
+    measured,
+    mended,
+    pieces,
+)
+
+LARGEST = 1 << 24  # pixels of a plane of which a copy is kept, to see what a script changes
+FEW = 4  # planes that are looked through at once
+
+
+class FollowedEdits(QObject):
+    """One for each result layer, see ``worked_layers.py``. Main thread only."""
+
+    changed = Signal()  # a step was made, undone or made again
+    measured = Signal(object)  # ids of objects whose rows are new
+
+    def __init__(self, viewer: Viewer, review: ReviewedLayer) -> None:
+        super().__init__()
+        self.review, self.hand = review, HandEdits()
+        review.edits = self.hand
+        self.stale: tuple[str, ...] = ()  # columns that are measured on demand
+        self.known = pd.DataFrame({"index": np.empty(0, np.int64)})  # rows of the model's own masks
+        self._viewer, self._survey = viewer, Survey(self)
+        self._strokes: list[Any] = []  # what napari told, not taken yet
+        self._at: dict[int, dict[Index, Box]] = {}  # where objects are that were touched, by id
+        self._unknown: dict[int, str] = {}  # objects that were changed out of sight by nobody knows whom
+        self.is_own = self._is_waiting = False
+        self._is_known = False  # why the layer was drawn again
+        self._sight: tuple[Index, NDArray[Any]] | None = None  # the plane in sight: which, and a copy
+        layer = review.layer
+        self._data = layer.data
+        layer.events.paint.connect(self._painted)
+        layer.events.set_data.connect(self._redrawn)
+        layer.events.data.connect(self._replaced)
+        review.changed.connect(self._shown)
+        review.ended.connect(self._shown)
+        self._shown()
+
+    @property
+    def grid(self) -> Grid:
+        return table_grid(self.review)
+
+    @property
+    def axes(self) -> int:
+        """How many axes the index of a plane has: none in a run on one plane of a stack, whose table has no planes."""
+        columns = [str(name) for name in self.review.layer.features.columns]
+        is_one = "area" in columns and not any(name == "plane" or name.startswith("plane_") for name in columns)
+        return 0 if is_one else len(self.review.stack_axes)
+
+    def planes(self) -> list[Index]:
+        """All of the layer."""
+        shape = self.review.layer.data.shape
+        return list(np.ndindex(*(shape[axis] for axis in self.review.stack_axes[: self.axes])))
+
+    def alive(self) -> Labels | None:
+        """The layer while it can be worked with."""
+        try:
+            layer = self.review.layer
+        except ReferenceError:
+            return None
+        can_be = is_open(self._viewer) and isinstance(layer.data, np.ndarray) and not self.review.is_running
+        return layer if can_be else None
+
+    def _painted(self, event: Any) -> None:
+        """napari tells of some strokes before the pixels are set: they are taken in the next turn."""
+        if not self.is_own:
+            self._strokes.append(event.value)
+            self._soon()
+
+    def _redrawn(self, event: Any = None) -> None:
+        """Another plane came in sight, or pixels were changed by whoever."""
+        layer = self.alive()
+        if layer is None or self.is_own:
+            return
+        where = self._where(layer)
+        if where is not None and (self._sight is None or self._sight[0] != where):
+            self._look_at(layer)
+        else:
+            self._soon()
+
+    def _soon(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            QTimer.singleShot(0, self.take)
+
+    def _where(self, layer: Labels) -> Index | None:
+        """Which plane is in sight; None in 3D, and from the side."""
+        dims = self._viewer.dims
+        if dims.ndisplay != 2 or set(shown_order(layer, dims)[-2:]) != set(self.review.plane_axes):
+            return None
+        position = shown_position(layer, dims)
+        return tuple(position[axis] for axis in self.review.stack_axes[: self.axes])
+
+    def _look_at(self, layer: Labels) -> None:
+        """Remember what is in sight now, to tell later what was changed."""
+        where = self._where(layer)
+        plane = None if where is None else self.review.plane(where)
+        self._sight = None if where is None or plane is None or plane.size > LARGEST else (where, plane.copy())
+
+    def take(self) -> None:
+        """All that was changed since the last time."""
+        self._is_waiting = False
+        layer = self.alive()
+        if layer is None:
+            return
+        strokes, self._strokes = self._strokes, []
+        for atoms in strokes:
+            self.draw(patches_of(atoms, self.review, self.axes > 0))
+        if not strokes and not self._is_known and not self._undone_elsewhere():
+            self._look_for_changes()
+        self._is_known = False
+        self._look_at(layer)
+
+    def _undone_elsewhere(self) -> bool:
+        """napari's own undo and redo, by the console for one, say nothing of what they do."""
+        steps = []
+        while (last := self.hand.last) is not None and self._holds(last.patches[::-1], "before"):
+            steps.append(self.hand.undo())
+        if not steps:
+            while (next_one := self.hand.next) is not None and self._holds(next_one.patches, "after"):
+                steps.append(self.hand.redo())
+        self.mend([patch for step in steps if step is not None for patch in step.patches])
+        return bool(steps)
+
+    def _holds(self, patches: Iterable[Patch], when: str) -> bool:
+        """Whether the labels are as they were before, or after."""
+        found = [
+            np.array_equal(self.review.plane(patch.index)[patch.box][patch.mask], getattr(patch, when))
+            for patch in patches
+        ]
+        return bool(found) and all(found)
+
+    def _look_for_changes(self) -> None:
+        """By a script, or another plugin: what is in sight is compared at once, all else in the worker."""
+        if self._sight is not None:
+            where, before = self._sight
+            plane = self.review.plane(where)
+            if plane.shape == before.shape and (patch := Patch.of(where, before, plane)) is not None:
+                self.draw([patch], "change")
+        if self.axes:
+            self._survey.start()
+
+    def _replaced(self, event: Any = None) -> None:
+        """The layer was given other data."""
+        layer = self.alive()
+        if layer is None or self.is_own or layer.data is self._data:
+            return
+        before, self._data = self._data, layer.data
+        if not isinstance(before, np.ndarray) or before.shape != layer.data.shape:
+            self.hand.clear()
+            before = None
+        self._look_at(layer)
+        self._survey.start(before)
+
+    def draw(self, patches: list[Patch], words: str = "draw") -> None:
+        """Pixels were set, by whoever."""
+        if not patches:
+            return
+        new = self._new_in(patches)
+        self.hand.draw(patches, new, words)
+        self.mend(patches)
+
+    def _new_in(self, patches: list[Patch]) -> frozenset[int]:
+        """Ids that no object had; no candidate of the run gets them later."""
+        there = layer_objects(self.review.layer).ids()
+        new = frozenset(label for patch in patches for label in patch.ids if label not in there)
+        if self.review.kept is not None and new:
+            self.review.kept.reserve(max(new))
+        return new
+
+    def surveyed(self, patches: list[Patch], found: Mapping[int, Mapping[str, float] | None]) -> None:
+        """All planes were compared with what was there before, and with the table."""
+        if patches:
+            self.hand.draw(patches, self._new_in(patches), "replace")
+        for patch in patches:
+            for label in patch.ids:
+                self._at.pop(label, None)
+        known = set(self.known["index"].tolist())
+        steps = self.hand.touched
+        self._unknown |= {label: EDITED if label in known else DRAWN for label in found if label not in steps}
+        self.put(found)
+
+    def mend(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> None:
+        """Measure all objects again that patches have touched, and some more."""
+        for _ in self.mending(patches, more):
+            pass
+
+    def mending(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> Iterator[None]:
+        """The same, object by object; the table follows at the end."""
+        boxes: dict[int, dict[Index, Box]] = {label: {} for label in more}
+        for patch in patches:
+            for label in patch.ids:
+                places = boxes.setdefault(label, {})
+                places[patch.index] = joined(places.get(patch.index), patch.box)
+        if self.alive() is None or not boxes:
+            return
+        found, grid = {}, self.grid
+        for label, where in self.where(boxes).items():
+            found[label] = self._row(label, where, grid)
+            yield
+        self.put(found)
+
+    def _row(self, label: int, where: Mapping[Index, Box], grid: Grid) -> dict[str, float] | None:
+        """What is measured of an object; None if it is gone."""
+        parts = pieces(self.review.plane, label, where)
+        self._at[label] = {part.index: part.box for part in parts}
+        return measured(parts, grid) if parts else None
+
+    def where(self, touched: Mapping[int, Mapping[Index, Box]]) -> dict[int, dict[Index, Box]]:
+        """Boxes in which objects are: where they were, and where they were touched.
+
+        One that was nowhere until now may be anywhere in the planes in which it was touched.
+        """
+        rows = boxes_of(self.review.layer.features, touched, self.grid, self.axes)
+        found: dict[int, dict[Index, Box]] = {}
+        for label, more in touched.items():
+            old = self._at.get(label) or rows.get(label)
+            new = {index: joined(old.get(index), box) for index, box in more.items()} if old else {}
+            found[label] = old | new if old else dict.fromkeys(more, np.s_[0:, 0:])
+        return found
+
+    def put(self, found: Mapping[int, Mapping[str, float] | None]) -> None:
+        """Into the table: what was measured of some objects, None of those that are gone."""
+        layer = self.alive()
+        if layer is None or not found:
+            return
+        table = mended(self.review.table, found, self.known, self.hand, self.stale, self._unknown)
+        self.show_table(table)
+        self.measured.emit({label for label, row in found.items() if row is not None})
+        self.changed.emit()
+
+    def show_table(self, table: pd.DataFrame) -> None:
+        """Rows of objects, by whoever measured them."""
+        layer = self.review.layer
+        with self.own():
+            layer.features = layer_features(table)
+            self.review.changed.emit()
+        self._look_at(layer)
+        layer_objects(layer).look_again()
+
+    def own(self) -> "_Own":
+        """While somebody here writes to the labels, nothing is followed."""
+        return _Own(self)
+
+    def _shown(self) -> None:
+        """Rows that a run, or other thresholds, gave: of the model's masks. What hands made is measured again."""
+        layer = self.alive()
+        if layer is None or self.is_own:
+            return
+        self._data, self._is_known = layer.data, self._is_waiting
+        rows = self.review.table
+        if ORIGIN in rows:
+            rows = rows[rows[ORIGIN].isna() | (rows[ORIGIN] == MODEL)]
+        rest = self.known[~self.known["index"].isin(rows["index"])]
+        self.known = pd.concat([part for part in (rest, rows) if len(part)] or [rows], ignore_index=True)
+        self._look_at(layer)
+        if self.hand:
+            self._mend_touched()
+        layer_objects(layer).look_again()
+
+    def _mend_touched(self) -> None:
+        """Other labels came beneath what hands made: each of their objects may be anywhere in its planes."""
+        planes = {patch.index for patch in self.hand.patches} | {index for at in self._at.values() for index in at}
+        self._at.clear()
+        if len(planes) > FEW:
+            self._survey.start()
+            return
+        whole, grid = dict.fromkeys(planes, np.s_[0:, 0:]), self.grid
+        self.put({label: self._row(label, whole, grid) for label in self.hand.touched})
+
+
+class _Own:
+    def __init__(self, edits: FollowedEdits) -> None:
+        self._edits = edits
+
+    def __enter__(self) -> None:
+        self._before, self._edits.is_own = self._edits.is_own, True
+
+    def __exit__(self, *_: object) -> None:
+        self._edits.is_own = self._before

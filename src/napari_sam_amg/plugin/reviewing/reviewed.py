@@ -1,0 +1,233 @@
+"""A result layer that is worked with: what is known of its run, and what is shown of it now."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+import numpy as np
+import pandas as pd
+from napari.layers import Labels, Tracks
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.reviewing.layer_table import layer_features, object_rows, with_rows
+from napari_sam_amg.plugin.running.source import SourceLayer
+from napari_sam_amg.settings import METADATA_KEY
+
+if TYPE_CHECKING:
+    from napari_sam_amg.plugin.reviewing.refilter import Refilter
+
+#: What a layer's record says of thresholds that were moved: the run's own, and which planes are still to follow.
+OF_FILTERING = ("of_the_run", "planes_at_other_thresholds", "masks", "hidden_by_overlap")
+Index = tuple[int, ...]  # of a plane along the stack's axes; () of a single one
+
+
+class Edits(Protocol):
+    """What was drawn, erased, merged or deleted by hand, on top of what a run found."""
+
+    def apply(self, index: Index, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The labels (H, W) of a plane with all that was done to it by hand; ``labels`` stay as they are."""
+
+    def draw(self, patches: Iterable[Any], new: Iterable[int] = (), words: str = "draw") -> None:
+        """Pixels were set, see ``review.edits``; ``new``: ids that did not exist until now."""
+
+
+class ReviewedLayer(QObject):
+    """One for each result layer, see :func:`reviewed`. Main thread only.
+
+    It does not keep its layer alive, which may be removed at any time.
+    """
+
+    changed = Signal()  # what is shown: labels or table
+    ended = Signal()  # its run is over: ``kept`` is there, or never will be
+
+    def __init__(self, layer: Labels) -> None:
+        super().__init__()
+        self._layer = ref(layer)
+        self.is_running = False  # while its run writes to it
+        self.kept: Any = None  # the candidates of its run; None where none were kept
+        self.why_none = ""  # why not, in a sentence; empty while nobody has said
+        self.source: SourceLayer | None = None  # what its run was made on; None of saved results
+        self.edits: Edits | None = None
+        self.tracks: ReferenceType[Tracks] | None = None  # the layer beside of objects that go through time
+        self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
+        self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
+
+    @property
+    def layer(self) -> Labels:
+        """Raises ``ReferenceError`` once nobody has it any more."""
+        layer = self._layer()
+        if layer is None:
+            raise ReferenceError("the layer of these results is gone")
+        return layer
+
+    @property
+    def is_gone(self) -> bool:
+        return self._layer() is None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the layer's metadata say of its run, and of what was done with the results since."""
+        found: dict[str, Any] = self.layer.metadata.get(METADATA_KEY, {})
+        return found
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one plane of a stack, which has no index."""
+        if self.source is not None:
+            return self.source.is_single
+        shape = (self.layer.data[0] if self.layer.multiscale else self.layer.data).shape
+        is_one = self.record.get("source", {}).get("plane") is not None
+        return is_one and all(shape[axis] == 1 for axis in self.stack_axes)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its run is over, so that nobody else writes to the layer."""
+        return not self.is_running
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether rows of the table are objects through planes."""
+        return self.record.get("parameters_used", {}).get("link", "none") != "none"
+
+    @property
+    def params(self) -> AmgParameters | None:
+        """The parameters of what is shown now; None where no record tells them."""
+        try:
+            return AmgParameters(**self.record["parameters_used"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def why_fixed(self) -> str:
+        """Why what is shown cannot be changed, in a sentence; empty if it can."""
+        data = self.layer.data
+        if self.is_running:
+            return "The run goes on; its results can be changed when it is over."
+        if not isinstance(data, np.ndarray):
+            return "These labels lie on the disk and can only be looked at."
+        return "" if data.flags.writeable else "These labels can only be read."
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows of the objects alone, by column "index" their ids, in this order."""
+        return object_rows(self.layer.features)
+
+    @property
+    def plane_axes(self) -> tuple[int, int]:
+        """The layer's axes that are a plane's down and right."""
+        ndim = self.layer.ndim
+        down, right = self._axes.get("plane", (ndim - 2, ndim - 1))
+        return int(down), int(right)
+
+    @property
+    def stack_axes(self) -> tuple[int, ...]:
+        """The layer's axes along which planes have their index."""
+        others = [axis for axis in range(self.layer.ndim) if axis not in self.plane_axes]
+        return tuple(self._axes.get("stack", others))
+
+    @property
+    def _axes(self) -> Mapping[str, Any]:
+        axes: Mapping[str, Any] = self.record.get("source", {}).get("axes", {})
+        return axes
+
+    def place(self, index: Index) -> tuple[int | slice, ...]:
+        """Where in the layer's data a plane lies; 0 along channels, and along the stack of a single plane."""
+        position = dict(zip(self.stack_axes, index, strict=False))
+        return tuple(
+            slice(None) if axis in self.plane_axes else position.get(axis, 0) for axis in range(self.layer.ndim)
+        )
+
+    def plane(self, index: Index) -> NDArray[Any]:
+        """The labels (H, W) of a plane as it was segmented: a view of the layer's data."""
+        labels: NDArray[Any] = self.layer.data[self.place(index)]
+        down, right = self.plane_axes
+        return labels if down < right else labels.T
+
+    def show(self, index: Index, labels: NDArray[np.int32], rows: pd.DataFrame) -> None:
+        """:meth:`show_planes` of one plane."""
+        self.show_planes({index: labels}, rows)
+
+    def show_planes(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True) -> None:
+        """Other labels in some planes, and the table that belongs to them, at once. The only way to change either.
+
+        ``planes``: labels (H, W) by index, edits by hand among them. ``rows``: of every object that now has pixels in
+        one of these planes, column "index" its id, "centroid_y" and the like named as the layer's table has them. Rows
+        of objects that lost pixels there and are not among them go; so an object that goes on in other planes must be.
+        ``drawn``: whether the layer is drawn again; not needed where none of the planes is in sight.
+        Raises ``ValueError`` where nothing can be changed, and for labels of another size than the planes.
+        """
+        for _ in self.showing(planes, rows, drawn):
+            pass
+
+    def showing(
+        self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True
+    ) -> Iterator[None]:
+        """:meth:`show_planes` in steps: planes are looked at one by one, and all is changed in the last step."""
+        self._check(planes)
+        changed: list[NDArray[Any]] = [np.empty(0, np.int64)]
+        boxes: list[tuple[Index, tuple[slice, slice]]] = []
+        for index, labels in planes.items():
+            shown = self.plane(index)
+            box = differing(shown, labels)
+            if box is not None:
+                before, after = shown[box], labels[box]
+                differs = before != after
+                changed += [pd.unique(before[differs]), pd.unique(after[differs])]
+                boxes.append((index, box))
+            yield
+        self._check(planes)  # the layer may have been given other data meanwhile
+        for index, box in boxes:
+            self.plane(index)[box] = planes[index][box]
+        layer = self.layer
+        layer.features = layer_features(with_rows(self.table, rows, np.concatenate(changed)))
+        if drawn:
+            layer.refresh(extent=False)
+        self.changed.emit()
+
+    def tell(self, params: AmgParameters, own: AmgParameters, more: Mapping[str, Any]) -> None:
+        """The layer's record says with which parameters a run would have given what is shown.
+
+        ``own``: those of the run itself. ``more``: what else is to be said, in place of what was said so before.
+        """
+        record, values, before = self.record, asdict(params), asdict(own)
+        used = record.get("parameters_used", {})
+        moved = {name: value for name, value in values.items() if used.get(name) != value}
+        record["parameters"] = {**record.get("parameters", {}), **moved}
+        record["parameters_used"] = {**used, **values}
+        for name in OF_FILTERING:
+            record.pop(name, None)
+        record.update(more)
+        if values != before:
+            record["of_the_run"] = {name: before[name] for name in values if values[name] != before[name]}
+
+    def _check(self, planes: Mapping[Index, NDArray[np.int32]]) -> None:
+        if self.why_fixed:
+            raise ValueError(self.why_fixed)
+        for index, labels in planes.items():
+            if self.plane(index).shape != labels.shape:
+                size, wanted = (" x ".join(map(str, one.shape)) for one in (labels, self.plane(index)))
+                raise ValueError(f"labels of {size} pixels do not fit plane {index} of {wanted} pixels")
+
+
+def differing(before: NDArray[Any], after: NDArray[Any]) -> tuple[slice, slice] | None:
+    """The box in which two planes differ; None if they are equal."""
+    differs = before != after
+    rows = np.flatnonzero(differs.any(axis=1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(differs[rows[0] : rows[-1] + 1].any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+_reviewed: "WeakKeyDictionary[Labels, ReviewedLayer]" = WeakKeyDictionary()
+
+
+def reviewed(layer: Labels) -> ReviewedLayer:
+    """That of a layer; made when it is first asked for."""
+    layer = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies, which nobody else holds
+    if layer not in _reviewed:
+        _reviewed[layer] = ReviewedLayer(layer)
+    return _reviewed[layer]

@@ -1,0 +1,232 @@
+"""Results that a run meets: whether it replaces them, fills planes of theirs, goes on with them, or leaves them alone.
+
+Nothing is lost that is not done again: what was edited by hand or renamed stays, and so do planes that are not run.
+"""
+
+from dataclasses import dataclass, field
+from itertools import count, product
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import ReferenceType, WeakKeyDictionary
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.events import Event
+from napari.viewer import Viewer
+
+from napari_sam_amg.amg.planes import Index
+from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.running.layers import full_resolution
+from napari_sam_amg.plugin.running.source import SourceLayer
+from napari_sam_amg.review.edits import HandEdits
+
+if TYPE_CHECKING:
+    from napari_sam_amg.review.kept import KeptRun
+
+REPLACE, ADD = "replace results", "add a layer"
+#: What a layer that replaces another one looks like.
+LOOKS = ("visible", "opacity", "blending", "colormap", "contour", "rendering", "n_edit_dimensions", "brush_size")
+_numbers = count()
+
+Kind = Literal["add", "replace", "fill", "continue"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settings:
+    """All that decides about a run's labels. Two runs of equal ones give equal labels."""
+
+    source: SourceLayer
+    params: AmgParameters
+    model: str
+    precision: str
+    use_contrast_limits: bool
+    is_on_disk: bool = False
+
+    def equals(self, other: "Settings") -> bool:
+        """But for the planes that were left out since they were done."""
+        return self._key() == other._key()
+
+    def _key(self) -> tuple[Any, ...]:
+        limits = self.source.contrast_limits if self.use_contrast_limits else None
+        part = self.source.part
+        return self.params, self.model, self.precision, limits, part.at, dict(part.ranges), part.field, self.is_on_disk
+
+
+@dataclass(slots=True, eq=False)
+class Made:
+    """What is known of a layer that a run has made, or was the last to fill."""
+
+    image: "ReferenceType[Image]"
+    data: int  # which data the image had
+    settings: Settings
+    number: int = field(default_factory=lambda: next(_numbers))  # runs in their order
+    name: str = ""  # of the layer, as the run gave it
+    planes: set[Index] = field(default_factory=set)  # that have results, of whichever run
+    done: set[Index] = field(default_factory=set)  # by the last run
+    used: AmgParameters | None = None  # by the last run
+    limits: tuple[float, float] | None = None  # of intensities
+    is_running: bool = True
+    edited: set[Index] = field(default_factory=set)  # planes
+    highest_drawn: int = 0  # label
+    beside: "list[ReferenceType[Layer]]" = field(default_factory=list)  # layers that came with it
+
+    @property
+    def missing(self) -> list[Index]:
+        """Of the last run, the planes that it did not do."""
+        return [index for index in self.settings.source.stack.indices if index not in self.done]
+
+
+_made: "WeakKeyDictionary[Labels, Made]" = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Landing:
+    """Where the labels of a run go."""
+
+    kind: Kind = "add"
+    layer: Labels | None = None  # that is replaced or filled
+    note: str = ""  # why earlier results stay, if somebody might have expected otherwise
+    done: frozenset[Index] = frozenset()  # planes that are not done again
+    used: AmgParameters | None = None  # what the run that goes on was decided to use
+    limits: tuple[float, float] | None = None
+    kept: "KeptRun | None" = None  # its candidates
+
+    @property
+    def words(self) -> str:
+        """What Run will do, as the widget says it."""
+        name = "" if self.layer is None else f"'{self.layer.name}'"
+        if self.kind == "continue":
+            return f"Does what is missing in {name}."
+        return {"add": self.note, "replace": f"Replaces {name}.", "fill": f"Goes into {name}; other planes stay."}[
+            self.kind
+        ]
+
+
+def made(layer: Any) -> Made | None:
+    """What is known of it; None for layers of no run of this session."""
+    return _made.get(layer) if isinstance(layer, Labels) else None
+
+
+def remember(layer: Labels, image: "ReferenceType[Image]", settings: Settings) -> Made:
+    """A run has begun to fill this layer, which is in the viewer: a new one, or one of earlier results."""
+    shown, before = image(), _made.get(layer)
+    of_run = Made(image, 0 if shown is None else id(full_resolution(shown)), settings, name=layer.name)
+    if before is None:
+        layer.events.paint.connect(_note_painted)
+    else:
+        of_run.planes, of_run.edited = before.planes, before.edited
+        of_run.highest_drawn, of_run.beside, of_run.name = before.highest_drawn, before.beside, before.name
+    _made[layer] = of_run
+    return of_run
+
+
+def _note_painted(event: Event) -> None:
+    """Which planes were painted, erased or filled by hand: ``event.value`` are the changes of one stroke."""
+    known = _made.get(event.source)
+    if known is None:
+        return
+    for change in event.value:
+        where, after = change[0], change[-1]  # of whichever kind it is, places come first and new labels last
+        spans = [_positions(where[axis]) for axis in known.settings.source.axes.stack]
+        known.edited |= set(product(*spans))
+        known.highest_drawn = max(known.highest_drawn, int(np.max(after)))
+
+
+def _positions(where: Any) -> list[int]:
+    """Along one axis, of a slice or of the positions of pixels."""
+    return list(range(where.start, where.stop)) if isinstance(where, slice) else np.unique(where).tolist()
+
+
+def has_results(viewer: Viewer, image: Image) -> bool:
+    """Whether a run of this session has made results of the image that are still there."""
+    return any(known is not None and known.image() is image for known in map(made, viewer.layers))
+
+
+def landing_of(viewer: Viewer, image: Image, settings: Settings, again: str) -> Landing:
+    """Where a run with these settings would go. ``again``: REPLACE or ADD."""
+    layer = _last(viewer, image, settings.source)
+    known = made(layer)
+    if layer is None or known is None or known.is_running:
+        return Landing()
+    if (going_on := _continued(layer, known, image, settings)) is not None:
+        return going_on
+    if again == ADD:
+        return Landing()
+    planes = set(settings.source.stack.indices)
+    if layer.name != known.name:
+        return Landing(note=f"'{layer.name}' was renamed, so it stays, and a layer is added.")
+    may_fill = bool(settings.source.part.positions(settings.source.axes)) and _may_fill(layer, known, settings)
+    if _is_edited(layer, known, planes if may_fill else planes | known.planes | known.edited):
+        return Landing(note=f"'{layer.name}' was edited by hand, so it stays, and a layer is added.")
+    if may_fill:
+        return Landing("fill", layer)
+    if known.planes <= planes or known.settings.source.part.field is not None:
+        return Landing("replace", layer)
+    return Landing(note=f"'{layer.name}' has other planes, so it stays, and a layer is added.")
+
+
+def _last(viewer: Viewer, image: Image, source: SourceLayer) -> Labels | None:
+    """The newest results of the same image, channel and kind of plane.
+
+    A region is a trial: it never stands for the whole, but the whole comes after it.
+    """
+    found: list[tuple[bool, int, Labels]] = []
+    for layer in viewer.layers:
+        known = made(layer)
+        if known is None or known.image() is not image:
+            continue
+        other = known.settings.source
+        is_region, was_region = source.part.field is not None, other.part.field is not None
+        if other.axes == source.axes and other.whole.fixed == source.whole.fixed and (was_region or not is_region):
+            found.append((was_region == is_region, known.number, layer))
+    return max(found, key=lambda entry: entry[:2])[2] if found else None
+
+
+def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> Landing | None:
+    """What a cancelled run left, if this is the same run; results in a folder go on by themselves."""
+    is_same = known.settings.equals(settings) and known.data == id(full_resolution(image))
+    missing = known.missing
+    if not is_same or not known.done or not missing or settings.is_on_disk or settings.params.link != "none":
+        return None
+    if known.used is None or known.limits is None or not _fits(layer, settings.source) or known.edited & set(missing):
+        return None
+    review = reviewed(layer)
+    if review.params not in (None, known.used):  # thresholds were moved: its planes would be of two kinds
+        return None
+    return Landing("continue", layer, "", frozenset(known.done), known.used, known.limits, review.kept)
+
+
+def _is_edited(layer: Labels, known: Made, planes: set[Index]) -> bool:
+    """By hand, in one of these planes."""
+    edits = reviewed(layer).edits
+    steps = {patch.index for patch in edits.patches} if isinstance(edits, HandEdits) else set()
+    # what was deleted while it was hidden has changed no plane yet
+    return bool((known.edited | steps) & planes) or (isinstance(edits, HandEdits) and bool(edits) and not steps)
+
+
+def _may_fill(layer: Labels, known: Made, settings: Settings) -> bool:
+    """Whether planes of this run can stand beside those of the layer, in one table."""
+    runs = (settings, known.settings)
+    if any(run.params.link != "none" or run.is_on_disk for run in runs):
+        return False
+    is_same_part = settings.source.part.field == known.settings.source.part.field
+    return is_same_part and _fits(layer, settings.source)
+
+
+def _fits(layer: Labels, source: SourceLayer) -> bool:
+    data = layer.data
+    is_writable = isinstance(data, np.ndarray) and data.flags.writeable and data.dtype == np.int32
+    return is_writable and data.shape == source.labels_shape and not source.is_single
+
+
+def put_in_place_of(viewer: Viewer, old: Labels, new: Labels) -> None:
+    """The new layer where the old one is, and as it looks; the old one goes, with what came beside it."""
+    for name in LOOKS:
+        if hasattr(old, name):
+            setattr(new, name, getattr(old, name))
+    name, known = old.name, made(old)
+    viewer.layers.insert(viewer.layers.index(old) + 1, new)
+    for layer in [old, *(beside() for beside in (known.beside if known else []))]:
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
+    new.name = name

@@ -1,0 +1,288 @@
+"""One run, from the Run button to the last plane: the worker, the layer it fills, the progress.
+
+One run at a time in a process, however many viewers and docks there are: a model and the memory it
+computes in are for one, and so is the processor. The others wait in their order.
+"""
+
+import gc
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from napari.utils.notifications import show_error, show_warning
+from napari.viewer import Viewer
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_sam_amg.errors import explain_in_window
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.running.interruptible import Reins
+from napari_sam_amg.plugin.running.landed import Landed
+from napari_sam_amg.plugin.running.live import ASK_AGAIN, PAINTED, LiveLabels
+from napari_sam_amg.plugin.running.outcome import came_to, counted, failed_planes, found
+from napari_sam_amg.plugin.running.time_left import TimeLeft, of_the_whole
+from napari_sam_amg.plugin.running.work import Failure, Job, Ready, Stage, work
+from napari_sam_amg.plugin.window import is_open
+
+if TYPE_CHECKING:
+    from napari_sam_amg.amg.field_work import FieldWork
+
+#: Runs, and those of batches, outlive the widget that started them until their worker has stopped. The first runs, the
+#: others wait for their ``_begin`` to be called.
+_running: list[Any] = []
+_END, _TICK = object(), object()
+WATCH_INTERVAL = 200  # ms; nothing tells for sure that a window is gone, however it was closed
+PROGRESS_INTERVAL = 80  # ms; napari's progress bar repaints the whole window whenever it moves
+
+
+class Runner(QObject):
+    """Start it once. Signals and slots are on the main thread.
+
+    Whatever happens, ``finished`` is emitted once: the widget's Run button waits for it.
+    """
+
+    progressed = Signal(int, int, str)  # batches done, of how many, in words; 0 of 0 while nothing is known
+    finished = Signal(str)  # how it ended, in words
+
+    def __init__(self, viewer: Viewer, job: Job) -> None:
+        super().__init__()
+        self._viewer, self._job = viewer, job
+        self._reins = Reins()
+        self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files, Landed(viewer, job))
+        self._bar: Any = None
+        self._failure = ""
+        self._outlined: FieldWork | None = None
+        self._begun = self._cancelled = self._removed = False
+        self._planes = len(job.source.stack.indices) + len(job.landing.done)
+        self._began = 0.0
+        self._time_left = TimeLeft(0.0)
+        self._step: Any = None  # the last one, if it is not shown yet
+        self._clock = QTimer(self)
+        self._clock.setSingleShot(True)
+        self._clock.setInterval(PROGRESS_INTERVAL)
+        self._clock.timeout.connect(self._tick)
+        self._watch = QTimer(self)
+        self._watch.setInterval(WATCH_INTERVAL)
+        self._watch.timeout.connect(self._look_at_window)
+        self._arrived: deque[Any] = deque()
+        self._handling = False
+        self._worker = create_worker(work, job, self._reins)
+        self._worker.yielded.connect(self._take)
+        # not returned: a worker that was told to quit never emits that
+        self._worker.finished.connect(self._take_end)
+        self._reins.stop_if(self._is_given_up)
+
+    def start(self) -> None:
+        """Soon: the window shows first that the button was pressed. After the runs that were started before."""
+        _running.append(self)
+        self._watch.start()
+        # in a later turn also where nothing is to wait for: Run is drawn as pressed before the window is busy
+        if _running[0] is self:
+            self.progressed.emit(0, 0, "Starting...")
+            QTimer.singleShot(0, self._begin)
+        else:
+            self.progressed.emit(0, 0, "Waiting for another run...")
+
+    def _begin(self) -> None:
+        if self._begun or self not in _running:  # it was cancelled, and is over
+            return
+        self._begun = True
+        gc.freeze()  # what is there already is not walked during the run: a full collection takes 0.1 s and more
+        try:
+            self._live.begin()
+            self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
+            self._worker.start()
+        except Exception as error:
+            self._fail(error)
+            self._take_end()
+
+    def _is_given_up(self) -> bool:
+        """Whether nobody wants the run any more who could say so: napari quits, and waits for its workers, or has.
+
+        Asked in the worker, and at the end.
+        """
+        return bool(self._worker.abort_requested) or not threading.main_thread().is_alive()
+
+    def cancel(self) -> None:
+        """Stop at once, or after the few points that are being computed; finished planes stay."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._reins.stop()
+            if not self._begun:  # there is no worker that would end
+                self._begun = True
+                QTimer.singleShot(0, self._announce)
+
+    def _look_at_window(self) -> None:
+        if not is_open(self._viewer):
+            self.cancel()
+
+    def _fail(self, error: Exception) -> None:
+        """End the run for an error on this side, the first of which is told."""
+        self._failure = self._failure or explain_in_window(error)
+        self._reins.stop()
+
+    @property
+    def layer(self) -> Any:
+        """The labels layer; None before the first plane is finished."""
+        return self._live.layer
+
+    def _take_end(self) -> None:
+        """superqt emits ``finished`` in every case: returned, aborted or failed."""
+        self._take(_END)
+
+    def _tick(self) -> None:
+        self._take(_TICK)
+
+    def _take(self, item: Any) -> None:
+        """Handle what arrives in its order.
+
+        napari's progress bar runs the event loop when it is updated, so the next item may arrive
+        while one is being handled: it waits. An error ends the run, and what arrived later is handled all the same.
+        """
+        self._arrived.append(item)
+        if self._handling:
+            return
+        self._handling = True
+        while self._arrived:
+            try:
+                self._handle(self._arrived.popleft())
+            except Exception as error:
+                self._fail(error)
+        self._handling = False
+
+    def _handle(self, item: Any) -> None:
+        if item is _END:
+            self._end()
+        elif item is _TICK:
+            self._show_progress()
+        elif isinstance(item, Stage):
+            self.progressed.emit(0, 0, "Cancelling..." if self._cancelled else f"{item.text}...")
+        elif isinstance(item, Failure):
+            self._failure = self._failure or item.message
+        elif isinstance(item, Ready):
+            self._began = time.perf_counter()
+            self._time_left = TimeLeft(self._began)
+            self._outlined = item.outlined
+            self._live.describe(item.record)
+            self._live.keeping = item.keeping
+            before = item.record.get("parts_done_before")
+            self.progressed.emit(0, 0, f"Going on after {before} parts..." if before else "Segmenting...")
+        else:
+            self._take_step(item)
+
+    def _take_step(self, step: Any) -> None:
+        """Take its plane at once; its progress is shown a little later, with that of others."""
+        self._step = step
+        done_before = len(self._job.landing.done)
+        if step.result is not None:
+            self._live.add(step.result)
+            self._live.describe({"point_search_note": self._job.params.note_on(step.result.params)})
+        planes = self._live.planes - done_before, self._planes - done_before
+        self._time_left.note(time.perf_counter(), step.done, step.total, *planes)
+        # after cancel the layer may go, too; the run is then cancelled, not stopped for it
+        if self._live.was_removed and not self._cancelled:
+            self._removed = True
+            self.cancel()
+        if not self._clock.isActive():
+            self._clock.start()
+
+    def _show_progress(self) -> None:
+        if self._step is None:
+            return
+        done, total, self._step = self._step.done, self._step.total, None
+        # it began with 0: how many batches there are is known from the first step on
+        if self._bar.total != total:  # in napari's activity dock, with an ETA of its own
+            self._bar.reset(total)
+        self._bar.update(done - self._bar.n)
+        self.progressed.emit(done, total, self._words(done, total))
+
+    def _words(self, done: int, total: int) -> str:
+        if self._cancelled:
+            return "Cancelling..."
+        planes = f"Plane {min(self._live.planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
+        left = self._time_left.words(time.perf_counter())
+        return f"{planes}{100 * done // total} %{left and ', '}{left}"
+
+    def _end(self) -> None:
+        """The worker is done, by whatever way."""
+        self._clock.stop()
+        try:
+            self._show_progress()
+            if self._bar is not None:
+                self._bar.close()
+        finally:  # last, since the bar runs the event loop
+            QTimer.singleShot(0, self._finish)
+
+    def _finish(self) -> None:
+        gc.unfreeze()
+        # napari tells its workers to quit when it is closed, which the watch may see later than the worker
+        self._cancelled = self._cancelled or self._is_given_up() or not is_open(self._viewer)
+        try:
+            self._live.describe(self._job.tally.record())
+            self._live.finish(self._state())
+            if self.layer is not None:
+                reviewed(self.layer).asked_of = self._job.model, self._job.device, self._job.precision
+        except Exception as error:
+            self._fail(error)
+        QTimer.singleShot(0, self._announce)  # the table may have taken its time
+
+    def _state(self) -> str:
+        """Finished is what has all planes, whatever the worker and the buttons say."""
+        if not self._failure and not self._cancelled and not self._live.is_complete:
+            self._failure = "The run ended before all planes were done."
+        if not self._failure and self._live.is_complete and not self._live.has_results:
+            self._failure = failed_planes(self._live.failed, self._planes)
+        if self._failure:
+            return "failed"
+        return "finished" if self._live.is_complete and not self._removed else "cancelled"
+
+    def _announce(self) -> None:
+        """Once the layer is in the viewer: the next run would compute while it is added."""
+        if self._live.is_adding:
+            QTimer.singleShot(ASK_AGAIN, self._announce)
+            return
+        self._watch.stop()
+        self._live.release()
+        # before finished is emitted: who hears of it may start the next run at once
+        _running.remove(self)
+        if _running:  # the run before a cancelled one may still go on
+            QTimer.singleShot(PAINTED, _running[0]._begin)
+        summary = self._summary()
+        self.finished.emit(summary)
+        if self._failure:
+            show_error(self._failure)
+        elif self._live.failed:
+            show_warning(failed_planes(self._live.failed, self._planes))
+
+    def _summary(self) -> str:
+        done = counted(self._live.planes, self._planes)
+        if self._failure:
+            return f"{self._failure} ({done} finished)" if self._live.has_results else self._failure
+        if self._removed:
+            return "Stopped: the layer of the results was removed."
+        seconds = time.perf_counter() - self._began
+        live, asked = self._live, self._job.params
+        used = live.params or asked
+        notes = live.too_large, asked.note_on(used), live.objects, live.masks + live.hidden
+        words = [found(live.masks, live.cut, seconds, used, *notes), came_to(self._job.tally, used, self._planes)]
+        if len(self._live.nothing) == self._planes:
+            words = [f"Nothing in it: {self._live.nothing[0]}."]
+        words += self._words_of_part(seconds)
+        if self._cancelled and not self._live.is_complete:
+            stay = "in the layer" if self._job.files is None else "in the folder, and Run continues there"
+            kept = f" What is finished of the plane stays {stay}." if self._live.has_results else ""
+            words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else f"Cancelled.{kept}"]
+        words += [self._job.landing.note] * bool(self._job.landing.note and live.layer is not None)
+        return "\n".join(filter(None, [*words, failed_planes(self._live.failed, self._planes)]))
+
+    def _words_of_part(self, seconds: float) -> list[str]:
+        """Where it was, what it left out, and how long all of the image would take."""
+        source, done = self._job.source, len(self._job.landing.done)
+        where = source.words
+        out = self._outlined.left_out if self._outlined else 0
+        plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
+        outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
+        whole = "" if done else of_the_whole(seconds, source.share, len(source.whole.indices))
+        return [*([f"In {where}.{outside}"] if where else []), *([whole] if whole else [])]
