@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from training.batches import Source, collate, make_batch, pool_by_2, stream_batches, stream_from_processes
+from tests.training.cases import run_case
+from training.batches import collate, make_batch, pool_by_2
 from training.dataset import Example, is_held_out, without_held_out
 from training.recipe import Recipe
 from training.targets import background_points, center_offsets, dense_target, object_points
@@ -121,14 +122,7 @@ def test_a_batch_holds_its_samples() -> None:
 
 
 def test_processes_make_the_batches_that_a_thread_makes() -> None:
-    recipe = Recipe(batch=2, crop=64, points=5, steps=5)
-    source = Source([make_example()], recipe, 128)
-    by_thread, by_processes = stream_batches(source, 2), stream_from_processes(source, 2, 2, pin_memory=False)
-    pairs = list(zip(by_thread, by_processes, strict=True))
-    assert len(pairs) == 3
-    for first, second in pairs:
-        for name in ("images", "masks", "points", "dense", "origins", "labelled", "on"):
-            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    run_case("batches")
 
 
 def test_of_every_six_images_of_a_data_set_the_fourth_is_held_out() -> None:

@@ -73,7 +73,7 @@ def test_a_run_ends_by_the_clock_and_saves(
     for name, value in train.MALLOC.items():
         monkeypatch.setenv(name, value)
     options = ["--max-seconds", "2", "--steps", "1000000", "--batch", "2", "--crop", "64", "--points", "3"]
-    monkeypatch.setattr("sys.argv", ["t", "--data", str(data), "--name", "run", "--view-workers", "1", *options])
+    monkeypatch.setattr("sys.argv", ["t", "--data", str(data), "--name", "run", *options])
     train.main()
     saved = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert 1 <= saved["step"] < 1000000
