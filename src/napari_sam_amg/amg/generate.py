@@ -37,7 +37,7 @@ def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameter
     per_crop = [list(group) for _, group in groupby(batches, key=lambda proposed: proposed.crop)]
     crops = tuple(concatenate([part.candidates for part in parts]) for parts in per_crop)
     cut = tuple(undominated(concatenate([part.cut for part in parts])) for parts in per_crop)
-    asked = np.concatenate([proposed.asked for proposed in batches])
+    asked = np.concatenate([np.empty((0, 2), np.float32), *(proposed.asked for proposed in batches)])
     yield StoredCandidates(params, (image.shape[0], image.shape[1]), crops, cut, asked)
 
 
