@@ -270,7 +270,7 @@ class SegmentPanel(QWidget):
             show_error(explain_in_window(error))
             return
         self.run_status.begin(self.image_box.layer)
-        self.runner.progressed.connect(self.run_status.show_progress)
+        self.runner.progressed.connect(self._show_progress)
         self.runner.finished.connect(self._show_end)
         self._check()
         self.runner.start()
@@ -317,6 +317,10 @@ class SegmentPanel(QWidget):
             self.runner.cancel()
             self.cancel_button.setEnabled(False)
             self.status.setText("Cancelling...")
+
+    def _show_progress(self, done: int, total: int, words: str) -> None:
+        """A slot of a widget, so that nothing comes once its window is gone."""
+        self.run_status.show_progress(done, total, words)
 
     def _show_end(self, words: str) -> None:
         self.runner = None
