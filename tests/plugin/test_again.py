@@ -18,7 +18,7 @@ LONG = 30_000  # ms
 
 @pytest.fixture
 def cells(plugin: Any) -> Any:
-    plugin.viewer.add_image(STACK, name="cells")
+    plugin.viewer.add_image(STACK.copy(), name="cells")
     return plugin
 
 
