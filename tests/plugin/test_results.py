@@ -84,6 +84,7 @@ def test_a_model_without_maps_cannot_guide_the_search_which_is_said(cells: Any) 
 
 
 def test_a_second_run_gets_a_layer_of_its_own(cells: Any) -> None:
+    cells.widget.again_box.again.setCurrentText("add a layer")
     first, second = cells.run(), cells.run()
     assert first is not second
     assert second.name == "cells masks [1]"
@@ -207,6 +208,7 @@ def test_picking_a_label_in_the_image_moves_nothing_but_the_row(cells: Any) -> N
 def test_the_table_is_offered_when_there_are_results(cells: Any) -> None:
     button = cells.widget.table_button
     assert not button.isEnabled()
+    cells.widget.again_box.again.setCurrentText("add a layer")
     first, second = cells.run(), cells.run()
     assert button.isEnabled()
     first.metadata[METADATA_KEY]["started"] = "2026-01-01T00:00:00+00:00"
