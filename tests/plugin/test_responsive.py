@@ -65,7 +65,7 @@ viewer.add_labels(np.zeros(data.shape, np.int32))
 spin(0.3)
 bare = turns.stop()[1]
 print(json.dumps([(turn.wall, turn.cpu) for turn in (*run, bare)]))
-print(widget.status.text())
+print(" ".join(widget.status.text().splitlines()))
 viewer.close()
 """
 
