@@ -88,11 +88,17 @@ def stack() -> Window:
     return window
 
 
-def thresholds() -> Window:
-    """Moved after a run."""
+def results() -> Window:
+    """The tab of what is done with the results of a run."""
     window = Window("nuclei")
     window.run()
     window.show("Results")
+    return window
+
+
+def thresholds() -> Window:
+    """Moved after a run."""
+    window = results()
     box = window.dock.thresholds_box
     box.form.area.slider.setValue((500, 960))
     box.form.iou.field.setValue(0.6)
@@ -102,9 +108,7 @@ def thresholds() -> Window:
 
 def measuring() -> Window:
     """Objects that a filter has found, one of them chosen."""
-    window = Window("nuclei")
-    window.run()
-    window.show("Results")
+    window = results()
     box = window.dock.objects_box
     box.table_button.click()
     box.filter.setText("area > 1200 and predicted_iou > 0.9")
@@ -117,9 +121,7 @@ def measuring() -> Window:
 
 def why() -> Window:
     """A place between the objects that were found."""
-    window = Window("nuclei")
-    window.run()
-    window.show("Results")
+    window = results()
     box = window.dock.why_box
     box.pick_button.click()
     box._picked((260.0, 352.0))  # as a click on the image tells it

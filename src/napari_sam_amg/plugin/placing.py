@@ -13,6 +13,8 @@ from napari.layers.base import Layer
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
+from napari_sam_amg.plugin.window import without_proxy
+
 
 def shown_order(layer: Layer, dims: Dims) -> list[int]:
     """The layer's axes in the viewer's order; the last two (or three) are displayed."""
@@ -53,7 +55,7 @@ def corners_of_view(layer: Layer, viewer: Viewer) -> NDArray[np.float64]:
 
 def canvas_size(viewer: Viewer) -> tuple[float, float]:
     """(width, height) of what shows the layers, in pixels of the screen; napari has no public name for it."""
-    canvas = getattr(viewer, "__wrapped__", viewer).window._qt_viewer.canvas
+    canvas = without_proxy(viewer).window._qt_viewer.canvas
     view = getattr(canvas, "_current_viewbox_size", None)  # of one cell where layers lie in a grid
     width, height = canvas.size[::-1] if view is None else view
     return float(width), float(height)

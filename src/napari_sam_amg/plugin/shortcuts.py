@@ -10,6 +10,8 @@ from napari.utils.action_manager import action_manager
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
+from napari_sam_amg.plugin.window import without_proxy
+
 if TYPE_CHECKING:
     from napari_sam_amg.plugin.widget import SegmentWidget
 
@@ -57,5 +59,5 @@ def cancel(viewer: Viewer) -> None:
 
 
 def _widget_of(viewer: Viewer) -> "SegmentWidget | None":
-    plain = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
+    plain = without_proxy(viewer)
     return next((widget for widget in _open if widget.viewer is plain and widget.native.isVisible()), None)

@@ -40,7 +40,7 @@ from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.preferences import preferences
 from napari_sam_amg.plugin.reviewing.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.reviewing.objects_box import ObjectsBox
-from napari_sam_amg.plugin.reviewing.results import cursor_aside, is_result, newest_result, result_in_focus
+from napari_sam_amg.plugin.reviewing.results import is_result, newest_result, result_in_focus
 from napari_sam_amg.plugin.reviewing.results_tab import ResultsTab
 from napari_sam_amg.plugin.reviewing.thresholds_box import ThresholdsBox
 from napari_sam_amg.plugin.reviewing.why_box import WhyBox
@@ -51,7 +51,7 @@ from napari_sam_amg.plugin.running.run_status import RunStatus
 from napari_sam_amg.plugin.running.runner import Runner
 from napari_sam_amg.plugin.running.work import Job
 from napari_sam_amg.plugin.shortcuts import offer_keys
-from napari_sam_amg.plugin.window import is_open
+from napari_sam_amg.plugin.window import is_open, without_proxy
 
 TABLE_HELP = "napari's features table of the results: one row for each mask. A click on a row goes to the object."
 SETTINGS_HELP = "Choose the model and the settings that the selected results, or the newest ones, were made with."
@@ -63,7 +63,7 @@ class SegmentWidget(Container[Any]):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(labels=False)
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)  # plugins are given a proxy
+        self.viewer = without_proxy(napari_viewer)
         self.panel = SegmentPanel(napari_viewer)
         self.results_tab = ResultsTab(napari_viewer)
         self.thresholds_box = ThresholdsBox(napari_viewer, self.results_tab)
@@ -329,10 +329,7 @@ class SegmentPanel(QWidget):
         self._check()
 
     def show_table(self) -> None:
-        """Open napari's own features table; it shows the active layer, so that has to be one of ours."""
-        with cursor_aside(self._viewer):
-            self._viewer.layers.selection.active = newest_result(self._viewer)
-        open_table(self._viewer)
+        open_table(self._viewer, newest_result(self._viewer))
 
     def take_settings(self) -> None:
         """Choose here what the selected results, or the newest ones, were made with."""

@@ -48,9 +48,7 @@ def _model(panel: "SegmentPanel", settings: Settings) -> list[str]:
 
 def _parameters(panel: "SegmentPanel", settings: Settings) -> list[str]:
     values = dataclasses.asdict(settings.params())
-    for name, field in panel.form.fields.items():
-        if values[name] is not None:
-            field.set(values[name])
+    panel.form.take({name: values[name] for name in panel.form.fields if values[name] is not None})
     return ["Its own point grids can be given in Python only."] if values["point_grids"] is not None else []
 
 

@@ -26,8 +26,8 @@ from qtpy.QtWidgets import QHeaderView, QMainWindow, QTableView, QToolTip, QWidg
 
 from napari_sam_amg.plugin.reviewing.column_help import column_help
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
-from napari_sam_amg.plugin.reviewing.results import go_to, is_result
-from napari_sam_amg.plugin.window import own_viewer
+from napari_sam_amg.plugin.reviewing.results import cursor_aside, go_to, is_result
+from napari_sam_amg.plugin.window import without_proxy
 
 PLUGIN, WIDGET = "napari", "Features table widget"
 HEIGHT, ROW = 260, 22  # px: of the table, of a row
@@ -35,8 +35,10 @@ MOST_MARKED = 200  # rows: each of their cells is looked up whenever the table c
 LAYER_COLUMN = "Layer"  # the table's first one where several layers are selected; the next is the label
 
 
-def open_table(viewer: Viewer) -> None:
-    """Below the image: it has a dozen columns."""
+def open_table(viewer: Viewer, layer: Labels | None) -> None:
+    """That of a layer, below the image, since it has a dozen columns. napari's table shows the active layer."""
+    with cursor_aside(viewer):
+        viewer.layers.selection.active = layer
     dock, _ = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     window = dock.parent()
     if isinstance(window, QMainWindow) and window.dockWidgetArea(dock) != Qt.DockWidgetArea.BottomDockWidgetArea:
@@ -59,7 +61,7 @@ def prepare_tables(viewer: Viewer) -> None:
         if (rows := table.verticalHeader()) is not None:
             rows.setDefaultSectionSize(ROW)
         if table.findChild(ObjectRows) is None:
-            ObjectRows(table, own_viewer(viewer))
+            ObjectRows(table, without_proxy(viewer))
 
 
 def tables(viewer: Viewer) -> list[QTableView]:

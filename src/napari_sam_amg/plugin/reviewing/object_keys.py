@@ -10,6 +10,7 @@ from napari.viewer import Viewer
 
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
 from napari_sam_amg.plugin.shortcuts import add_shortcut
+from napari_sam_amg.plugin.window import without_proxy
 
 if TYPE_CHECKING:
     from napari_sam_amg.plugin.reviewing.object_actions import ObjectActions
@@ -34,7 +35,7 @@ def offer_object_keys(box: "ObjectsBox") -> None:
 
 def _press(button: str) -> Callable[[Viewer], None]:
     def press(viewer: Viewer) -> None:
-        plain = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
+        plain = without_proxy(viewer)
         for box in [box for box in _open if box.viewer is plain and box.is_active]:
             getattr(box, button).click()
 

@@ -16,11 +16,11 @@ from napari_sam_amg.plugin.reviewing.object_actions import ON_DISK, RUNNING
 from napari_sam_amg.plugin.reviewing.object_controls import ObjectControls
 from napari_sam_amg.plugin.reviewing.object_keys import offer_object_keys
 from napari_sam_amg.plugin.reviewing.outline import Outline
-from napari_sam_amg.plugin.reviewing.results import cursor_aside, go_to, is_result
+from napari_sam_amg.plugin.reviewing.results import go_to, is_result
 from napari_sam_amg.plugin.reviewing.results_tab import ResultsTab
 from napari_sam_amg.plugin.reviewing.reviewed import ReviewedLayer, reviewed
 from napari_sam_amg.plugin.reviewing.worked_layers import WorkedLayer, worked_layer
-from napari_sam_amg.plugin.window import is_open, own_viewer
+from napari_sam_amg.plugin.window import is_open, without_proxy
 
 TYPED = 300  # ms after the last key, when the filter is tried
 MOST_NAMED = 8  # ids that are named one by one
@@ -33,7 +33,7 @@ class ObjectsBox(ObjectControls):
 
     def __init__(self, viewer: Viewer, tab: ResultsTab) -> None:
         super().__init__()
-        self.viewer = self._viewer = own_viewer(viewer)
+        self.viewer = self._viewer = without_proxy(viewer)
         self._worked: WorkedLayer | None = None
         self._outline: Outline | None = None
         self._asked = Asked()  # for the next results, too
@@ -124,7 +124,10 @@ class ObjectsBox(ObjectControls):
         self._show()
 
     def _signals(self, worked: WorkedLayer) -> list[tuple[Any, Callable[..., Any]]]:
+        layer = worked.objects.layer
+        of_layer = [] if layer is None else [layer.events.set_data, layer.events.visible]
         return [
+            *((event, self._draw_soon) for event in of_layer),
             (worked.objects.chosen_changed, self._show_chosen),
             (worked.objects.looked_for, self._show_found),
             (worked.edits.changed, self._show_soon),
@@ -140,18 +143,10 @@ class ObjectsBox(ObjectControls):
     def _listen(self, worked: WorkedLayer) -> None:
         for signal, slot in self._signals(worked):
             signal.connect(slot)
-        layer = worked.objects.layer
-        if layer is not None:
-            layer.events.set_data.connect(self._draw_soon)
-            layer.events.visible.connect(self._draw_soon)
 
     def _disconnect(self, worked: WorkedLayer) -> None:
         for signal, slot in self._signals(worked):
             signal.disconnect(slot)
-        layer = worked.objects.layer
-        if layer is not None:
-            layer.events.set_data.disconnect(self._draw_soon)
-            layer.events.visible.disconnect(self._draw_soon)
 
     def _look_for(self) -> None:
         self._timer.stop()
@@ -269,11 +264,8 @@ class ObjectsBox(ObjectControls):
         self._show()
 
     def _show_table(self) -> None:
-        layer = self._layer
-        if layer is not None:
-            with cursor_aside(self._viewer):
-                self._viewer.layers.selection.active = layer
-            open_table(self._viewer)
+        if self._layer is not None:
+            open_table(self._viewer, self._layer)
 
 
 def _sentence(text: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.plugin.placing import shown_order
 from napari_sam_amg.plugin.reviewing.followed_edits import FollowedEdits
-from napari_sam_amg.plugin.window import is_open
+from napari_sam_amg.plugin.window import is_open, without_proxy
 
 INNER, OUTER = (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)  # white in black, seen on any colour
 LARGEST = 1 << 25  # pixels in sight that are looked through for outlines
@@ -136,7 +136,7 @@ def _node(viewer: Viewer, layer: Labels) -> Any:
     """The layer's place in the scene; None where there is none."""
     if not is_open(viewer):
         return None
-    window = getattr(getattr(viewer, "__wrapped__", viewer), "window", None)
+    window = getattr(without_proxy(viewer), "window", None)
     qt_viewer = getattr(window, "_qt_viewer", None)
     canvas = getattr(qt_viewer, "canvas", None)
     visual = getattr(canvas, "layer_to_visual", {}).get(layer)

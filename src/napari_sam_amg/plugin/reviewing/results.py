@@ -10,6 +10,7 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from napari_sam_amg.plugin.placing import camera_point, slider_points, viewer_units
+from napari_sam_amg.plugin.window import without_proxy
 from napari_sam_amg.settings import METADATA_KEY as METADATA_KEY
 
 LEAST_SIZE, GOOD_SIZE = 24, 80  # px of the screen: an object smaller than the first is shown in the second
@@ -22,8 +23,7 @@ def is_result(layer: Any) -> bool:
 
 def result_in_focus(viewer: Viewer) -> Labels | None:
     """The active layer if it is one, else that of the last run."""
-    # without the proxies that napari gives plugins, of which no two are the same
-    active = getattr(viewer.layers.selection.active, "__wrapped__", viewer.layers.selection.active)
+    active = without_proxy(viewer.layers.selection.active)
     return active if is_result(active) else newest_result(viewer)
 
 

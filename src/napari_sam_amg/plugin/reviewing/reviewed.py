@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.reviewing.layer_table import layer_features, object_rows, with_rows
 from napari_sam_amg.plugin.running.source import SourceLayer
+from napari_sam_amg.plugin.window import without_proxy
 from napari_sam_amg.settings import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ _reviewed: "WeakKeyDictionary[Labels, ReviewedLayer]" = WeakKeyDictionary()
 
 def reviewed(layer: Labels) -> ReviewedLayer:
     """That of a layer; made when it is first asked for."""
-    layer = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies, which nobody else holds
+    layer = without_proxy(layer)
     if layer not in _reviewed:
         _reviewed[layer] = ReviewedLayer(layer)
     return _reviewed[layer]
