@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.field_work import FieldWork
     from napari_sam_amg.amg.propose import Model
     from napari_sam_amg.amg.work import Work
+    from napari_sam_amg.objects.table import Units
     from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import Step
 
@@ -134,10 +135,11 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
     asking, outlined = _asking(job, held)
-    keeping = None if run is not None else _keeping(job, model, asking)
+    linked = source.linked_place(job.params)
+    units = Units(source.pixel_size, None if linked is None else source.spacing(linked), source.area_column)
+    keeping = None if run is not None else _keeping(job, model, asking, units, linked)
     proposing = asking if run is None else run.kept.over(asking)
     yield Ready(about, keeping, outlined)
-    linked = source.linked_place(job.params)
     steps = segment_planes(
         source.stack,
         held,
@@ -145,7 +147,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         job.landing.used or job.params,
         intensities=limits,
         surveyed=surveyed,
-        units=Units(source.pixel_size, None if linked is None else source.spacing(linked), source.area_column),
+        units=units,
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
         first=source.first if run is None else None,
@@ -159,22 +161,19 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         yield from kept_steps(run, steps, about)
 
 
-def _keeping(job: Job, model: "Model", asking: "Work") -> "KeepingWork":
+def _keeping(job: Job, model: "Model", asking: "Work", units: "Units", axis: int | None) -> "KeepingWork":
     """Over the model: candidates are kept in a share of the memory, and beyond it in files."""
     from napari_sam_amg.io.memory import memory_limit
-    from napari_sam_amg.objects.table import Units
     from napari_sam_amg.params import merged
     from napari_sam_amg.review.kept import BUDGET, KeepingWork
 
-    source, place = job.source, job.source.linked_place(job.params)
-    spacing = None if place is None else source.spacing(place)
     return KeepingWork(
         asking,
         job.params,
         merged(model.info.amg_defaults),
         budget=job.memory or (memory_limit() or SHARE * BUDGET) // SHARE,
-        units=Units(source.pixel_size, spacing, source.area_column),
-        axis=place,
+        units=units,
+        axis=axis,
         goes_on=job.landing.kept,
     )
 
