@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -135,11 +136,30 @@ def batches(source: Source, start: int, view_workers: int, on: torch.device) -> 
     return stream_batches(source, start)
 
 
+@contextmanager
+def arithmetic(threads: int) -> Iterator[None]:
+    """Of torch, for this block: in a process that goes on, small numbers flushed to zero break what comes next.
+
+    torch does not say whether it flushes them; it does not by default.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+
+
 def main() -> None:
     restart_with_malloc_settings()
     arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    torch.set_flush_denormal(True)
+    with arithmetic(arguments.threads):
+        run(arguments)
+
+
+def run(arguments: argparse.Namespace) -> None:
     folder = RUNS / arguments.name
     start_workers(arguments.workers, folder / "meeting")
     log_to(folder)

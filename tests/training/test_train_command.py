@@ -74,7 +74,10 @@ def test_a_run_ends_by_the_clock_and_saves(
         monkeypatch.setenv(name, value)
     options = ["--max-seconds", "2", "--steps", "1000000", "--batch", "2", "--crop", "64", "--points", "3"]
     monkeypatch.setattr("sys.argv", ["t", "--data", str(data), "--name", "run", *options])
+    threads = torch.get_num_threads()
     train.main()
+    assert torch.get_num_threads() == threads
+    assert np.finfo(float).smallest_subnormal * np.ones(1) > 0  # flushed to zero for the run only
     saved = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert 1 <= saved["step"] < 1000000
     assert saved["recipe"]["points"] == 3
