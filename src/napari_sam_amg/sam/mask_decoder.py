@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from napari_sam_amg.sam.gpu_way import takes_cpu_way
 from napari_sam_amg.sam.handover import to_device
 from napari_sam_amg.sam.image_tokens import ImageTokens
 from napari_sam_amg.sam.layers import MLP, LayerNorm2d
@@ -119,7 +120,7 @@ class MaskDecoder(nn.Module):
         device = reading.mask_tokens.device
         prompts, position, counts = torch.unique_consecutive(prompt_index, return_inverse=True, return_counts=True)
         weights = self._hypernetworks(reading.mask_tokens[to_device(prompts, device)], reading.masks)
-        tokens_at_once = CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE
+        tokens_at_once = CPU_TOKENS_AT_ONCE if takes_cpu_way(device) else GPU_TOKENS_AT_ONCE
         at_once, bounds = max(1, tokens_at_once // (rows * columns)), [0, *counts.cumsum(0).tolist()]
         shape = (len(prompt_index), rows, 2, 2, columns, 4)
         logits = reading.side.upscaling.shared.new_empty(shape) if place is None else place.view(shape)

@@ -31,7 +31,7 @@ class Upscaling:
 
     grid_size: tuple[int, int]  # (rows, columns), N = rows * columns
     shared: Tensor  # (4 * C / 4, N) the image tokens' shared part after the first convolution, centred
-    first: Tensor  # (4 * C / 4, C) float32, centred
+    first: Tensor  # (4 * C / 4, C) float32, centred; the gain of the layer norm before it is in ``shared`` and vectors
     first_bias: Tensor  # (4 * C / 4, 1), centred
     norm: LayerNorm2d
     second: Tensor  # (2, 2 * C / 8, C / 4), by rows of pixels
@@ -85,11 +85,11 @@ def upscaling(
     """
     once, norm, _, twice, _ = cast(UpscalingLayers, tuple(layers))
     weight, bias = by_pixels(once)
-    first = centre(level.gain[:, None] * weight)  # (4, C, C / 4)
+    first = centre(weight)  # (4, C, C / 4)
     second, second_bias = by_pixels(twice)
     return Upscaling(
         grid_size=grid_size,
-        shared=(base @ first).transpose(1, 2).flatten(0, 1).to(dtype),
+        shared=((base * level.gain) @ first).transpose(1, 2).flatten(0, 1).to(dtype),
         first=first.transpose(1, 2).flatten(0, 1),
         first_bias=centre(level.bias @ weight + bias).view(-1, 1).to(dtype),
         norm=norm,

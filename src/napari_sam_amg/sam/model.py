@@ -17,6 +17,7 @@ from torchvision.transforms.functional import resize, to_pil_image
 from napari_sam_amg.sam.centre_votes import CentreMaps
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.distance_maps import DistanceMaps
+from napari_sam_amg.sam.gpu_way import takes_cpu_way, takes_gpu_way
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
 from napari_sam_amg.sam.memory import in_halves
@@ -154,7 +155,7 @@ class Sam(nn.Module):
         """Prompts decoded at once; by default what suits the device."""
         if self._micro_batch is not None:
             return self._micro_batch
-        heads = CPU_HEADS_AT_ONCE if self.device.type == "cpu" else GPU_HEADS_AT_ONCE[self.precision]
+        heads = CPU_HEADS_AT_ONCE if takes_cpu_way(self.device) else GPU_HEADS_AT_ONCE[self.precision]
         return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     @micro_batch.setter
@@ -181,7 +182,7 @@ class Sam(nn.Module):
         pixels, input_size = self.preprocess(image)
         size = (image.shape[0], image.shape[1])
         with float32_as_such(self.device):
-            if self.device.type == "cuda":
+            if takes_gpu_way(self.device):
                 self._weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
                 embedded, dense_maps, side = self._recorded.run(self._encode, pixels.to(self.dtype), self._weights)
             else:
@@ -217,7 +218,7 @@ class Sam(nn.Module):
         the next ones are begun before these are awaited, so batches are taken ahead: which points they hold must not
         depend on what is given.
         """
-        if self.device.type == "cuda":
+        if takes_gpu_way(self.device):
             yield from self._decode_ahead(embedding, batches, keep)
             return
         with self._scratch() as scratch:
@@ -272,7 +273,7 @@ class Sam(nn.Module):
 
     def _scratch(self) -> AbstractContextManager[Scratch | None]:
         """On a GPU torch itself keeps memory to use it again."""
-        return POOL.borrow() if self.device.type == "cpu" else nullcontext()
+        return POOL.borrow() if takes_cpu_way(self.device) else nullcontext()
 
     @torch.inference_mode()
     def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
@@ -280,7 +281,7 @@ class Sam(nn.Module):
         sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
         masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
         with float32_as_such(self.device):
-            if self.device.type == "cuda" and len(points) <= max(READ_AS_RECORDED):
+            if takes_gpu_way(self.device) and len(points) <= max(READ_AS_RECORDED):
                 reading = self._recorded_reading(embedding.side, sparse, masks)
             else:
                 reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
@@ -306,7 +307,7 @@ class Sam(nn.Module):
         with float32_as_such(self.device):
             logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place)
         # of a GPU of CUDA the logits stay where they are, to be measured there
-        logits = logits if self.device.type == "cuda" else logits.cpu()
+        logits = logits if takes_gpu_way(self.device) else logits.cpu()
         return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], logits)
 
     @staticmethod

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from napari_sam_amg.sam.gpu_way import stand_in
+
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
@@ -42,6 +44,8 @@ class Recorded:
             if state == self._cannot or self._seen != state:  # what comes once is not worth a record
                 self._seen, self._graph = state, None
                 return compute(x)
+            if (present := stand_in()) is not None:
+                return present.replay(compute, x)
             if self._graph is None:
                 try:
                     self._record(compute, x)
