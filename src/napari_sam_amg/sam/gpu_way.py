@@ -25,8 +25,8 @@ class StandIn:
     def to_host(self, tensor: Tensor) -> Tensor:
         return tensor.clone()
 
-    def replay(self, compute: Callable[[Any], Any], x: Any) -> Any:
-        """What a GPU has recorded, and starts as one operation."""
+    def replay(self, compute: Callable[[Any], Any], x: Any, copied: int) -> Any:
+        """What a GPU has recorded, and starts as one operation, after it has ``copied`` so many tensors of ``x``."""
         return compute(x)
 
 
