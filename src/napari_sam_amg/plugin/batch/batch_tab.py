@@ -33,7 +33,7 @@ from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.preferences import preferences
 
 if TYPE_CHECKING:
-    from napari_sam_amg.plugin.widget import SegmentPanel
+    from napari_sam_amg.plugin.panel import SegmentPanel
 
 LIST_DELAY = 300  # ms after the last key: a folder is not searched at every letter of its name
 LIST_HEIGHT, NAME_WIDTH = 130, 160  # px
@@ -112,8 +112,7 @@ class BatchTab(QWidget):
 
     def problems(self) -> list[Problem]:
         """What keeps the batch from running; what is wrong under Segment is said there, too."""
-        panel = self._panel
-        return [*self.choices.problems(), *panel.model_box.problems(), *panel.form.problems(), *panel.mode_problems()]
+        return [*self.choices.problems(), *self._panel.chosen.settings_problems()]
 
     def _check(self) -> None:
         problems = self.problems()

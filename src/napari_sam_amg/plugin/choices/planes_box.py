@@ -6,6 +6,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSpinBox, QWidget
 
+from napari_sam_amg.plugin.choices.axis_words import axis_name
 from napari_sam_amg.plugin.choices.problems import Problem
 from napari_sam_amg.plugin.choices.rows import add_row, combo, show_row
 from napari_sam_amg.plugin.running.layers import Axes, cuts, full_resolution
@@ -154,9 +155,3 @@ class RangeRow(QWidget):
     def choose(self, positions: range) -> None:
         self.first.setValue(positions.start)
         self.last.setValue(positions.stop - 1)
-
-
-def axis_name(layer: Image, axis: int) -> str:
-    """What the user called it, else its number; napari's defaults count from the end."""
-    label = layer.axis_labels[axis]
-    return f"axis {axis}" if label.lstrip("-").isdigit() else label
