@@ -46,8 +46,8 @@ class SegmentPanel(QWidget):
         self.again_box = self.chosen.again_box
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
-        self.table_button = QPushButton("Show table of results")
-        self.settings_button = QPushButton("Settings of these results")
+        self.table_button = QPushButton("Table of results")
+        self.settings_button = QPushButton("Settings of results")
         self.run_status = RunStatus()
         self.bar, self.status = self.run_status.bar, self.run_status.label
         self.message = wrapped_label()
@@ -81,8 +81,10 @@ class SegmentPanel(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
-        layout.addWidget(self.table_button)
-        layout.addWidget(self.settings_button)
+        of_results = QHBoxLayout()
+        of_results.addWidget(self.table_button)
+        of_results.addWidget(self.settings_button)
+        layout.addLayout(of_results)
 
     def _connect(self) -> None:
         for box in (self.image_box, self.results_box, self.again_box, self.model_box, self.form):
@@ -143,7 +145,8 @@ class SegmentPanel(QWidget):
 
     def run(self) -> None:
         """Segment what is chosen now; changes made while it runs are for the next run."""
-        if self.runner is not None:
+        self._check()  # files and the camera may have moved since
+        if not self.run_button.isEnabled():
             return
         try:
             self.runner = Runner(self._viewer, self.chosen.job())

@@ -123,7 +123,8 @@ class ImageBox(QWidget):
         self.plane_rows.show(layer, self.axes)
         self.region_rows.show(layer)
         self.view.setText("" if layer is None else plane_words(layer, self._axes(layer)))
-        show_row(self.form, self.view, bool(self.view.text()))
+        # who has chosen the axes above knows them
+        show_row(self.form, self.view, bool(self.view.text()) and self.plane_rows.is_as_displayed)
         self.form.invalidate()  # or the gap of a hidden row stays
 
     def _take_sizes(self) -> None:

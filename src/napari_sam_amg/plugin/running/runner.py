@@ -22,7 +22,7 @@ from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.landed import Landed
 from napari_sam_amg.plugin.running.live import ASK_AGAIN, PAINTED, LiveLabels
 from napari_sam_amg.plugin.running.outcome import counted, failed_planes
-from napari_sam_amg.plugin.running.summary import cancelled, finished, lines, of_part
+from napari_sam_amg.plugin.running.summary import cancelled, finished, lines, of_part, out_of_sight
 from napari_sam_amg.plugin.running.time_left import TimeLeft
 from napari_sam_amg.plugin.running.work import Failure, Job, Ready, Stage, work
 from napari_sam_amg.plugin.window import is_open
@@ -270,5 +270,10 @@ class Runner(QObject):
         if self._cancelled and not so_far.is_complete:
             return lines(cancelled(so_far, job.files is not None), note, failed)
         out, seconds = self._outlined.left_out if self._outlined else 0, time.perf_counter() - self._began
-        words = finished(so_far, job.params, job.tally, seconds)
-        return lines(*words, *of_part(job.source, seconds, out, bool(job.landing.done)), note, failed)
+        words = finished(so_far, job.params, job.tally, job.source, seconds)
+        words += of_part(job.source, seconds, out, bool(job.landing.done))
+        return lines(*words, self._out_of_sight(), note, failed)
+
+    def _out_of_sight(self) -> str:
+        is_seen = is_open(self._viewer) and not self._live.was_removed
+        return out_of_sight(self.layer, self._viewer.dims, self._job.source) if is_seen else ""
