@@ -45,7 +45,7 @@ class RegionRows(QObject):
         self._moved.setInterval(STANDS)
         self._moved.timeout.connect(self.changed)
         camera = getattr(viewer, "scene", viewer).camera  # the scene's since napari 0.9
-        for event in (camera.events.center, camera.events.zoom):
+        for event in (camera.events.center, camera.events.zoom, viewer.dims.events.ndisplay):
             event.connect(self._see)
         self._list()
 

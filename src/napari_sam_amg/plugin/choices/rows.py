@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
 )
 
 LABEL_WIDTH = 112  # px; the same in every group, so that the controls stand in one column
-CONTROL_WIDTH = 184  # px, at least
+CONTROL_WIDTH = 204  # px, at least
 POPUP_MARGIN = 24  # px beside the longest name of an open list: its scroll bar
-TEXT_MARGIN = 4  # px beside the text in a combo box
+TEXT_MARGIN = 2  # px beside the text in a combo box
 COMBO_CHARACTERS = 10  # a combo box as wide as its longest layer name would widen the whole window
 
 
@@ -64,11 +64,14 @@ class FullNameCombo(QComboBox):
         painter, option = QStylePainter(self), QStyleOptionComboBox()
         self.initStyleOption(option)
         kind, part = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
-        room = painter.style().subControlRect(kind, option, part, self).width()
-        mode = Qt.TextElideMode.ElideRight
-        option.currentText = self.fontMetrics().elidedText(option.currentText, mode, room - TEXT_MARGIN)
+        room = painter.style().subControlRect(kind, option, part, self).width() - TEXT_MARGIN
+        option.currentText = self.shown_name(room)
         painter.drawComplexControl(kind, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def shown_name(self, room: int) -> str:
+        """As much of the name as there is ``room`` for, in pixels."""
+        return self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
 
     def whole_name(self) -> str:
         return self.currentText()

@@ -271,8 +271,8 @@ class Runner(QObject):
             return lines(cancelled(so_far, job.files is not None), note, failed)
         out, seconds = self._outlined.left_out if self._outlined else 0, time.perf_counter() - self._began
         words = finished(so_far, job.params, job.tally, job.source, seconds)
-        words += of_part(job.source, seconds, out, bool(job.landing.done))
-        return lines(*words, self._out_of_sight(), note, failed)
+        words += of_part(job.source, seconds, out, bool(job.landing.done), self._out_of_sight())
+        return lines(*words, note, failed)
 
     def _out_of_sight(self) -> str:
         is_seen = is_open(self._viewer) and not self._live.was_removed

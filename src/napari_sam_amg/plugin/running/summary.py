@@ -43,15 +43,16 @@ def out_of_sight(layer: Labels | None, dims: Dims, source: SourceLayer) -> str:
         return ""
     at = shown_position(layer, dims)
     is_in_sight = all(at[axis] in along for axis, along in source.part.ranges.items())
-    return "" if is_in_sight else "The plane in sight is none of these: move the slider to see them."
+    return "" if is_in_sight else " The plane in sight is none of them."
 
 
-def of_part(source: SourceLayer, seconds: float, out: int, goes_on: bool) -> list[str]:
+def of_part(source: SourceLayer, seconds: float, out: int, goes_on: bool, unseen: str = "") -> list[str]:
     """Where it was, what it left out, and how long all of the image would take.
 
     ``out``: objects with their centres outside the outline. ``goes_on``: whether parts were done before.
+    ``unseen``: what there is to say if none of it is in sight.
     """
     plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
     outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
-    where = f"In {source.words}.{outside}" if source.words else ""
+    where = f"In {source.words}.{outside}{unseen}" if source.words else ""
     return [where, "" if goes_on else of_the_whole(seconds, source.share, len(source.whole.indices))]
