@@ -28,11 +28,16 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
         show_warning(
             f"Not saved anew, and of the labels as they were before: {older}. Export them again, or delete them."
         )
-    if left_out:
-        show_warning(f"Not saved, being neither numbers nor text nor lists of such: metadata {', '.join(left_out)}")
+    say_left_out(left_out)
     if not image.name.endswith(LABELS_ENDING):  # napari reads other TIFF files itself, as pixels alone
         show_info(f"Open {files[-1].name} to have the layer again with its table, scale and settings.")
     return [str(file) for file in files]
+
+
+def say_left_out(names: list[str]) -> None:
+    """Keys of a layer's metadata."""
+    if names:
+        show_warning(f"Not saved, being neither numbers nor text nor lists of such: metadata {', '.join(names)}")
 
 
 def saved_labels(data: Any, attributes: Mapping[str, Any]) -> tuple[SavedLabels, list[str]]:
