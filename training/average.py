@@ -1,8 +1,8 @@
 """Average checkpoints of the same model that one run led to another: ``python -m training.average A B --output C``.
 
 Runs that start from each other's weights end in the same basin, and the mean of their weights often generalises
-better than either (Wortsman et al. 2022, "Model soups", ICML; batch-norm statistics are averaged likewise). One that is named twice
-counts twice. The defaults that travel with the mean are those of export.py.
+better than either (Wortsman et al. 2022, "Model soups", ICML; batch-norm statistics are averaged likewise). One that
+is named twice counts twice. The defaults that travel with the mean are those of export.py.
 """
 
 import argparse
