@@ -23,7 +23,7 @@ from napari_sam_amg.io.ome_labels import write_ome_labels
 from napari_sam_amg.io.painted import painted_records
 from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.io.rois import RoisZip, has_slider
-from napari_sam_amg.io.saved_labels import SavedLabels, checked_plane, write_label_files
+from napari_sam_amg.io.saved_labels import SavedLabels, checked_plane, older_outputs, write_label_files
 from napari_sam_amg.io.staging import settle, staged
 from napari_sam_amg.plugin.files.label_writer import saved_labels, say_left_out
 from napari_sam_amg.plugin.files.layer_record import axis_letters
@@ -58,8 +58,9 @@ def save_labels(viewer: Viewer) -> None:
         return
     data, attributes, _ = layer.as_layer_data_tuple()
     saved, left_out = saved_labels(data, {**attributes, "features": layer.features.copy()})
-    say_left_out(left_out)
-    worker = create_worker(_saved, Path(name if name.lower().endswith(TIFF) else name + LABELS_ENDING), saved)
+    path = Path(name if name.lower().endswith(TIFF) else name + LABELS_ENDING)
+    say_left_out(left_out, older_outputs(path))
+    worker = create_worker(_saved, path, saved)
     worker.returned.connect(_tell_saved)
     worker.start()
 

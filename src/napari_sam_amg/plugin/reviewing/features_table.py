@@ -92,9 +92,12 @@ class RowsOfObjects(QSortFilterProxyModel):
         self._ranks: dict[int, list[int]] = {}
 
     def forget(self) -> None:
-        """The rule has changed."""
+        """The rule may have changed."""
+        before, was_of = self._accepted, self._of
         self._of = None
-        self.invalidate()
+        self._look()
+        if self._accepted != before or self._of is not was_of:
+            self.invalidate()
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
         self._look()

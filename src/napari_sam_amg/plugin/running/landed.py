@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
-from napari_sam_amg.plugin.running.earlier import Landing, Made, made, put_in_place_of, remember
+from napari_sam_amg.plugin.running.earlier import Landing, Made, put_in_place_of, remember
 from napari_sam_amg.plugin.running.work import Job
 from napari_sam_amg.settings import METADATA_KEY
 
@@ -62,10 +62,10 @@ class Landed:
 
     def _highest(self, layer: Labels) -> int:
         """Id that is taken by what was drawn by hand, or is hidden by thresholds."""
-        known, review = made(layer), reviewed(layer)
+        review = reviewed(layer)
         hidden = 0 if review.kept is None else review.kept.highest_id
         touched = getattr(review.edits, "touched", ()) if review.edits else ()
-        return max(known.highest_drawn if known else 0, hidden, *touched, 0)
+        return max(hidden, *touched, 0)
 
     @property
     def _columns(self) -> list[str]:

@@ -50,7 +50,8 @@ def came_to(tally: Tally, params: AmgParameters, planes: int = 1, what: str = "i
         return ""
     where = _where(tally, params, planes, f"{what}s" if planes > 1 else what)
     points = f", {_count(tally.points, 'point')} asked" if tally.is_complete else ""
-    return f"{where}{points}, {_count(tally.candidates, 'candidate')}."
+    # the sliders reach lower, and count more
+    return f"{where}{points}, {_count(tally.candidates, 'candidate')} above the thresholds."
 
 
 def _where(tally: Tally, params: AmgParameters, planes: int, what: str) -> str:
