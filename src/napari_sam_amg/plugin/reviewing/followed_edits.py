@@ -25,6 +25,7 @@ from napari_sam_amg.review.remeasure import (
     ORIGIN,
     Box,
     Grid,
+    boxes_in,
     boxes_of,
     joined,
     measured,
@@ -33,7 +34,7 @@ from napari_sam_amg.review.remeasure import (
 )
 
 LARGEST = 1 << 24  # pixels of a plane of which a copy is kept, to see what a script changes
-FEW = 4  # planes that are looked through at once
+FEW = 4  # planes that are looked through at once, and objects that are looked for one by one
 
 
 class FollowedEdits(QObject):
@@ -240,15 +241,20 @@ class FollowedEdits(QObject):
     def mending(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> Iterator[None]:
         """The same, object by object; the table follows at the end."""
         boxes: dict[int, dict[Index, Box]] = {label: {} for label in more}
-        for patch in patches:
+        for patch in (patches := list(patches)):
             for label in patch.ids:
                 places = boxes.setdefault(label, {})
                 places[patch.index] = joined(places.get(patch.index), patch.box)
         if self.alive() is None or not boxes:
             return
+        there: dict[Index, dict[int, Box]] = {}  # one that comes back may be anywhere: many are found at once
+        for index in {patch.index for patch in patches} if len(boxes) > FEW else ():
+            there[index] = boxes_in(self.review.plane(index))
+            yield
         found, grid = {}, self.grid
         for label, where in self.where(boxes).items():
-            found[label] = self._row(label, where, grid)
+            at = [(index, there[index].get(label) if index in there else box) for index, box in where.items()]
+            found[label] = self._row(label, {index: box for index, box in at if box is not None}, grid)
             yield
         self.put(found)
 
@@ -312,13 +318,18 @@ class FollowedEdits(QObject):
 
     def _mend_touched(self) -> None:
         """Other labels came beneath what hands made: each of their objects may be anywhere in its planes."""
-        planes = self.hand.planes | {index for at in self._at.values() for index in at}
+        beneath, self.review.beneath = self.review.beneath, {}
+        planes = self.hand.planes | {index for at in self._at.values() for index in at} | set(beneath)
         self._at.clear()
         if len(planes) > FEW:
             self._survey.start()
             return
-        whole, grid = dict.fromkeys(planes, np.s_[0:, 0:]), self.grid
-        self.put({label: self._row(label, whole, grid) for label in self.hand.touched})
+        there, grid = {index: boxes_in(self.review.plane(index)) for index in planes}, self.grid
+        found = {}
+        for label in self.hand.touched.union(*beneath.values()):
+            boxes = {index: of_plane[label] for index, of_plane in there.items() if label in of_plane}
+            found[label] = self._row(label, boxes, grid)
+        self.put(found)
 
 
 class _Own:
