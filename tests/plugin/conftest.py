@@ -9,10 +9,11 @@ import napari.settings
 import pytest
 from napari.utils.notifications import Notification, notification_manager
 
+from napari_sam_amg.plugin.panel import SegmentPanel
 from napari_sam_amg.plugin.preferences import PLUGIN
 from napari_sam_amg.plugin.running import work
 from napari_sam_amg.plugin.running.runner import _running
-from napari_sam_amg.plugin.widget import SegmentPanel, SegmentWidget
+from napari_sam_amg.plugin.widget import SegmentWidget
 from tests.plugin.held_model import HeldModel
 
 LOADED_MODEL = work.loaded_model  # as it is, without the stand-in below

@@ -33,7 +33,9 @@ def test_what_crops_and_points_came_to() -> None:
         == "Whole image and crop layers 1 to 2 (21 crops), 9 points asked, 5 candidates above the thresholds."
     )
     one = AmgParameters(crop_n_layers=1)
-    assert came_to(Tally(2, 5, 9, 5), one, 2).startswith("Whole image and crop layer 1 (5 crops each), 9 points")
+    assert came_to(Tally(2, 5, 9, 5), one, 2, "plane").startswith(
+        "Whole planes and crop layer 1 (5 crops each), 9 points"
+    )
     tiles = AmgParameters(tile_size=512, crop_layers="last", crop_n_layers=1)
     assert (
         came_to(Tally(6, 4, 9, 5), tiles, 1)
@@ -44,5 +46,6 @@ def test_what_crops_and_points_came_to() -> None:
 def test_what_is_not_known_is_not_said() -> None:
     assert came_to(Tally(), last(1)) == ""
     assert (
-        came_to(Tally(2, 1, 9, 5, is_complete=False), last(0), 2) == "Whole planes, 5 candidates above the thresholds."
+        came_to(Tally(2, 1, 9, 5, is_complete=False), last(0), 2, "plane")
+        == "Whole planes, 5 candidates above the thresholds."
     )

@@ -7,12 +7,15 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from napari.settings import get_settings
 from napari.utils.progress import progress
+from qtpy.QtWidgets import QSpinBox
 
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.choices import model_box
+from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.running import work
 from napari_sam_amg.plugin.running.outcome import duration
@@ -227,3 +230,20 @@ def test_the_status_is_of_the_image_that_is_chosen(plugin: Any, model: HeldModel
     layers.selection.active = first
     layers.selection.active = second
     assert plugin.widget.status.text() == ""
+
+
+def test_everything_fits_into_the_dock_at_every_size_of_the_font(plugin: Any) -> None:
+    plugin.viewer.add_image(STACK, name="cells")
+    plugin.widget.image_box.planes.setCurrentText("A range")
+    for size in (9, 16):
+        get_settings().appearance.font_size = size
+        for place in range(plugin.docked.tabs.count()):
+            plugin.docked.tabs.setCurrentIndex(place)
+            (scroll,) = plugin.docked.tabs.widget(place).findChildren(FieldScroll)
+            plugin.qtbot.waitUntil(
+                lambda scroll=scroll: scroll.widget().minimumSizeHint().width() <= scroll.viewport().width(),
+                timeout=5000,
+            )
+            for part in scroll.widget().findChildren(QSpinBox):
+                right = part.mapTo(scroll.widget(), part.rect().topRight()).x()
+                assert not part.isVisible() or right <= scroll.viewport().width(), part.text()

@@ -17,7 +17,9 @@ from torchvision.transforms.functional import resize, to_pil_image
 from napari_sam_amg.sam.centre_votes import CentreMaps
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.distance_maps import DistanceMaps
+from napari_sam_amg.sam.gpu_way import takes_cpu_way, takes_gpu_way
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
+from napari_sam_amg.sam.image_tokens import ImageTokens
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
 from napari_sam_amg.sam.memory import in_halves
 from napari_sam_amg.sam.object_maps import ObjectMaps
@@ -25,7 +27,7 @@ from napari_sam_amg.sam.precision import Precision, choose_type, convert, float3
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from napari_sam_amg.sam.recorded import Recorded
 from napari_sam_amg.sam.scratch import POOL, Scratch
-from napari_sam_amg.sam.transformer import TwoWayTransformer
+from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 from napari_sam_amg.sam.unet_encoder import UnetEncoder
 from napari_sam_amg.sam.unetr import SegmentationDecoder
 
@@ -154,7 +156,7 @@ class Sam(nn.Module):
         """Prompts decoded at once; by default what suits the device."""
         if self._micro_batch is not None:
             return self._micro_batch
-        heads = CPU_HEADS_AT_ONCE if self.device.type == "cpu" else GPU_HEADS_AT_ONCE[self.precision]
+        heads = CPU_HEADS_AT_ONCE if takes_cpu_way(self.device) else GPU_HEADS_AT_ONCE[self.precision]
         return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     @micro_batch.setter
@@ -181,7 +183,7 @@ class Sam(nn.Module):
         pixels, input_size = self.preprocess(image)
         size = (image.shape[0], image.shape[1])
         with float32_as_such(self.device):
-            if self.device.type == "cuda":
+            if takes_gpu_way(self.device):
                 self._weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
                 embedded, dense_maps, side = self._recorded.run(self._encode, pixels.to(self.dtype), self._weights)
             else:
@@ -217,7 +219,7 @@ class Sam(nn.Module):
         the next ones are begun before these are awaited, so batches are taken ahead: which points they hold must not
         depend on what is given.
         """
-        if self.device.type == "cuda":
+        if takes_gpu_way(self.device):
             yield from self._decode_ahead(embedding, batches, keep)
             return
         with self._scratch() as scratch:
@@ -266,36 +268,36 @@ class Sam(nn.Module):
         return self._prompts(embedding, points).split(self.micro_batch)
 
     def _prompts(self, embedding: ImageEmbedding, points: Points) -> Tensor:
-        """The points (P, 2) in pixels of the model's input, on the device."""
+        """The points (P, 2) in the model's input, as its prompt encoder counts, on the device."""
         scale = np.array(embedding.input_size[::-1]) / np.array(embedding.original_size[::-1])
-        return to_device(torch.from_numpy((points * scale).astype(np.float32)), self.device)  # MPS has no float64
+        return to_device(torch.from_numpy(self.prompt_encoder.signed_positions(points * scale)), self.device)
 
     def _scratch(self) -> AbstractContextManager[Scratch | None]:
         """On a GPU torch itself keeps memory to use it again."""
-        return POOL.borrow() if self.device.type == "cpu" else nullcontext()
+        return POOL.borrow() if takes_cpu_way(self.device) else nullcontext()
 
     @torch.inference_mode()
     def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
-        labels = torch.ones(len(points), 1, dtype=torch.int64, device=points.device)
-        sparse = self.prompt_encoder.embed_points(points[:, None], labels, pad=True)
         masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
         with float32_as_such(self.device):
-            if self.device.type == "cuda" and len(points) <= max(READ_AS_RECORDED):
-                reading = self._recorded_reading(embedding.side, sparse, masks)
+            if takes_gpu_way(self.device) and len(points) <= max(READ_AS_RECORDED):
+                reading = self._recorded_reading(embedding.side, points, masks)
             else:
+                sparse = self.prompt_encoder.embed_object_points(points)
                 reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
         return _Read(reading, Handover(reading.predicted_iou))
 
-    def _recorded_reading(self, side: DecoderSide, sparse: Tensor, masks: range) -> Reading:
-        """Of (P, n, C) prompts, with as many more as make up the next number of which there may be a record."""
-        prompts = len(sparse)
+    def _recorded_reading(self, side: DecoderSide, points: Tensor, masks: range) -> Reading:
+        """Of (P, 2) points, with as many more as make up the next number of which there may be a record."""
+        prompts = len(points)
         padded = next(number for number in READ_AS_RECORDED if number >= prompts)
-        found = self._recorded_readings[padded].run(
-            lambda given: self.mask_decoder.transform(*given, None, masks),
-            (side.transformer, F.pad(sparse, (0, 0, 0, 0, 0, padded - prompts))),
-            self._weights,
-        )
-        mask_tokens, image_tokens, predicted_iou = found
+
+        def read(given: tuple[ImageSide, Tensor]) -> tuple[Tensor, ImageTokens, Tensor]:
+            image, some = given
+            return self.mask_decoder.transform(image, self.prompt_encoder.embed_object_points(some), None, masks)
+
+        given = side.transformer, F.pad(points, (0, 0, 0, padded - prompts))
+        mask_tokens, image_tokens, predicted_iou = self._recorded_readings[padded].run(read, given, self._weights)
         return Reading(side, masks, mask_tokens[:prompts], image_tokens.first(prompts), predicted_iou[:prompts], None)
 
     @torch.inference_mode()
@@ -306,7 +308,7 @@ class Sam(nn.Module):
         with float32_as_such(self.device):
             logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place)
         # of a GPU of CUDA the logits stay where they are, to be measured there
-        logits = logits if self.device.type == "cuda" else logits.cpu()
+        logits = logits if takes_gpu_way(self.device) else logits.cpu()
         return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], logits)
 
     @staticmethod

@@ -8,7 +8,7 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QColor, QEnterEvent, QKeyEvent
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
@@ -24,7 +24,7 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.io.discover import find_inputs
 from napari_sam_amg.plugin.batch.batch_choices import BatchChoices
 from napari_sam_amg.plugin.batch.batch_run import BatchRun
-from napari_sam_amg.plugin.batch.batch_work import PARTLY, SKIPPED, BatchJob, Ended, Listed, Progress
+from napari_sam_amg.plugin.batch.batch_work import FAILED, PARTLY, SKIPPED, BatchJob, Ended, Listed, Progress
 from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
 from napari_sam_amg.plugin.choices.folders import show_folder
 from napari_sam_amg.plugin.choices.problems import RED, Problem, mark
@@ -33,7 +33,7 @@ from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.preferences import preferences
 
 if TYPE_CHECKING:
-    from napari_sam_amg.plugin.widget import SegmentPanel
+    from napari_sam_amg.plugin.panel import SegmentPanel
 
 LIST_DELAY = 300  # ms after the last key: a folder is not searched at every letter of its name
 LIST_HEIGHT, NAME_WIDTH = 130, 160  # px
@@ -106,22 +106,30 @@ class BatchTab(QWidget):
         self.run_button.setToolTip("Segment all these images, one after another, into files.")
         self.cancel_button.setToolTip("Stop at once. Images that are done stay, and the next batch goes on from there.")
 
+    def enterEvent(self, event: QEnterEvent | None) -> None:
+        """Images that were missing may be there by now."""
+        super().enterEvent(event)
+        if self.run_of is None and self.choices.lacks_images:
+            self.choices.say_no_images("")
+            self._wait.start()
+
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         if event is None or not run_or_cancel(event, self.run_button, self.cancel_button):
             super().keyPressEvent(event)
 
     def problems(self) -> list[Problem]:
         """What keeps the batch from running; what is wrong under Segment is said there, too."""
-        panel = self._panel
-        return [*self.choices.problems(), *panel.model_box.problems(), *panel.form.problems(), *panel.mode_problems()]
+        return [*self.choices.problems(), *self._panel.chosen.settings_problems()]
 
     def _check(self) -> None:
         problems = self.problems()
-        bad = [problem.control for problem in problems if self.isAncestorOf(problem.control)]
+        wrong = [problem for problem in problems if not problem.is_open]
+        bad = [problem.control for problem in wrong if self.isAncestorOf(problem.control)]
         for control in {*self._marked, *bad}:
             mark(control, control in bad)
         self._marked = bad
         self.message.setText("\n".join(problem.message for problem in problems))
+        self.message.setStyleSheet(f"color: {RED};" if wrong else "")
         self.message.setVisible(bool(problems))
         self.run_button.setEnabled(not problems and self.run_of is None)
         self.cancel_button.setEnabled(self.run_of is not None)
@@ -144,10 +152,12 @@ class BatchTab(QWidget):
         self._looking.returned.connect(self._take_found)
         self._looking.start()
 
-    def _take_found(self, found: tuple[int, list[str]]) -> None:
-        asked, names = found
+    def _take_found(self, found: tuple[int, list[str], str]) -> None:
+        asked, names, reason = found
         if asked == self._asked:
             self._list(names)
+            self.choices.say_no_images(reason)
+            self._check()
 
     def _list(self, names: list[str] | tuple[str, ...]) -> None:
         self.images.clear()
@@ -219,11 +229,13 @@ class BatchTab(QWidget):
     def _take_end(self, item: Ended) -> None:
         self.bar.setValue(PARTS * (item.place + 1))
         prefix = {SKIPPED: item.state, PARTLY: "in part: "}.get(item.state, "")
-        self._say(item.place, f"{prefix}{item.words}")
+        self._say(item.place, f"{prefix}{item.words}", is_bad=item.state == FAILED)
 
-    def _say(self, row: int, words: str) -> None:
+    def _say(self, row: int, words: str, is_bad: bool = False) -> None:
         item = self.images.topLevelItem(row)
         if item is not None:
+            if is_bad:
+                item.setForeground(1, QColor(RED))
             item.setText(1, words)
             item.setToolTip(1, words)
             self.images.scrollToItem(item)
@@ -245,9 +257,11 @@ class BatchTab(QWidget):
             show_folder(self.choices.folder, "the results are")
 
 
-def _found(asked: int, paths: Sequence[Path], output: Path, recursive: bool) -> tuple[int, list[str]]:
-    """In a worker: the names of the images; none where they cannot be had, which the run will say."""
+def _found(asked: int, paths: Sequence[Path], output: Path, recursive: bool) -> tuple[int, list[str], str]:
+    """In a worker: the names of the images, and why there are none; what else is wrong the run will say."""
     try:
-        return asked, [file.path.name for file in find_inputs(paths, output, recursive)[0]]
+        files, bad = find_inputs(paths, output, recursive)
     except (OSError, ValueError):
-        return asked, []
+        return asked, [], ""
+    names = [file.path.name for file in files]
+    return asked, names, "" if names or not bad else f"{bad[0].path}: {bad[0].reason.partition(':')[0]}."

@@ -21,8 +21,9 @@ from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.landed import Landed
 from napari_sam_amg.plugin.running.live import ASK_AGAIN, PAINTED, LiveLabels
-from napari_sam_amg.plugin.running.outcome import came_to, counted, failed_planes, found
-from napari_sam_amg.plugin.running.time_left import TimeLeft, of_the_whole
+from napari_sam_amg.plugin.running.outcome import counted, failed_planes
+from napari_sam_amg.plugin.running.summary import cancelled, finished, lines, of_part, out_of_sight
+from napari_sam_amg.plugin.running.time_left import TimeLeft
 from napari_sam_amg.plugin.running.work import Failure, Job, Ready, Stage, work
 from napari_sam_amg.plugin.window import is_open
 
@@ -51,6 +52,7 @@ class Runner(QObject):
         self._viewer, self._job = viewer, job
         self._reins = Reins()
         self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files, Landed(viewer, job))
+        self._so_far = self._live.so_far
         self._bar: Any = None
         self._failure = ""
         self._outlined: FieldWork | None = None
@@ -179,7 +181,7 @@ class Runner(QObject):
         if step.result is not None:
             self._live.add(step.result)
             self._live.describe({"point_search_note": self._job.params.note_on(step.result.params)})
-        planes = self._live.planes - done_before, self._planes - done_before
+        planes = self._so_far.planes - done_before, self._planes - done_before
         self._time_left.note(time.perf_counter(), step.done, step.total, *planes)
         # after cancel the layer may go, too; the run is then cancelled, not stopped for it
         if self._live.was_removed and not self._cancelled:
@@ -201,7 +203,7 @@ class Runner(QObject):
     def _words(self, done: int, total: int) -> str:
         if self._cancelled:
             return "Cancelling..."
-        planes = f"Plane {min(self._live.planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
+        planes = f"Plane {min(self._so_far.planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
         left = self._time_left.words(time.perf_counter())
         return f"{planes}{100 * done // total} %{left and ', '}{left}"
 
@@ -230,13 +232,13 @@ class Runner(QObject):
 
     def _state(self) -> str:
         """Finished is what has all planes, whatever the worker and the buttons say."""
-        if not self._failure and not self._cancelled and not self._live.is_complete:
+        if not self._failure and not self._cancelled and not self._so_far.is_complete:
             self._failure = "The run ended before all planes were done."
-        if not self._failure and self._live.is_complete and not self._live.has_results:
-            self._failure = failed_planes(self._live.failed, self._planes)
+        if not self._failure and self._so_far.is_complete and not self._so_far.has_results:
+            self._failure = failed_planes(self._so_far.failed, self._planes)
         if self._failure:
             return "failed"
-        return "finished" if self._live.is_complete and not self._removed else "cancelled"
+        return "finished" if self._so_far.is_complete and not self._removed else "cancelled"
 
     def _announce(self) -> None:
         """Once the layer is in the viewer: the next run would compute while it is added."""
@@ -253,36 +255,25 @@ class Runner(QObject):
         self.finished.emit(summary)
         if self._failure:
             show_error(self._failure)
-        elif self._live.failed:
-            show_warning(failed_planes(self._live.failed, self._planes))
+        elif self._so_far.failed:
+            show_warning(failed_planes(self._so_far.failed, self._planes))
 
     def _summary(self) -> str:
-        done = counted(self._live.planes, self._planes)
+        job, so_far = self._job, self._so_far
         if self._failure:
-            return f"{self._failure} ({done} finished)" if self._live.has_results else self._failure
+            done = counted(so_far.planes, self._planes)
+            return f"{self._failure} ({done} finished)" if so_far.has_results else self._failure
         if self._removed:
             return "Stopped: the layer of the results was removed."
-        seconds = time.perf_counter() - self._began
-        live, asked = self._live, self._job.params
-        used = live.params or asked
-        notes = live.too_large, asked.note_on(used), live.objects, live.masks + live.hidden
-        words = [found(live.masks, live.cut, seconds, used, *notes), came_to(self._job.tally, used, self._planes)]
-        if len(self._live.nothing) == self._planes:
-            words = [f"Nothing in it: {self._live.nothing[0]}."]
-        words += self._words_of_part(seconds)
-        if self._cancelled and not self._live.is_complete:
-            stay = "in the layer" if self._job.files is None else "in the folder, and Run continues there"
-            kept = f" What is finished of the plane stays {stay}." if self._live.has_results else ""
-            words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else f"Cancelled.{kept}"]
-        words += [self._job.landing.note] * bool(self._job.landing.note and live.layer is not None)
-        return "\n".join(filter(None, [*words, failed_planes(self._live.failed, self._planes)]))
+        note = job.landing.note if self.layer is not None else ""
+        failed = failed_planes(so_far.failed, self._planes)
+        if self._cancelled and not so_far.is_complete:
+            return lines(cancelled(so_far, job.files is not None), note, failed)
+        out, seconds = self._outlined.left_out if self._outlined else 0, time.perf_counter() - self._began
+        words = finished(so_far, job.params, job.tally, job.source, seconds)
+        words += of_part(job.source, seconds, out, bool(job.landing.done), self._out_of_sight())
+        return lines(*words, note, failed)
 
-    def _words_of_part(self, seconds: float) -> list[str]:
-        """Where it was, what it left out, and how long all of the image would take."""
-        source, done = self._job.source, len(self._job.landing.done)
-        where = source.words
-        out = self._outlined.left_out if self._outlined else 0
-        plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
-        outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
-        whole = "" if done else of_the_whole(seconds, source.share, len(source.whole.indices))
-        return [*([f"In {where}.{outside}"] if where else []), *([whole] if whole else [])]
+    def _out_of_sight(self) -> str:
+        is_seen = is_open(self._viewer) and not self._live.was_removed
+        return out_of_sight(self.layer, self._viewer.dims, self._job.source) if is_seen else ""
