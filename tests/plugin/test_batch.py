@@ -64,13 +64,12 @@ def run(plugin: Any, tab: Any) -> str:
 def test_nothing_runs_before_images_and_a_folder_are_chosen(tab: Any, images: Path, tmp_path: Path) -> None:
     assert not tab.run_button.isEnabled()
     assert tab.message.text().splitlines() == ["Images: choose files or a folder.", "Results in: choose a folder."]
-    for part in (tab.choices.paths, tab.choices.output, tab.message):
-        assert not part.styleSheet()
+    parts = tab.choices.paths, tab.choices.output, tab.message
+    assert not any(part.styleSheet() for part in parts)
     choose(tab, tmp_path / "absent", images / "a.tif")
     assert f"there is no {tmp_path / 'absent'}" in tab.message.text()
     assert f"{images / 'a.tif'} is a file" in tab.message.text()
-    for part in (tab.choices.paths, tab.choices.output, tab.message):
-        assert part.styleSheet()
+    assert all(part.styleSheet() for part in parts)
     for folder in ("results", "~no_such_user/results"):
         choose(tab, images, Path(folder))
         assert tab.message.text() == f"Results in: {folder} is no whole path: choose the folder, or write all of it."

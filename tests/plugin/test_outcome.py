@@ -46,5 +46,6 @@ def test_what_crops_and_points_came_to() -> None:
 def test_what_is_not_known_is_not_said() -> None:
     assert came_to(Tally(), last(1)) == ""
     assert (
-        came_to(Tally(2, 1, 9, 5, is_complete=False), last(0), 2, "plane") == "Whole planes, 5 candidates above the thresholds."
+        came_to(Tally(2, 1, 9, 5, is_complete=False), last(0), 2, "plane")
+        == "Whole planes, 5 candidates above the thresholds."
     )

@@ -240,10 +240,8 @@ def test_everything_fits_into_the_dock_at_every_size_of_the_font(plugin: Any) ->
         for place in range(plugin.docked.tabs.count()):
             plugin.docked.tabs.setCurrentIndex(place)
             (scroll,) = plugin.docked.tabs.widget(place).findChildren(FieldScroll)
-            plugin.qtbot.waitUntil(
-                lambda scroll=scroll: scroll.widget().minimumSizeHint().width() <= scroll.viewport().width(),
-                timeout=5000,
-            )
+            fits = lambda: scroll.widget().minimumSizeHint().width() <= scroll.viewport().width()  # noqa: B023, E731
+            plugin.qtbot.waitUntil(fits, timeout=5000)
             for part in scroll.widget().findChildren(QSpinBox):
                 right = part.mapTo(scroll.widget(), part.rect().topRight()).x()
                 assert not part.isVisible() or right <= scroll.viewport().width(), part.text()

@@ -47,13 +47,7 @@ class SegmentWidget(Container[Any]):
         # napari puts empty space below a widget that does not ask for the whole height
         self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.native_parent_changed.connect(self._leave)
-        self.native_parent_changed.connect(self._polish)
         offer_keys(self)
-
-    def _polish(self, parent: QWidget | None) -> None:
-        """Fonts of tabs that are not in sight, too: the dock is as wide as the widest from the beginning."""
-        for part in self.native.findChildren(QWidget):
-            part.ensurePolished()
 
     @property
     def _runs_batch(self) -> bool:

@@ -11,7 +11,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
-from napari.utils import progress
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -22,8 +21,8 @@ from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.landed import Landed
 from napari_sam_amg.plugin.running.live import ASK_AGAIN, PAINTED, LiveLabels
 from napari_sam_amg.plugin.running.outcome import counted, failed_planes
+from napari_sam_amg.plugin.running.run_progress import RunProgress
 from napari_sam_amg.plugin.running.summary import cancelled, finished, lines, of_part, out_of_sight
-from napari_sam_amg.plugin.running.time_left import TimeLeft
 from napari_sam_amg.plugin.running.work import Failure, Job, Ready, Stage, work
 from napari_sam_amg.plugin.window import is_open
 
@@ -53,14 +52,12 @@ class Runner(QObject):
         self._reins = Reins()
         self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files, Landed(viewer, job))
         self._so_far = self._live.so_far
-        self._bar: Any = None
+        self._progress = RunProgress(self._so_far, len(job.landing.done))
         self._failure = ""
         self._outlined: FieldWork | None = None
         self._begun = self._cancelled = self._removed = False
         self._planes = len(job.source.stack.indices) + len(job.landing.done)
         self._began = 0.0
-        self._time_left = TimeLeft(0.0)
-        self._step: Any = None  # the last one, if it is not shown yet
         self._clock = QTimer(self)
         self._clock.setSingleShot(True)
         self._clock.setInterval(PROGRESS_INTERVAL)
@@ -94,7 +91,7 @@ class Runner(QObject):
         gc.freeze()  # what is there already is not walked during the run: a full collection takes 0.1 s and more
         try:
             self._live.begin()
-            self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
+            self._progress.open(self._job.source.name)
             self._worker.start()
         except Exception as error:
             self._fail(error)
@@ -165,7 +162,7 @@ class Runner(QObject):
             self._failure = self._failure or item.message
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
-            self._time_left = TimeLeft(self._began)
+            self._progress.start(self._began)
             self._outlined = item.outlined
             self._live.describe(item.record)
             self._live.keeping = item.keeping
@@ -176,13 +173,10 @@ class Runner(QObject):
 
     def _take_step(self, step: Any) -> None:
         """Take its plane at once; its progress is shown a little later, with that of others."""
-        self._step = step
-        done_before = len(self._job.landing.done)
         if step.result is not None:
             self._live.add(step.result)
             self._live.describe({"point_search_note": self._job.params.note_on(step.result.params)})
-        planes = self._so_far.planes - done_before, self._planes - done_before
-        self._time_left.note(time.perf_counter(), step.done, step.total, *planes)
+        self._progress.note(step)
         # after cancel the layer may go, too; the run is then cancelled, not stopped for it
         if self._live.was_removed and not self._cancelled:
             self._removed = True
@@ -191,29 +185,17 @@ class Runner(QObject):
             self._clock.start()
 
     def _show_progress(self) -> None:
-        if self._step is None:
-            return
-        done, total, self._step = self._step.done, self._step.total, None
-        # it began with 0: how many batches there are is known from the first step on
-        if self._bar.total != total:  # in napari's activity dock, with an ETA of its own
-            self._bar.reset(total)
-        self._bar.update(done - self._bar.n)
-        self.progressed.emit(done, total, self._words(done, total))
-
-    def _words(self, done: int, total: int) -> str:
-        if self._cancelled:
-            return "Cancelling..."
-        planes = f"Plane {min(self._so_far.planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
-        left = self._time_left.words(time.perf_counter())
-        return f"{planes}{100 * done // total} %{left and ', '}{left}"
+        shown = self._progress.show()
+        if shown is not None:
+            done, total, words = shown
+            self.progressed.emit(done, total, "Cancelling..." if self._cancelled else words)
 
     def _end(self) -> None:
         """The worker is done, by whatever way."""
         self._clock.stop()
         try:
             self._show_progress()
-            if self._bar is not None:
-                self._bar.close()
+            self._progress.close()
         finally:  # last, since the bar runs the event loop
             QTimer.singleShot(0, self._finish)
 
