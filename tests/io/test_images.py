@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sam_amg.io.images import open_image
+from napari_sam_amg.params import AmgParameters
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -224,6 +225,18 @@ def huge(path: Path) -> None:
             file.pages[0].tags[name].overwrite(200000)
 
 
+def says(**tags: int) -> Callable[[Path], None]:
+    """A TIFF of two strips whose header says something else."""
+
+    def write(path: Path) -> None:
+        tiff(GREY, rowsperstrip=GREY.shape[0] // 2, compression=None if "RowsPerStrip" in tags else "zlib")(path)
+        with tifffile.TiffFile(path, mode="r+") as file:
+            for name, value in tags.items():
+                file.pages[0].tags[name].overwrite(value)
+
+    return write
+
+
 ZIPPED = tiff(STACK, photometric="minisblack", compression="zlib")
 WRONG_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "empty": ("a.tif", lambda path: path.write_bytes(b""), "the file is empty"),
@@ -241,6 +254,8 @@ WRONG_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "tiff scratched, lzw": ("a.tif", scratched(pillow(GREY, compression="tiff_lzw")), "page 0 of the TIFF file cannot"),
     "tiff cmyk": ("a.tif", pillow(Image.fromarray(RGBA).convert("CMYK")), "SEPARATED are not supported"),
     "tiff huge": ("a.tif", huge, "200000 x 200000 pixels needs about .* GB of memory"),
+    "tiff of a compression": ("a.tif", says(Compression=31337), "compression 31337 is not known: save the file anew"),
+    "npy in colour": ("a.npy", lambda path: np.save(path, RGB), "if the last axis holds colours, say so: --axes YXS"),
     "png cut": ("a.png", cut(pillow(RGB), 0.6), "damaged or cut short"),
     "png cut, 16 bit rgb": ("a.png", cut(opencv(DEEP_RGB), 0.6), "damaged or cut short"),
     "png cut in the header": ("a.png", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4)), "damaged"),
@@ -267,3 +282,32 @@ def test_wrong_file_gets_a_clear_message(
     with pytest.raises(ValueError, match=message):
         read_all(tmp_path / name)
     assert capfd.readouterr() == ("", "")
+
+
+HEADERS: dict[str, tuple[dict[str, int], str]] = {
+    "2 billion rows": (
+        {"ImageLength": 2**31 - 1, "RowsPerStrip": 2**31 - 1},
+        "of 2147483647 x .* has .* bytes, the file",
+    ),
+    "100000 each way": ({"ImageLength": 10**5, "RowsPerStrip": 10**5, "ImageWidth": 10**5}, "its header is damaged"),
+    "more strips": ({"ImageLength": 10**6}, "page 0 of the TIFF file cannot be read: it has 2 strips"),
+}
+
+
+@pytest.mark.parametrize(("tags", "message"), HEADERS.values(), ids=HEADERS)
+def test_rows_that_no_file_can_hold_are_not_walked(tags: dict[str, int], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    says(**tags)(path)
+    with (
+        pytest.raises(ValueError, match=message),
+        open_image(path, params=AmgParameters(crop_layers="auto")),  # of which some rows are read at a time
+    ):
+        pass
+
+
+def test_half_of_a_large_plane_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((3000, 3000), np.uint8))
+    cut(lambda path: None, 0.6)(path)
+    with open_image(path, params=AmgParameters(crop_layers="auto")) as source:
+        assert source.stack.part((), slice(0, 1000)).all()

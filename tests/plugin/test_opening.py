@@ -8,9 +8,13 @@ import pandas as pd
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from napari.layers import Labels
+from napari.utils.notifications import notification_manager
 from npe2 import plugin_manager
 
+from napari_sam_amg.io.saved_labels import older_outputs
 from napari_sam_amg.models import checkpoint
+from napari_sam_amg.plugin.files.label_writer import write_labels
 from napari_sam_amg.plugin.files.saved_reader import read_labels
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY, go_to, is_result
 from tests.cli.terminal import STACK, Terminal
@@ -82,6 +86,53 @@ def test_results_saved_again_are_the_same_again(terminal: Terminal, viewer: Any)
     assert again.metadata == layer.metadata
 
 
+@pytest.mark.parametrize(("link", "axes"), [("z", "ZYX"), ("t", "TYX")])
+def test_objects_through_a_stack_have_their_own_table(link: str, axes: str, terminal: Terminal, viewer: Any) -> None:
+    sizes = {"axes": axes, "unit": "um", "spacing": 3, "finterval": 30}
+    path = terminal.folder / "o.tif"
+    tifffile.imwrite(path, STACK[[2, 2, 2]], imagej=True, resolution=(4, 2), metadata=sizes)
+    assert terminal.segment(path, "--link", link) == 0
+    (layer,) = viewer.open(terminal.out / "o_run.json", plugin=None)
+    objects = pd.read_csv(terminal.out / "o_objects.csv")
+    assert len(objects) == 2 < len(pd.read_csv(terminal.out / "o_features.csv"))
+    pd.testing.assert_frame_equal(layer.features.iloc[1:].reset_index(drop=True), objects, check_dtype=False)
+    assert layer.scale.tolist() == [3 if link == "z" else 30, 0.5, 0.25]
+    assert [str(unit) for unit in layer.units] == ["micrometer" if link == "z" else "second", *["micrometer"] * 2]
+    go_to(viewer, layer, 2)
+    row = layer.features.loc[2]
+    place = layer.data_to_world([row["plane"], row["centroid_y"], row["centroid_x"]])
+    assert layer.get_value(place, world=True) == 2
+    written = viewer.layers.save(str(terminal.folder / "again_labels.tif"), plugin=PLUGIN)
+    assert Path(written[0]).read_bytes() == (terminal.out / "o_labels.tif").read_bytes()
+
+
+def test_a_table_of_objects_that_is_gone_is_named(terminal: Terminal) -> None:
+    tifffile.imwrite(terminal.folder / "o.tif", STACK[[2, 2, 2]], imagej=True, metadata={"axes": "ZYX"})
+    terminal.segment(terminal.folder / "o.tif", "--link", "z")
+    (terminal.out / "o_objects.csv").unlink()
+    with pytest.raises(ValueError, match=r"o_objects\.csv is no table of labels: No such file"):
+        read_labels(str(terminal.out / "o_labels.tif"))
+
+
+def test_what_was_made_of_the_labels_before_is_named_and_goes_with_the_next_run(terminal: Terminal) -> None:
+    path = terminal.png()
+    terminal.segment(path, "--format", "labels,rois", "--overlay")
+    data, attributes, _ = read_labels(str(terminal.out / "a_run.json"))[0]
+    layer = Labels(np.where(data == 1, 0, data), **attributes)
+    for _ in range(2):  # it is known the second time, too
+        messages: list[Any] = []
+        notification_manager.notification_ready.connect(messages.append)
+        write_labels(str(terminal.out / "a_labels.tif"), *layer.as_layer_data_tuple()[:2])
+        notification_manager.notification_ready.disconnect(messages.append)
+        assert [message.message.split(": ")[1] for message in messages] == [
+            "a_overlay.png, a_rois.zip. Export them again, or delete them."
+        ]
+    (terminal.out / "a_overlay.png").write_bytes(b"drawn anew")
+    assert [path.name for path in older_outputs(terminal.out / "a_labels.tif")] == ["a_rois.zip"]
+    assert terminal.segment(path, "--overwrite") == 0
+    assert terminal.written() == ["a_features.csv", "a_labels.tif", "a_overlay.png", "a_run.json"]
+
+
 def test_planes_of_other_axes(terminal: Terminal, viewer: Any) -> None:
     tall = np.pad(np.repeat(STACK[:1], 24, axis=0), ((9, 9), (0, 0), (0, 0)))
     tifffile.imwrite(terminal.folder / "x.tif", tall, photometric="minisblack", **SIZES)
@@ -101,5 +152,5 @@ def test_planes_of_other_axes(terminal: Terminal, viewer: Any) -> None:
 def test_a_table_that_is_none_is_named(terminal: Terminal) -> None:
     terminal.segment(terminal.png())
     (terminal.out / "a_features.csv").write_text("area\n3\n")
-    with pytest.raises(ValueError, match=r"a_features\.csv is no table of labels: 'index'"):
+    with pytest.raises(ValueError, match=r"a_features\.csv is no table of labels: it has no column index"):
         read_labels(str(terminal.out / "a_labels.tif"))

@@ -18,7 +18,9 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.notifications import notification_manager
 from npe2 import plugin_manager
 
+from napari_sam_amg.io.ome_labels import write_ome_labels
 from napari_sam_amg.io.saved_labels import label_files
+from napari_sam_amg.plugin.files.label_writer import saved_labels
 from napari_sam_amg.plugin.reviewing.results import go_to, is_result
 from tests.disc_model import disc_image
 
@@ -157,6 +159,20 @@ def test_other_programs_find_the_size_of_pixels(viewer: Any, tmp_path: Path) -> 
         assert (across[0] / across[1], down[0] / down[1]) == (4, 2)
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["layer"]["translate"] == [1, 2, 3]  # which TIFF has no place for
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(30, "s"), (0.5, "min")])
+def test_other_programs_find_the_time_between_frames(scale: float, unit: str, viewer: Any, tmp_path: Path) -> None:
+    names = {"axis_labels": ("t", "y", "x"), "units": (unit, "um", "um")}
+    layer = viewer.add_labels(BLOCKS, scale=(scale, 1, 1), **names)
+    save(viewer, layer, tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.imagej_metadata is not None
+        assert tiff.imagej_metadata["finterval"] == 30
+    write_ome_labels(tmp_path / "a.ome.tif", saved_labels(*layer.as_layer_data_tuple()[:2])[0], "a")
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tiff:
+        pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert (pixels["TimeIncrement"], pixels["TimeIncrementUnit"]) == (30, "s")
 
 
 @pytest.mark.parametrize(

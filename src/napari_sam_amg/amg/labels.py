@@ -33,6 +33,7 @@ def paint(
     cut: NDArray[np.bool_] | None = None,
     free_pixels: NDArray[np.int64] | None = None,
     pieces: Pieces | None = None,
+    areas: NDArray[np.int64] | None = None,
 ) -> LabelPlane:
     """Paint masks in order of priority, so that a pixel goes to the first mask that claims it; then clean.
 
@@ -44,10 +45,10 @@ def paint(
     border, which may be the background. Small holes are filled, rings around other labels left out.
     ``cut``: (M,) whether the edge of a crop may have cut each mask, if that is known. ``free_pixels``: (M,), is filled
     with how many pixels of each mask were free when its turn came. ``pieces`` stands in for ``without_strays``: whoever
-    paints the same masks again and again may remember what it gave.
+    paints the same masks again and again may remember what it gave. ``areas``: (M,) pixels of the masks, if known.
     """
     cut = cut_at_crop_edge(masks) if cut is None else cut
-    areas = masks.areas
+    areas = masks.areas if areas is None else areas
     labels, vacated = np.zeros(masks.size, np.int32), np.zeros(masks.size, bool)
     pieces = pieces or (lambda row, free: without_strays(free, params))
     is_one = in_one_piece(masks.cutouts)

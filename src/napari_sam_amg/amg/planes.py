@@ -48,7 +48,9 @@ class PlaneStack:
             raise ValueError(f"an image of shape {shape} is not allowed: expected {expected}")
         if min(self.plane_size) < MIN_SIDE:
             height, width = self.plane_size
-            raise ValueError(f"the image is {height} x {width} pixels: each side must have at least {MIN_SIDE}")
+            said = f"the image is {height} x {width} pixels: each side must have at least {MIN_SIDE}"
+            may_be_colours = not self.rgb and len(shape) > 2 and shape[-1] in (3, 4)
+            raise ValueError(f"{said}; if the last axis holds colours, say so: --axes YXS" if may_be_colours else said)
         if 0 in shape:
             raise ValueError(f"an image of shape {shape} has no pixels")
         for axis, position in self.fixed.items():

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype, pandas_dtype
 
+from napari_sam_amg.amg.table import LINKED_COLUMN
+from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING
+
 INDEX = "index"  # the column of label ids
 _MOST_GAPS = 10  # ids without a row for each id with one: more rows would be made than there are labels
 
@@ -35,19 +38,15 @@ def _shortest(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def read_table(path: Path, said: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """The table as it was, by what :func:`write_table` returned.
-
-    Without that, as of the command line's table, its row numbers become the label ids: row 0 is the background, and a
-    label that has no row in the file has NaN.
-    """
-    types = dict((said or {}).get("types", {}))
+    """The table as it was, by what :func:`write_table` returned; without that, as the command line's."""
+    if said is None:
+        return read_run_table(path)
+    types = dict(said.get("types", {}))
     try:
         # known types are made from the text: versions of pandas differ in how exactly they read floats
         table = pd.read_csv(path, dtype=str if types else None, keep_default_na=False, na_values=[""])
     except pd.errors.EmptyDataError:  # a table without columns
         return pd.DataFrame()
-    if said is None:
-        return rows_by_label(table)
     columns = {name: _as_type(column, types[name]) if name in types else column for name, column in table.items()}
     table = pd.DataFrame(columns)
     if not said.get("background_row"):
@@ -56,12 +55,31 @@ def read_table(path: Path, said: Mapping[str, Any] | None = None) -> pd.DataFram
     return pd.concat([background, table], ignore_index=True)
 
 
+def read_run_table(path: Path) -> pd.DataFrame:
+    """The table NAME_features.csv of the command line, its row numbers the label ids.
+
+    Row 0 is the background, and a label that has no row in the file has NaN. Where objects go through a stack its rows
+    are their cross-sections, and those of NAME_objects.csv beside are read in their place. ``ValueError``, with the
+    name of the file, for what is no such table.
+    """
+    try:
+        table = pd.read_csv(path)
+        if LINKED_COLUMN in table:
+            path = path.with_name(path.name.removesuffix(FEATURES_ENDING) + OBJECTS_ENDING)
+            table = pd.read_csv(path)
+        return rows_by_label(table)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is no table of labels: {getattr(error, 'strerror', None) or error}") from error
+
+
 def rows_by_label(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each id from 0 on, NaN where there is no such label: napari takes a row's number for the label's id.
 
     ``ValueError`` for ids that are no whole numbers from 1 on, or so far apart that most rows would be empty.
     """
-    ids = table["index"].to_numpy()
+    if INDEX not in table:
+        raise ValueError("it has no column index")
+    ids = table[INDEX].to_numpy()
     if len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 1 or len(np.unique(ids)) < len(ids)):
         raise ValueError("the column index does not hold ids of labels: whole numbers from 1 on, each once")
     highest = int(ids.max(initial=0))

@@ -11,9 +11,8 @@ import dask.array as da
 import pandas as pd
 import zarr
 
-from napari_sam_amg.amg.table import LINKED_COLUMN
-from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING, ZARR_ENDING
-from napari_sam_amg.io.feature_table import rows_by_label
+from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, ZARR_ENDING
+from napari_sam_amg.io.feature_table import read_run_table
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.io.ngff import Multiscale, ome_attributes, read_multiscale
 
@@ -62,16 +61,7 @@ def fresh_levels(path: Path) -> list[da.Array]:
 
 def _table(beside: Path) -> pd.DataFrame | None:
     path = beside.with_name(beside.name + FEATURES_ENDING)
-    if not path.exists():
-        return None
-    try:
-        table = pd.read_csv(path)
-        if LINKED_COLUMN in table:
-            path = beside.with_name(beside.name + OBJECTS_ENDING)
-            table = pd.read_csv(path)
-        return rows_by_label(table)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} is no table of labels: {error}") from error
+    return read_run_table(path) if path.exists() else None
 
 
 def _record(beside: Path) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ _BIGTIFF_ABOVE = 2**31  # bytes before compression
 
 
 def write_ome_labels(path: Path, saved: SavedLabels, name: str) -> None:
-    """uint16, or uint32 above 65535 labels, zlib-compressed, with pixel sizes in micrometres where they are known.
+    """uint16, or uint32 above 65535 labels, zlib-compressed, with pixel sizes and time intervals where they are known.
 
     Planes are read twice, one at a time. Raises ``ValueError`` for axes that OME does not have, and for labels that no
     image holds.
@@ -39,4 +39,6 @@ def _metadata(saved: SavedLabels, name: str) -> dict[str, Any]:
     y, x = saved.pixel_size or (None, None)
     sizes = {axis: size for axis, size in (("X", x), ("Y", y), ("Z", saved.z_spacing)) if size is not None}
     known = {f"PhysicalSize{axis}": size for axis, size in sizes.items()}
-    return {"axes": saved.axes, "Name": name} | known | {f"{size}Unit": "µm" for size in known}
+    has_times = "T" in saved.axes and saved.interval is not None
+    times = {"TimeIncrement": saved.interval, "TimeIncrementUnit": "s"} if has_times else {}
+    return {"axes": saved.axes, "Name": name} | known | {f"{size}Unit": "µm" for size in known} | times

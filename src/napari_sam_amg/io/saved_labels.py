@@ -20,10 +20,11 @@ from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.io.discover import FEATURES_ENDING, LABELS_ENDING, RECORD_ENDING, file_stem
 from napari_sam_amg.io.feature_table import read_table, write_table
 from napari_sam_amg.io.labels_tiff import LabelsTiff
-from napari_sam_amg.io.pixel_size import tiff_pixel_size, tiff_z_spacing
+from napari_sam_amg.io.ngff import Spacing
+from napari_sam_amg.io.pixel_size import tiff_pixel_size, tiff_spacings, tiff_z_spacing
 from napari_sam_amg.io.raw_image import RawImage, SourceImage
 from napari_sam_amg.io.staging import settle, staged
-from napari_sam_amg.provenance import sizes, write_record
+from napari_sam_amg.provenance import sizes, unchanged, write_record
 
 FORMAT = "napari-sam-amg/labels/1"
 SUFFIXES = (".tif", ".tiff")
@@ -40,6 +41,7 @@ class SavedLabels:
     record: Mapping[str, Any]  # as JSON has it
     pixel_size: tuple[float, float] | None = None  # (y, x) in micrometres
     z_spacing: float | None = None  # micrometres
+    interval: float | None = None  # seconds from one point in time to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,25 @@ def write_label_files(image: Path, saved: SavedLabels) -> list[Path]:
     targets = label_files(image)
     settle(targets)
     _check_free(targets)
+    older = older_outputs(image)
     with staged(targets) as folder:
         new = [folder / target.name for target in targets]
         _write_image(new[0], saved)
         record = {"format": FORMAT, **saved.record, "table": write_table(new[1], saved.features)}
-        record |= {"outputs": [target.name for target in targets], "output_bytes": sizes(new[:2])}
+        record |= {
+            "outputs": [path.name for path in (*targets, *older)],  # the older ones go with the next run's
+            "output_bytes": sizes([*new[:2], *older]),
+        }
         write_record(new[2], record)
     return targets
+
+
+def older_outputs(image: Path) -> list[Path]:
+    """What a run wrote beside these labels and is as it left it: of the labels as they were, if others are saved."""
+    targets = label_files(image)
+    named = map(str, (_own_record(targets[-1]) or {}).get("outputs", []))
+    others = {name for name in named if Path(name).name == name} - {target.name for target in targets}
+    return unchanged(targets[-1], [image.with_name(name) for name in sorted(others)])[0]
 
 
 def _check_free(targets: list[Path]) -> None:
@@ -118,7 +132,8 @@ def _check_free(targets: list[Path]) -> None:
 
 def _write_image(path: Path, saved: SavedLabels) -> None:
     shape = tuple(int(length) for length in saved.labels.shape)
-    raw = RawImage(saved.labels, saved.axes, saved.pixel_size, saved.z_spacing)
+    times = {} if saved.interval is None else {"T": Spacing(saved.interval, "second")}
+    raw = RawImage(saved.labels, saved.axes, saved.pixel_size, saved.z_spacing, times)
     grid = cast(PlaneStack, _Grid(shape[:-2], shape[-2:]))
     tiff = LabelsTiff(path, SourceImage(grid, saved.axes[:-2], raw, None, ""), saved.pixel_size)
     for index in np.ndindex(shape[:-2]):
@@ -144,17 +159,23 @@ def read_label_files(image: Path) -> SavedLabels:
     with tifffile.TiffFile(image) as tiff:
         labels, axes = tiff.series[0].asarray(), tiff.series[0].axes
         pixel_size, z_spacing = tiff_pixel_size(tiff), tiff_z_spacing(tiff)
+        time = tiff_spacings(tiff, tiff.series[0]).get("T")
     if labels.dtype.kind not in "ui":
         raise ValueError(f"{image} is no label image: its pixels are of type {labels.dtype}")
-    return SavedLabels(labels, axes, _features(label_files(image)[1], record), record, pixel_size, z_spacing)
+    interval = None if time is None else time.length  # in seconds, as it was written
+    return SavedLabels(labels, axes, _features(label_files(image)[1], record), record, pixel_size, z_spacing, interval)
 
 
 def _features(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
     """The table, empty if there is none."""
+    if not path.is_file():
+        return pd.DataFrame()
     try:
-        return read_table(path, record.get("table")) if path.is_file() else pd.DataFrame()
+        return read_table(path, record.get("table"))
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} is no table of labels: {error}") from error
+        raise ValueError(
+            error if str(path.parent) in str(error) else f"{path} is no table of labels: {error}"
+        ) from error
 
 
 def changed_since(image: Path, record: Mapping[str, Any]) -> list[str]:

@@ -138,6 +138,10 @@ def _raw_image(tiff: tifffile.TiffFile, image: tifffile.TiffPageSeries, layout: 
     keyframe = image.keyframe
     if keyframe.dtype is None:
         raise ValueError(f"pixels of {keyframe.bitspersample} bits in format {keyframe.sampleformat} are not supported")
+    if int(keyframe.compression) not in list(tifffile.COMPRESSION):
+        raise ValueError(
+            f"compression {int(keyframe.compression)} is not known: save the file anew, with LZW or deflate"
+        )
     if keyframe.bitspersample == 24 and keyframe.dtype.kind in "ui" and tiff.byteorder == ">":
         raise ValueError("integers of 24 bits in big-endian order are not supported: decoders swap their bytes")
     if not {"Y", "X"} <= set(layout.axes):
@@ -165,6 +169,7 @@ def _raw_image(tiff: tifffile.TiffFile, image: tifffile.TiffPageSeries, layout: 
         np.dtype(samples.dtype or image.dtype),
         image.kind not in WITHOUT_OWN_TAGS,
     )
+    planes.check_large(tiff.filehandle.size)
     axes = "".join(letters[axis] for axis in order) + "S" * samples.colours
     return RawImage(
         planes,

@@ -9,9 +9,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.planes import LARGE_SIDE
 from napari_sam_amg.io.tiff_layout import Chunk, Layout
 from napari_sam_amg.io.tiff_rows import can_be_cut, page_rows, rows_at_once
 from napari_sam_amg.io.watched import FileState
+
+_MOST_CUT_SHORT = 2  # a plane of as many times the file's bytes may be half of one, whose rows are read
 
 WITHOUT_OWN_TAGS = ("lsm", "scanimage", "stk", "ndpi", "eer")  # tifffile corrects what the pages of these say
 
@@ -48,6 +51,31 @@ class TiffPlanes:
         down, keyframe = self.plane_axes[0], self.layout.chunks[0].page.keyframe
         return down >= self.layout.across and (keyframe.is_final or can_be_cut(keyframe))
 
+    def check_large(self, file_size: int) -> None:
+        """Raise ``ValueError`` unless a plane that is read some rows at a time can be there.
+
+        Its rows would be missed one after another, for hours where a header is damaged. ``file_size``: in bytes.
+        """
+        height, width = (self.layout.shape[axis] for axis in self.plane_axes[:2])
+        if max(height, width) <= LARGE_SIDE:
+            return
+        keyframe = self.layout.chunks[0].page.keyframe
+        needed = int(keyframe.size) * int(keyframe.bitspersample) // 8
+        if keyframe.is_contiguous and needed > _MOST_CUT_SHORT * file_size:
+            raise ValueError(
+                f"the file is cut short or its header is damaged: a plane of {height} x {width} pixels has {needed} "
+                f"bytes, the file {file_size}"
+            )
+        problem: Exception | None = None
+        for number, chunk in enumerate(self.layout.chunks if not keyframe.is_contiguous else ()):
+            try:
+                _check_stored(_own_page(chunk, self.own_tags), keyframe)
+                return
+            except Exception as error:  # see _read
+                problem = problem or self._of_page(number, error)
+        if problem is not None:
+            raise problem
+
     def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """One plane: ``index`` has a position for every axis before Y. A slice behind these: some of its rows."""
         asked = iter(index)
@@ -83,10 +111,17 @@ class TiffPlanes:
         except MemoryError:
             raise
         except Exception as error:  # tifffile and the decoders take a file at its word, a damaged one raises anything
-            place = number if chunk.offset is not None else chunk.page.index
-            raise ValueError(
-                f"page {place} of the TIFF file cannot be read: {error or type(error).__name__}"
-            ) from error
+            raise self._of_page(number, error) from error
+
+    def _of_page(self, number: int, error: Exception) -> ValueError:
+        chunk = self.layout.chunks[number]
+        place = number if chunk.offset is not None else chunk.page.index
+        return ValueError(f"page {place} of the TIFF file cannot be read: {error or type(error).__name__}")
+
+
+def _own_page(chunk: Chunk, own_tags: bool) -> Any:
+    """Pages may differ in what tifffile takes to be the same for all: compression, strips."""
+    return chunk.page.aspage() if own_tags and not chunk.page.is_virtual else chunk.page
 
 
 def _pixels(chunk: Chunk, shape: tuple[int, ...], inner: list[int | slice], own_tags: bool, down: int) -> NDArray[Any]:
@@ -96,8 +131,7 @@ def _pixels(chunk: Chunk, shape: tuple[int, ...], inner: list[int | slice], own_
     keyframe, page = chunk.page.keyframe, chunk.page
     offset = chunk.offset
     if offset is None:
-        if own_tags and not page.is_virtual:
-            page = page.aspage()  # pages may differ in what tifffile takes to be the same for all: compression, strips
+        page = _own_page(chunk, own_tags)
         _check_stored(page, keyframe)
         if not page.is_final:
             if is_cut and can_be_cut(page.keyframe):

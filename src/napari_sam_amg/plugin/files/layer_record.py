@@ -114,15 +114,18 @@ def axis_letters(axis_labels: Sequence[str], ndim: int) -> str:
     return letters + "YX"
 
 
-def micrometres(attributes: Mapping[str, Any], axis: int) -> float | None:
-    """Size of a pixel along an axis of the layer, if it is one of length."""
+def size_in(unit: str, attributes: Mapping[str, Any], axis: int) -> float | None:
+    """From one position of the layer to the next along an axis, if its unit is of the kind of ``unit``, in which it is.
+
+    ``unit``: "micrometer" or "second".
+    """
     units = attributes.get("units") or ()
     if not units or is_pixel(units[axis]):
         return None
     import pint
 
     registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
-    unit = registry.Unit(str(units[axis]))
-    if not unit.is_compatible_with(registry.Unit("micrometer")):
+    own = registry.Unit(str(units[axis]))
+    if not own.is_compatible_with(registry.Unit(unit)):
         return None
-    return abs(float(attributes["scale"][axis])) * unit_conversion(unit, registry.Unit("micrometer"))
+    return abs(float(attributes["scale"][axis])) * unit_conversion(own, registry.Unit(unit))

@@ -46,7 +46,7 @@ def _layer(saved: SavedLabels) -> tuple[Any, dict[str, Any]]:
 
 
 def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
-    """Labels of the command line: in micrometres as far as the record says."""
+    """Labels of the command line: in micrometres and seconds as far as its files say."""
     record, axes = saved.record, saved.axes
     known = _sizes(saved)
     run = {**record["settings"], **{key: value for key, value in record.items() if key != "settings"}}
@@ -58,16 +58,19 @@ def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
     return saved.labels, {
         "name": image.stem,
         "scale": [size or 1.0 for size in known],
-        "units": tuple("pixel" if size is None else "micrometer" for size in known),
+        "units": tuple(
+            "pixel" if size is None else "second" if axis == "T" else "micrometer"
+            for axis, size in zip(axes, known, strict=True)
+        ),
         "axis_labels": tuple(axis.lower() for axis in axes),
         "metadata": {METADATA_KEY: run},
     }
 
 
 def _sizes(saved: SavedLabels) -> list[float | None]:
-    """Of a pixel along each axis in micrometres, from the record, where all digits are, or else from the image."""
+    """Along each axis in micrometres, of time in seconds, from the record, where all digits are, or else the image."""
     record = saved.record
-    sizes: dict[str, float | None] = {"Z": saved.z_spacing}
+    sizes: dict[str, float | None] = {"Z": saved.z_spacing, "T": saved.interval}
     sizes |= dict(zip("YX", saved.pixel_size or (), strict=False))
     said = dict(zip(record.get("plane_axes", "YX"), record.get("pixel_size_um") or (), strict=False))
     said |= {"Z": record.get("z_spacing_um") or said.get("Z")}
