@@ -111,8 +111,9 @@ def measuring() -> Window:
     window = results()
     box = window.dock.objects_box
     box.table_button.click()
-    box.filter.setText("area > 1200 and predicted_iou > 0.9")
+    box.filter.setText("area > 700 and predicted_iou > 0.9")
     box.filter.returnPressed.emit()
+    box.alone.setChecked(True)
     wait(0.5)
     box.next_button.click()
     window.scroll_to(box)
@@ -137,7 +138,7 @@ def batch() -> Window:
     window.show("Batch")
     choices = window.dock.batch_tab.choices
     choices.what.setCurrentIndex(choices.what.count() - 1)
-    choices.output.setText("results")
+    choices.output.setText("~/results")
     wait(1)
     return window
 

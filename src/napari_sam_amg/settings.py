@@ -41,6 +41,7 @@ class Settings:
     seen: tuple[float, float] | None = None
     first: tuple[int, ...] | None = None  # the plane that was segmented before the others
     region: Mapping[str, Any] | None = None  # of every plane, as ``amg.field.Field`` records it; None: all of it
+    source: Mapping[str, Any] = field(default_factory=dict)  # of a run on a layer: what of it was segmented
 
     def params(
         self, defaults: Mapping[str, Any] | None = None, given: Mapping[str, Any] | None = None
@@ -103,6 +104,7 @@ def settings_of(record: Mapping[str, Any]) -> Settings:
         _seen(intensities) if any(source.get(part) is not None for part in ("plane", "ranges", "region")) else None,
         _first(source),
         _mapping(source, "region") if source.get("region") is not None else None,
+        source,
     )
 
 

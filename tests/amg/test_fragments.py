@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import find_objects, label
 
 from napari_sam_amg.amg import fragments
-from napari_sam_amg.amg.fragments import fill_holes, give_away, rings, without_strays
+from napari_sam_amg.amg.fragments import fill_holes, give_away, in_one_piece, rings, without_strays
 from napari_sam_amg.params import AmgParameters
 
 
@@ -173,3 +175,37 @@ def test_a_ring_is_looked_for_wherever_there_may_be_one(rings_at, max_ring_area)
             expected.add(number)
     windows = find_objects(labels)
     assert rings(labels, windows, max_ring_area) == rings(labels, windows, max_ring_area, areas[1:]) == expected
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**25 - 1)), max_size=6))
+def test_masks_that_are_told_to_be_one_piece_are_one(sizes):
+    """And where each row has one run that lies on the one before, it is told."""
+    cutouts = [
+        np.array([bits >> place & 1 for place in range(height * width)], bool).reshape(height, width)
+        for height, width, bits in sizes
+    ]
+    found = in_one_piece(cutouts)
+    assert found.shape == (len(cutouts),)
+    for cutout, is_one in zip(cutouts, found, strict=True):
+        rows = [np.flatnonzero(row) for row in cutout]
+        is_plain = all(len(row) and row[-1] - row[0] + 1 == len(row) for row in rows) and all(
+            set(above) & set(below) for above, below in itertools.pairwise(rows)
+        )
+        assert is_one == is_plain
+        assert not is_one or label(cutout)[1] == 1
+
+
+@pytest.mark.parametrize("size", [3, 9])
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=60)
+def test_holes_are_those_pieces_of_the_background_that_no_edge_bounds(size, seed):
+    random = np.random.default_rng(seed)
+    before = (random.random((9, 11)) < 0.75).astype(np.int32)
+    after = before.copy()
+    fill_holes(after, size)
+    pieces, count = label(before == 0)
+    for piece in range(1, count + 1):
+        own = pieces == piece
+        at_edge = own[[0, -1]].any() or own[:, [0, -1]].any()
+        assert (after[own] == 1).all() == (not at_edge and own.sum() < size)
+    assert (after[before > 0] == 1).all()

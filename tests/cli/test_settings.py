@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,57 @@ def test_flags_come_before_the_file(terminal: Terminal) -> None:
     assert second["settings"]["intensities"] == [0, 220]
     assert second["settings"]["precision"] == "exact"
     assert terminal.loaded == ["embedded", "embedded"]
+
+
+def of_layer(terminal: Terminal, source: dict[str, Any]) -> Path:
+    """The record of a layer whose run was on a part of it, as napari saves it."""
+    assert terminal.segment(terminal.png()) == 0
+    run = json.loads((terminal.out / "a_run.json").read_text())
+    kept = {name: run["settings"][name] for name in ("model", "precision", "parameters")}
+    path = terminal.folder / "cells.json"
+    path.write_text(json.dumps({"run": kept | {"versions": {}, "intensities": None, "source": source}}))
+    terminal.lines()
+    return path
+
+
+PARTS = [
+    ({"region": {"rows": [3, 40], "columns": [5, 60]}}, "rows 3 to 39 and columns 5 to 59"),
+    ({"region": {"rows": [3, 40], "columns": [5, 60], "outline": [[3, 5], [40, 5], [3, 60]]}}, "a polygon in rows 3"),
+    ({"ranges": {"0": [1, 3]}}, "planes 1 to 2 along axis 0"),
+    ({"plane": [2]}, "plane 2"),
+]
+
+
+@pytest.mark.parametrize(("part", "words"), PARTS)
+@pytest.mark.usefixtures("known")
+def test_a_part_that_was_segmented_in_the_window_is_named_once(part: Any, words: str, terminal: Terminal) -> None:
+    record = of_layer(terminal, {"axes": {"names": "yx"}, "channel": {}, "plane": None, **part})
+    terminal.out = terminal.folder / "again"
+    assert terminal.segment(terminal.png(), terminal.png("b.png"), "--settings", record) == 0
+    _, (line,) = terminal.lines()
+    assert line.startswith(f"{record}: note: is of a part of its image, {words}")
+    assert "all planes are segmented whole" in line
+
+
+@pytest.mark.usefixtures("known")
+def test_a_layers_channel_and_planes_are_read_as_in_the_window(terminal: Terminal) -> None:
+    record = of_layer(terminal, {"axes": {"names": "zx"}, "channel": {"1": 1}, "plane": None})
+    volume = np.repeat(np.stack([STACK // 3, STACK], axis=1), 4, axis=0)[:, :, :12]
+    path = terminal.folder / "s.tif"
+    tifffile.imwrite(path, volume, photometric="minisblack", imagej=True, metadata={"axes": "ZCYX"})
+    said = again(terminal, path, "--settings", record)
+    assert (said["settings"]["channel"], said["settings"]["plane"]) == (1, "ZX")
+    assert terminal.lines()[1] == []
+    flags = again(terminal, path, "--settings", record, "--channel", "0", "--plane", "YX")
+    assert (flags["settings"]["channel"], flags["settings"]["plane"]) == (0, "YX")
+
+
+@pytest.mark.usefixtures("known")
+def test_what_a_record_says_of_its_part_must_be_numbers(terminal: Terminal) -> None:
+    record = of_layer(terminal, {"ranges": {"0": ["a", 3]}})
+    assert terminal.segment(terminal.png(), "--settings", record) == 1
+    _, (line,) = terminal.lines()
+    assert "ranges={'0': ['a', 3]} is not allowed: it must have whole numbers, from and to" in line
 
 
 def test_a_file_of_ones_own(terminal: Terminal) -> None:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from napari_sam_amg.amg.labels import LabelPlane
 from napari_sam_amg.amg.masks import no_masks
 from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, whole_plane
+from napari_sam_amg.objects import overlaps
 from napari_sam_amg.objects.chains import Chains
 from napari_sam_amg.objects.links import assigned, links
 from napari_sam_amg.objects.overlaps import iou_of_labels, iou_of_masks, pixels_of
@@ -49,6 +50,19 @@ def test_overlaps_are_those_of_counting_pixels():
     for row, column in itertools.product(range(3), repeat=2):
         one, other = frames[row], frames[2 - column]
         assert between[row, column] == pytest.approx(np.sum(one & other) / np.sum(one | other))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_labels_are_counted_as_few(seed, monkeypatch):
+    """In a table of all pairs, or, where that would be larger than the plane, pair by pair."""
+    random = np.random.default_rng(seed)
+    one, other = (random.integers(0, 6, (20, 30)).astype(np.int32) for _ in range(2))
+    few = iou_of_labels(one, other)
+    monkeypatch.setattr(overlaps, "BINS", 0)
+    many = iou_of_labels(one, other)
+    assert few.shape == many.shape == (6, 6)
+    np.testing.assert_array_equal(few.coords, many.coords)
+    np.testing.assert_array_equal(few.data, many.data)
 
 
 def test_nothing_is_linked_below_the_least_iou_and_at_it_all_is():

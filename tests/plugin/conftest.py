@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import napari.settings
 import pytest
 from napari.utils.notifications import Notification, notification_manager
 
+from napari_sam_amg.plugin.panel import SegmentPanel
+from napari_sam_amg.plugin.preferences import PLUGIN
 from napari_sam_amg.plugin.running import work
 from napari_sam_amg.plugin.running.runner import _running
-from napari_sam_amg.plugin.widget import SegmentPanel, SegmentWidget
+from napari_sam_amg.plugin.widget import SegmentWidget
 from tests.plugin.held_model import HeldModel
 
 LOADED_MODEL = work.loaded_model  # as it is, without the stand-in below
@@ -23,6 +27,17 @@ def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
     monkeypatch.setattr(work, "loaded_model", lambda name, device, *_: model)
     monkeypatch.setattr("napari_sam_amg.plugin.choices.model_box.missing_reason", lambda model: None)
     return model
+
+
+@pytest.fixture
+def own_preferences(tmp_path: Path) -> Iterator[Path]:
+    """Kept in a folder of this test: what one remembers is nothing to the next."""
+    clear = getattr(napari.settings, "_clear_plugin_settings_cache", lambda: None)  # none before napari 0.9
+    clear()
+    if hasattr(napari.settings, "get_plugin_settings"):
+        napari.settings.get_plugin_settings(PLUGIN, path_dir=tmp_path)
+    yield tmp_path
+    clear()
 
 
 @dataclass
@@ -63,7 +78,9 @@ class Plugin:
 
 
 @pytest.fixture
-def plugin(make_napari_viewer: Callable[..., Any], qtbot: Any, model: HeldModel) -> Iterator[Plugin]:
+def plugin(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, model: HeldModel, own_preferences: Path
+) -> Iterator[Plugin]:
     """With a coarse grid and thresholds that the discs pass."""
     viewer = make_napari_viewer(show=True)
     _, docked = viewer.window.add_plugin_dock_widget("napari-sam-amg", "Segment everything")  # given a proxy of viewer

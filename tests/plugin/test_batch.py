@@ -17,6 +17,7 @@ from napari_sam_amg.plugin.batch.batch_layers import layer_images, raw_image
 from napari_sam_amg.plugin.batch.batch_run import summary
 from napari_sam_amg.plugin.batch.batch_work import DONE, FAILED, PARTLY, SKIPPED, Ended
 from napari_sam_amg.plugin.choices import folders
+from napari_sam_amg.plugin.choices.problems import RED
 from napari_sam_amg.plugin.files.saved_reader import read_labels
 from napari_sam_amg.plugin.running.runner import _running
 from tests.disc_model import disc_image
@@ -63,9 +64,15 @@ def run(plugin: Any, tab: Any) -> str:
 def test_nothing_runs_before_images_and_a_folder_are_chosen(tab: Any, images: Path, tmp_path: Path) -> None:
     assert not tab.run_button.isEnabled()
     assert tab.message.text().splitlines() == ["Images: choose files or a folder.", "Results in: choose a folder."]
+    parts = tab.choices.paths, tab.choices.output, tab.message
+    assert not any(part.styleSheet() for part in parts)
     choose(tab, tmp_path / "absent", images / "a.tif")
     assert f"there is no {tmp_path / 'absent'}" in tab.message.text()
     assert f"{images / 'a.tif'} is a file" in tab.message.text()
+    assert all(part.styleSheet() for part in parts)
+    for folder in ("results", "~no_such_user/results"):
+        choose(tab, images, Path(folder))
+        assert tab.message.text() == f"Results in: {folder} is no whole path: choose the folder, or write all of it."
     choose(tab, images, tmp_path / "out")
     assert tab.run_button.isEnabled()
     tab.choices.formats["labels"].setChecked(False)
@@ -88,6 +95,20 @@ def test_images_of_a_folder_are_listed_before_they_are_segmented(
     plugin.qtbot.waitUntil(lambda: rows(tab) == [("a.tif", ""), ("c.tif", "")], timeout=TIMEOUT)
 
 
+def test_a_folder_without_images_is_told_before_it_is_run_until_there_are_some(
+    plugin: Any, tab: Any, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    choose(tab, empty, tmp_path / "out")
+    plugin.qtbot.waitUntil(lambda: not tab.run_button.isEnabled(), timeout=TIMEOUT)
+    assert tab.message.text() == f"Images: {empty}: no image in this folder."
+    tifffile.imwrite(empty / "a.tif", ONE)
+    tab.enterEvent(None)
+    plugin.qtbot.waitUntil(tab.run_button.isEnabled, timeout=TIMEOUT)
+    assert rows(tab) == [("a.tif", "")]
+
+
 def test_a_folder_goes_to_files_as_the_command_does_it_and_what_fails_is_named(
     plugin: Any, tab: Any, model: HeldModel, images: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +128,11 @@ def test_a_folder_goes_to_files_as_the_command_does_it_and_what_fails_is_named(
         ("a.tif", "1 mask"), ("b.tif", rows(tab)[1][1].partition(",")[0]), ("c.tif", "2 masks"),
     ]  # fmt: skip
     assert "Not an image" in rows(tab)[1][1]
+    assert [tab.images.topLevelItem(row).foreground(1).color().name() == RED for row in range(3)] == [
+        False,
+        True,
+        False,
+    ]
     written = {path.name for path in out.iterdir()}
     assert {
         "a_labels.tif",

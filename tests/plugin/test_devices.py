@@ -97,6 +97,8 @@ def test_names_are_in_sight_and_whole_names_on_hover(plugin: Any) -> None:
     box.model.setCurrentText("vit_l_lm")
     assert box.model.currentText() == "Light microscopy, large"
     assert box.details.text().startswith("vit_l_lm, about 1.2 GB")
+    assert box.model.shown_name(1000) == "Light microscopy, large"
+    assert box.model.shown_name(100).endswith("…")
     assert "trained for light microscopy" in box.model.full_tooltip()
     plugin.viewer.add_image(disc_image([(15, 15)]), name="a name <that> is far too long to be seen as a whole")
     assert "a name &lt;that&gt; is far too long to be seen as a whole" in plugin.widget.image_box.image.full_tooltip()

@@ -35,12 +35,19 @@ class Menu:
 
     def export(self, what: str) -> str:
         """Click on an entry; what was said when it was done."""
+        return self._click(f"export_{what}", "")
+
+    def save(self) -> str:
+        return self._click("save_labels", ("Saved", "Nothing"))
+
+    def _click(self, entry: str, begins: Any) -> str:
         from napari._app_model import get_app_model
 
         before = len(self.plugin.messages)
-        get_app_model().commands.execute_command(f"napari-sam-amg.export_{what}").result()
-        self.plugin.qtbot.waitUntil(lambda: len(self.plugin.messages) > before, timeout=TIMEOUT)
-        return str(self.plugin.messages[-1].message)
+        get_app_model().commands.execute_command(f"napari-sam-amg.{entry}").result()
+        said = lambda: [m.message for m in self.plugin.messages[before:] if m.message.startswith(begins)]  # noqa: E731
+        self.plugin.qtbot.waitUntil(lambda: bool(said()), timeout=TIMEOUT)
+        return str(said()[-1])
 
 
 @pytest.fixture
@@ -195,3 +202,17 @@ def test_records_of_far_labels_are_made_of_their_own_pixels() -> None:
     for record in records:
         mask = coco_mask.decode(record["segmentation"])
         np.testing.assert_array_equal(mask, labels == record["label"])
+
+
+def test_all_of_a_layer_is_saved_from_the_menu_and_opened_again(menu: Menu, layer: Any, tmp_path: Path) -> None:
+    layer.metadata["model"] = object()
+    assert menu.save() == f"Saved as a_labels.tif, a_features.csv, a_run.json in {tmp_path}"
+    assert menu.asked == ["cells masks_labels.tif"]
+    assert any("Not saved" in str(message.message) for message in menu.plugin.messages)
+    (again,) = menu.plugin.viewer.open(tmp_path / "a_labels.tif", plugin=None)
+    np.testing.assert_array_equal(again.data, layer.data)
+    pd.testing.assert_frame_equal(again.features, layer.features)
+    menu.answer = str(tmp_path / "absent" / "b.tif")
+    (tmp_path / "absent").write_text("a file")
+    assert menu.save().startswith("Nothing was saved: ")
+    menu.plugin.messages.clear()

@@ -30,6 +30,10 @@ def test_basic_fields_are_in_sight_and_the_rest_is_folded(form: ParameterForm) -
     for name, field in form.fields.items():
         assert form.advanced.isAncestorOf(field.control) != parameter_spec(name).metadata["basic"]
     assert not form.advanced.isExpanded()
+    for arrow in "▾▸":  # in letters, which have the colour of the theme
+        form.advanced.toggleButton().click()
+        assert form.advanced.text() == f"{arrow}  Advanced"
+    assert form.advanced.toggleButton().icon().isNull()
 
 
 def test_every_field_explains_itself(form: ParameterForm) -> None:

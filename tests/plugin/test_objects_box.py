@@ -114,6 +114,8 @@ def test_the_filter_keeps_rows_and_says_how_many(plugin: Any, layer: Any, box: O
     look_for(box, "aera > 5")
     assert box.count.text().startswith("There is no column 'aera'. Did you mean area? The columns are index, area")
     assert shown_rows(plugin) == [1, 2, 3, 4], "what cannot be read hides nothing"
+    look_for(box, "solidity < 0.8")  # of the example
+    assert box.count.text() == "There is no column 'solidity' yet: tick it under More columns."
     box.filter.clear()
     settle(plugin)
     assert box.count.text() == "4 objects"

@@ -53,7 +53,7 @@ def test_the_widget_begins_with_what_was_chosen(chosen: Any, make_napari_viewer:
     assert panel.results_box.where.currentText() == IN_MEMORY
     assert "allowed in the Preferences: write them to a folder" in panel.message.text()
     chosen.memory = 8
-    assert panel._job().memory == 2 * 10**9  # as it is when the run is started
+    assert panel.chosen.job().memory == 2 * 10**9  # as it is when the run is started
 
 
 def test_without_a_page_there_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import tifffile
 import torch
+from qtpy.QtWidgets import QMessageBox
 
 from napari_sam_amg.cli import main
 from napari_sam_amg.models.defaults import model_defaults
@@ -84,7 +85,9 @@ def test_another_model_has_presets_of_its_own(plugin: Any) -> None:
     assert plugin.widget.presets_box.preset.currentText().startswith(OWN)
 
 
-def test_what_is_chosen_is_saved_chosen_again_and_deleted(plugin: Any, folder: Path) -> None:
+def test_what_is_chosen_is_saved_chosen_again_and_deleted(
+    plugin: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     box = plugin.widget.presets_box
     plugin.choose(pred_iou_thresh=0.61, overlap="large")
     plugin.widget.model_box.precision.setCurrentText("fast")
@@ -99,6 +102,10 @@ def test_what_is_chosen_is_saved_chosen_again_and_deleted(plugin: Any, folder: P
     assert plugin.widget.form.parameters() == saved
     assert (plugin.widget.model_box.chosen, plugin.widget.model_box.precision.currentText()) == ("embedded", "fast")
     assert box.preset.currentText() == "my screen 1"
+    answers = iter((QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes))
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: next(answers))
+    box.delete_button.click()
+    assert (folder / "my screen 1.json").exists()
     box.delete_button.click()
     assert box.preset.currentText().startswith(OWN)
     assert not list(folder.iterdir())
@@ -132,6 +139,10 @@ def test_files_that_are_wrong_are_named_once_and_the_others_are_there(plugin: An
     assert len(plugin.messages) == 2
     names = [box.preset.itemData(row).name for row in range(box.preset.count())]
     assert names[-2:] == ["good", "toml"]
+    (folder / "later.toml").write_text("[parameters]\noverlap = 'large'\n")
+    box.preset.showPopup()  # looks again
+    assert box.preset.findText("later") > 0
+    box.preset.hidePopup()
     plugin.messages.clear()
 
 

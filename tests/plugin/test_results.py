@@ -63,7 +63,9 @@ def test_what_crops_and_points_came_to_is_said_and_kept(cells: Any, model: Any) 
     assert first.startswith(f"{record['masks']} masks found in ")
     assert first.endswith(f"asked. 3 labels, {record['hidden_by_overlap']} lost to overlaps.")
     assert record["candidates"] >= record["masks"]
-    assert second == f"Crop layer 1 (4 crops), 256 points asked, {record['candidates']} candidates."
+    assert (
+        second == f"Crop layer 1 (4 crops), 256 points asked, {record['candidates']} candidates above the thresholds."
+    )
 
 
 def test_an_approximate_search_says_so(cells: Any) -> None:

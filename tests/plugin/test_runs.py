@@ -13,11 +13,11 @@ from napari.utils.progress import progress
 from superqt.utils import WorkerBase
 
 import napari_sam_amg.run
+from napari_sam_amg.plugin.panel import SegmentPanel
 from napari_sam_amg.plugin.running import runner as runner_module
 from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.live import METADATA_KEY, LiveLabels
 from napari_sam_amg.plugin.running.runner import _running
-from napari_sam_amg.plugin.widget import SegmentPanel
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
 

@@ -374,7 +374,8 @@ def test_layers_without_candidates_say_why(plugin: Any, box: Any, tmp_path: Any)
     metadata = {"napari-sam-amg": {"started": "2026"}}
     plugin.viewer.add_layer(Labels(np.zeros((20, 20), np.int32), metadata=metadata))
     assert box.summary.text() == (
-        "These results were opened from a file, without what the model proposed: run again to move thresholds."
+        "What the model proposed is not there, as of results from a file or of a copy of the layer: run again to move "
+        "thresholds."
     )
     assert not box.controls.isVisible()
     plugin.viewer.layers.clear()

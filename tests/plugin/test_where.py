@@ -5,6 +5,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_sam_amg.plugin.placing import canvas_size
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
@@ -62,7 +63,8 @@ def test_a_range_of_planes(plugin: Any) -> None:
     assert layer.data.shape == STACK.shape
     assert [objects(plane) for plane in layer.data] == [0, 2, 1, 3, 0]
     assert list(layer.features["plane"][1:]) == [1, 1, 2, 3, 3, 3]
-    assert "In z 1 to 3." in plugin.widget.status.text()
+    assert "In z 1 to 3. The plane in sight is none of them.\n" in plugin.widget.status.text()
+    assert "Whole planes, " in plugin.widget.status.text()
     assert "The whole image (all 5 planes) would take " in plugin.widget.status.text()
     source = layer.metadata[METADATA_KEY]["source"]
     assert (source["ranges"], source["plane"]) == ({"0": [1, 4]}, None)
@@ -89,6 +91,21 @@ def test_ranges_of_two_axes_and_a_bad_one(plugin: Any) -> None:
     rows.ranges[1].first.setValue(4)
     assert "Planes: from 4 to 2 is no range." in plugin.widget.message.text()
     assert not plugin.widget.run_button.isEnabled()
+
+
+def test_a_plane_that_is_not_there_is_told_and_steps_end_at_the_last_one(plugin: Any) -> None:
+    plugin.viewer.add_image(STACK, name="cells", axis_labels=("z", "y", "x"))
+    choose_range(plugin, (1, 3))
+    row = plugin.widget.image_box.plane_rows.ranges[0]
+    plugin.qtbot.keyClick(row.last, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    plugin.qtbot.keyClicks(row.last, "44")
+    assert plugin.widget.message.text() == "Planes: there is no plane 44, the last one is 4."
+    assert not plugin.widget.run_button.isEnabled()
+    row.last.stepUp()
+    assert (row.last.value(), plugin.widget.run_button.isEnabled()) == (4, True)
+    row.last.stepUp()
+    row.first.stepBy(-7)
+    assert row.positions == range(5)
 
 
 def test_ranges_go_into_one_layer(plugin: Any) -> None:
@@ -155,7 +172,8 @@ def test_a_rectangle_is_segmented_and_nothing_else(plugin: Any) -> None:
         assert bool(layer.get_value(world, world=True)) == (y < 32)
     source = layer.metadata[METADATA_KEY]["source"]
     assert source["region"] == {"rows": [2, 32], "columns": [2, 78]}
-    assert "In a region of 30 x 76 pixels." in plugin.widget.status.text()
+    assert "In a region of 30 x 76 pixels.\n" in plugin.widget.status.text()
+    assert "Whole region, " in plugin.widget.status.text()
     assert "The whole image would take " in plugin.widget.status.text()
 
 
@@ -241,8 +259,21 @@ def test_the_field_in_view(plugin: Any) -> None:
     assert tuple(size) != (64, 80)
     assert layer.get_value((15 * 3, 20 * 3), world=True)
     plugin.viewer.dims.ndisplay = 3
-    plugin.widget.image_box.changed.emit()
-    assert "the field in view is that of 2D" in plugin.widget.message.text()
+    plugin.qtbot.waitUntil(lambda: "the field in view is that of 2D" in plugin.widget.message.text(), timeout=5000)
+
+
+def test_who_looks_past_the_image_is_told_so_and_runs_when_it_is_back(plugin: Any) -> None:
+    plugin.viewer.add_image(disc_image(FOUR), name="cells")
+    choose_region(plugin, "The field in view")
+    camera = plugin.viewer.scene.camera
+    camera.center = (0, 4000, 4000)
+    plugin.widget.run_button.click()  # before anybody has looked again
+    assert plugin.widget.runner is None
+    assert plugin.widget.message.text() == "Region: it lies outside the image."
+    plugin.viewer.reset_view()
+    plugin.qtbot.waitUntil(plugin.widget.run_button.isEnabled, timeout=5000)
+    camera.center = (0, 4000, 4000)
+    plugin.qtbot.waitUntil(lambda: not plugin.widget.run_button.isEnabled(), timeout=5000)
 
 
 def test_a_region_is_a_trial_and_the_whole_comes_after_it(plugin: Any) -> None:

@@ -7,12 +7,15 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from napari.settings import get_settings
 from napari.utils.progress import progress
+from qtpy.QtWidgets import QSpinBox
 
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.choices import model_box
+from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.running import work
 from napari_sam_amg.plugin.running.outcome import duration
@@ -170,7 +173,7 @@ def test_known_models_and_a_file_can_be_chosen(plugin: Any) -> None:
     names = [box.model.itemData(row) for row in range(box.model.count())]
     assert names == [*known_models(), model_box.FROM_FILE]
     assert not box.path.isVisible()
-    plugin.choose(pred_iou_thresh=0.48)  # the embedded model's own: what is typed stays with every model
+    plugin.choose(pred_iou_thresh=0.56)  # the embedded model's own: what is typed stays with every model
     box.model.setCurrentText("vit_b_lm")
     assert plugin.widget.form.parameters().pred_iou_thresh == 0.65
     assert plugin.widget.form.parameters().min_mask_region_area == 100
@@ -190,7 +193,7 @@ def test_a_checkpoint_file_brings_its_thresholds(plugin: Any, monkeypatch: pytes
     plugin.viewer.add_image(disc_image([(15, 15)]))
     box, path = plugin.widget.model_box, tmp_path / "mine.pt"
     torch.save({"format": "napari-sam-amg/1", "amg": {"pred_iou_thresh": 0.42}, "model": {"w": torch.ones(3)}}, path)
-    plugin.choose(pred_iou_thresh=0.48)  # the embedded model's own: what is typed stays with every model
+    plugin.choose(pred_iou_thresh=0.56)  # the embedded model's own: what is typed stays with every model
     box.model.setCurrentText(model_box.FROM_FILE)
     assert box.path.isVisible()
     assert "choose a checkpoint file" in plugin.widget.message.text()
@@ -227,3 +230,18 @@ def test_the_status_is_of_the_image_that_is_chosen(plugin: Any, model: HeldModel
     layers.selection.active = first
     layers.selection.active = second
     assert plugin.widget.status.text() == ""
+
+
+def test_everything_fits_into_the_dock_at_every_size_of_the_font(plugin: Any) -> None:
+    plugin.viewer.add_image(STACK, name="cells")
+    plugin.widget.image_box.planes.setCurrentText("A range")
+    for size in (9, 16):
+        get_settings().appearance.font_size = size
+        for place in range(plugin.docked.tabs.count()):
+            plugin.docked.tabs.setCurrentIndex(place)
+            (scroll,) = plugin.docked.tabs.widget(place).findChildren(FieldScroll)
+            fits = lambda: scroll.widget().minimumSizeHint().width() <= scroll.viewport().width()  # noqa: B023, E731
+            plugin.qtbot.waitUntil(fits, timeout=5000)
+            for part in scroll.widget().findChildren(QSpinBox):
+                right = part.mapTo(scroll.widget(), part.rect().topRight()).x()
+                assert not part.isVisible() or right <= scroll.viewport().width(), part.text()

@@ -72,7 +72,7 @@ def test_edits_of_one_plane_change_no_other() -> None:
     edits.draw([Patch.of((1,), before, edited(before, np.s_[4:8, 4:8], 5))])
     np.testing.assert_array_equal(edits.apply((0,), before), before)
     assert (edits.apply((1,), before) == 5).any()
-    assert [patch.index for patch in edits.patches] == [(1,)]
+    assert edits.planes == {(1,)}
 
 
 def test_deleted_and_merged_objects_are_so_in_every_plane() -> None:
@@ -113,8 +113,6 @@ def test_what_was_drawn_follows_its_object_into_a_merge() -> None:
     result = edits.apply((), before)
     assert set(np.unique(result)) == {0, 1, 3, 4}
     assert (result == 1).sum() == 48
-    assert edits.parts_of(1) == {1, 2, 5}
-    assert edits.parts_of(3) == {3}
 
 
 def test_the_later_stroke_lies_on_top() -> None:
@@ -167,3 +165,39 @@ def test_ids_that_are_large_numbers() -> None:
     result = edits.apply((), before)
     assert set(np.unique(result)) == {0, 1, 4}
     assert result.dtype == np.int32
+
+
+def test_what_was_done_to_an_object_of_the_run_goes_on_under_its_new_id() -> None:
+    """Somebody has drawn an object 2 after the run's own was deleted, and an object 4 after it was merged."""
+    edits, before = HandEdits(), plane()
+    edits.delete([2])
+    edits.merge([3, 4])
+    edits.undo()
+    edits.redo()
+    step = edits.last
+    edits.follow({2: 12, 3: 13})
+    assert edits.last is not None
+    assert edits.last is not step
+    assert edits.fits(edits.last)
+    edits.draw([Patch.of((), np.where(before == 2, 0, before), edited(before, np.s_[5:7, 5:7], 2))], new=[2])
+    later = np.where(before == 2, 12, np.where(before == 3, 13, before))  # as the run gives them from then on
+    result = edits.apply((), later)
+    assert set(np.unique(result)) == {0, 1, 2, 13}
+    assert (result == 2).sum() == 4 + 16, "what was drawn: here all of the old place, too"
+    assert (result == 13).sum() == 32
+
+
+def test_steps_do_not_fit_labels_that_came_beneath_them() -> None:
+    edits, before = HandEdits(), plane()
+    edits.draw([Patch.of((), before, edited(before, np.s_[4:8, 4:8], 5))], new=[5])
+    first = edits.last
+    assert first is not None
+    edits.laid_over()
+    edits.delete([1])
+    second = edits.last
+    assert second is not None
+    assert [edits.fits(step) for step in (first, second)] == [False, True]
+    edits.undo()
+    assert edits.fits(second)
+    edits.laid_over()
+    assert not edits.fits(second)

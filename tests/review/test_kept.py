@@ -275,3 +275,17 @@ def test_a_real_model_and_what_was_cleaned_once_is_not_cleaned_again():
         patch.setattr(plane_memo, "without_strays", lambda *_: cleaned.append(1))
         run.plane((), at(run, pred_iou_thresh=values[-1]))
     assert cleaned == []
+
+
+def test_an_id_that_hands_have_taken_is_given_away():
+    run, _ = kept_run(STACK[:2], PARAMS)
+    first, second = (run.plane(index, run.params) for index in run.indices)
+    taken = int(first.features["index"].max())
+    names = run.give_away([taken, 10_000])
+    assert names == {taken: 10_001}
+    again = run.plane((0,), run.params)
+    np.testing.assert_array_equal(again.labels, np.where(first.labels == taken, 10_001, first.labels))
+    assert again.features["index"].max() == 10_001
+    np.testing.assert_array_equal(run.plane((1,), run.params).labels, second.labels)
+    assert (run.numbering, run.give_away([20_000]), run.numbering) == (1, {}, 1)
+    assert run.new_id() == 20_001

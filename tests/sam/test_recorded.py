@@ -51,10 +51,11 @@ def test_prompts_that_are_padded_for_a_record_are_read_as_they_are(prompts) -> N
     model, random = load_model(device="cpu"), np.random.default_rng(0)
     with torch.inference_mode():
         side = model.embed(random.integers(0, 256, (60, 80, 3), np.uint8)).side
-        points = torch.from_numpy(random.uniform(0, 300, (prompts, 1, 2)).astype(np.float32))
-        sparse = model.prompt_encoder.embed_points(points, torch.ones(prompts, 1, dtype=torch.int64), pad=True)
-        masks = range(1, 4)
-        ours, theirs = model._recorded_reading(side, sparse, masks), model.mask_decoder.read(side, sparse, None, masks)
+        points, masks = random.uniform(0, 300, (prompts, 2)), range(1, 4)
+        ones = torch.ones(prompts, 1, dtype=torch.int64)
+        sparse = model.prompt_encoder.embed_points(torch.from_numpy(points[:, None].astype(np.float32)), ones, pad=True)
+        signed = torch.from_numpy(model.prompt_encoder.signed_positions(points))
+        ours, theirs = model._recorded_reading(side, signed, masks), model.mask_decoder.read(side, sparse, None, masks)
         index = torch.arange(prompts), torch.zeros(prompts, dtype=torch.int64)
         drawn = [model.mask_decoder.draw(reading, *index) for reading in (ours, theirs)]
     assert ours.predicted_iou.shape == (prompts, 3)

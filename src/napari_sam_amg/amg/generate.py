@@ -16,7 +16,7 @@ from napari_sam_amg.amg.filters import (
     rows_in_crop,
     undominated,
 )
-from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
+from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates, no_masks
 from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
 from napari_sam_amg.amg.seams import cut_by_all
@@ -70,6 +70,8 @@ def cut_off(stored: StoredCandidates, params: AmgParameters) -> Masks:
 
     Those alone that reach so far into their crop that no other crop holds all of what is seen of them.
     """
+    if not any(map(len, stored.cut)):
+        return no_masks(stored.size)
     crops = crop_boxes(stored.size, params)
     # of how large an object is its part says only that it is no smaller
     sizes = replace(params, min_area=0)

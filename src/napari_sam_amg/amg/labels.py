@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.fragments import fill_holes, give_away, rings, smallest_piece, without_strays
+from napari_sam_amg.amg.fragments import fill_holes, give_away, in_one_piece, rings, smallest_piece, without_strays
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.seams import cut_at_crop_edge
 from napari_sam_amg.params import AmgParameters
@@ -33,6 +33,7 @@ def paint(
     cut: NDArray[np.bool_] | None = None,
     free_pixels: NDArray[np.int64] | None = None,
     pieces: Pieces | None = None,
+    areas: NDArray[np.int64] | None = None,
 ) -> LabelPlane:
     """Paint masks in order of priority, so that a pixel goes to the first mask that claims it; then clean.
 
@@ -44,12 +45,13 @@ def paint(
     border, which may be the background. Small holes are filled, rings around other labels left out.
     ``cut``: (M,) whether the edge of a crop may have cut each mask, if that is known. ``free_pixels``: (M,), is filled
     with how many pixels of each mask were free when its turn came. ``pieces`` stands in for ``without_strays``: whoever
-    paints the same masks again and again may remember what it gave.
+    paints the same masks again and again may remember what it gave. ``areas``: (M,) pixels of the masks, if known.
     """
     cut = cut_at_crop_edge(masks) if cut is None else cut
-    areas = masks.areas
+    areas = masks.areas if areas is None else areas
     labels, vacated = np.zeros(masks.size, np.int32), np.zeros(masks.size, bool)
     pieces = pieces or (lambda row, free: without_strays(free, params))
+    is_one = in_one_piece(masks.cutouts)
     least, smallest = params.min_visible_fraction * areas, smallest_piece(params)
     windows = masks.windows
     rows: list[int] = []
@@ -62,7 +64,7 @@ def paint(
             free_pixels[row] = visible
         if not visible or visible < least[row]:
             continue
-        kept = pieces(row, free)
+        kept = free if visible == areas[row] and is_one[row] else pieces(row, free)
         left = visible if kept is free else int(np.count_nonzero(kept))
         if left < min(least[row], smallest):
             continue

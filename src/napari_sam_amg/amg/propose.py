@@ -28,6 +28,7 @@ from napari_sam_amg.amg.prompts import count_point_batches, point_batches, searc
 from napari_sam_amg.amg.upsample import Measures, upsampler
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.config import ModelInfo
+from napari_sam_amg.sam.gpu_way import takes_gpu_way
 from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
 from napari_sam_amg.sam.scratch import keeps_scratch
 
@@ -149,7 +150,7 @@ def _measured(
 
 
 def on_host(logits: Tensor) -> bool:
-    return logits.device.type == "cpu"
+    return not takes_gpu_way(logits.device)
 
 
 def _candidates(

@@ -1,7 +1,7 @@
 """The features table: one row for every label id, the layout that napari's own table expects."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def plane_table(
     index: tuple[int, ...] = (),
     pixel_size: tuple[float, float] | None = None,
     area_column: str = "area_physical",
+    more: Mapping[str, NDArray[Any]] | None = None,
 ) -> pd.DataFrame:
     """One row per label of a plane, in order of id.
 
@@ -36,7 +37,7 @@ def plane_table(
     centroid_y/x (px), bbox_y0, bbox_x0, bbox_y1, bbox_x1 (px, y1 and x1 not included, as
     scikit-image's), mask_area (px before overlaps were resolved), visible_fraction (of mask_area, what
     was painted), cut_by_crop (1 if the edge of a crop may have cut the mask), point_y/x (px, the
-    prompt).
+    prompt). ``more``: columns in the place of these, or behind them.
     """
     rows = painted.rows
     sums, boxes = _places(painted.labels, len(rows))
@@ -56,7 +57,7 @@ def plane_table(
     columns["visible_fraction"] = painted.visible / painted.areas
     columns["cut_by_crop"] = painted.cut.astype(np.int64)  # a number: the background's row has NaN
     columns |= {"point_y": masks.points[rows, 1], "point_x": masks.points[rows, 0]}
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | dict(more or {}))
 
 
 def _places(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

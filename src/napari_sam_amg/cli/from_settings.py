@@ -1,7 +1,7 @@
 """``segment --settings FILE``: what no flag says is taken from a record or a file of settings. Free of torch."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ def take_settings(arguments: argparse.Namespace) -> Settings:
     if arguments.precision not in PRECISIONS:
         raise ValueError(f"precision={arguments.precision!r} is not allowed: choose from {', '.join(PRECISIONS)}")
     arguments.intensities = arguments.intensities or settings.intensities
-    reading = {**settings.reading, "ranges": _ranges(settings.reading.get("ranges", {}))}
+    reading = {**settings.reading, **_read_from(settings.source), "ranges": _ranges(settings.reading.get("ranges", {}))}
     for name in READING:
         if getattr(arguments, name) is None:
             setattr(arguments, name, reading.get(name))
@@ -54,6 +54,45 @@ def _ranges(said: Mapping[str, Any]) -> list[tuple[str, range]] | None:
         return [(str(letter), range(*span)) for letter, span in said.items()] or None
     except (TypeError, ValueError) as error:
         raise ValueError(f"ranges={said!r} is not allowed: each axis has [first, stop]") from error
+
+
+def _read_from(source: Mapping[str, Any]) -> dict[str, Any]:
+    """How a file is read that holds the layer of a run: which channel, and planes of which axes if not of Y and X."""
+    names, channels = _table(source, "axes").get("names"), list(_table(source, "channel").values())
+    found: dict[str, Any] = {"channel": channels[0]} if len(channels) == 1 else {}
+    if isinstance(names, str) and len(names) == 2 and names.lower() != "yx":
+        found["plane"] = names.upper()
+    return found
+
+
+def part_of(source: Mapping[str, Any]) -> str:
+    """Which planes, and what of them, a run was on."""
+    words = [f"planes {start} to {stop - 1} along axis {axis}" for axis, (start, stop) in _spans(source, "ranges")]
+    if source.get("plane"):
+        words.append(f"plane {', '.join(map(str, source['plane']))}")
+    if source.get("region") is not None:
+        (_, rows), (_, columns) = _spans(source, "region", ("rows", "columns"))
+        inside = "a polygon in " if _table(source, "region").get("outline") else ""
+        words.append(f"{inside}rows {rows[0]} to {rows[1] - 1} and columns {columns[0]} to {columns[1] - 1}")
+    return ", ".join(words)
+
+
+def _spans(
+    source: Mapping[str, Any], key: str, names: Sequence[str] | None = None
+) -> list[tuple[str, tuple[int, int]]]:
+    """From, and the first one behind, by name."""
+    said = _table(source, key)
+    try:
+        return [(name, (int(said[name][0]), int(said[name][1]))) for name in (said if names is None else names)]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{key}={dict(said)!r} is not allowed: it must have whole numbers, from and to") from error
+
+
+def _table(source: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    said = source.get(key, {})
+    if not isinstance(said, Mapping):
+        raise ValueError(f"{key}={said!r} is not allowed: it must be a table of names and values")
+    return said
 
 
 def check_model(settings: Settings, model: "Model") -> None:

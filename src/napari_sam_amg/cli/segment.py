@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.batch.merge import check_merged, merge
 from napari_sam_amg.cli.flags import given_parameters
-from napari_sam_amg.cli.from_settings import check_model, take_settings
+from napari_sam_amg.cli.from_settings import check_model, part_of, take_settings
 from napari_sam_amg.cli.messages import DONE, FAILED, print_error, printable, report, say
 from napari_sam_amg.io.discover import InputFile, find_inputs
 from napari_sam_amg.io.point_grids import read_point_grids
@@ -42,6 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
             print_error(again, f"is the same file as {file.path}, which is segmented once", "note")
     if not files:
         return FAILED
+    if part := part_of(settings.source):
+        whole = "all planes are segmented whole; --range chooses planes, segment_again in Python does the part"
+        print_error(arguments.settings, f"is of a part of its image, {part}: {whole}", "note")
     made = make_folder(arguments.output)
     try:
         with _workers(arguments) as workers:

@@ -110,9 +110,9 @@ class Linker:
         candidates, painted = region.candidates, region.painted
         index = candidates.region.index
         ids = np.array([chain.id for chain in chains], np.int64)
-        table = plane_table(region.masks, painted, index, units.pixel_size, units.area_column)
-        table["index"], table[LINKED_COLUMN] = ids, np.array(section.iou, np.float64)
-        table["filled"] = np.array(section.filled, np.int64)
+        more = {"index": ids, LINKED_COLUMN: np.array(section.iou, np.float64)}
+        more["filled"] = np.array(section.filled, np.int64)
+        table = plane_table(region.masks, painted, index, units.pixel_size, units.area_column, more)
         labels = np.concatenate([[0], ids]).astype(np.int32)[painted.labels]
         self._tally.add(painted.labels, labels, table, np.array([chain.parent_id for chain in chains], np.int64))
         ended = ids[np.array([chain.last == section.position for chain in chains], bool)]

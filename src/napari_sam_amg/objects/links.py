@@ -44,21 +44,23 @@ def assigned(iou: sp.coo_array) -> Links:
     Pairs which compete fall into blocks, nearly all of a single pair: so no matrix of all rows and columns is needed.
     """
     row, column = iou.coords
-    order, starts = _blocks(row, column, iou.shape)
-    blocks = np.split(order, starts)
-    kept = np.sort(np.concatenate([b if len(b) < 2 else _best(row, column, iou.data, b) for b in blocks]))
+    order, starts, sizes = _blocks(row, column, iou.shape)
+    several = [order[at : at + size] for at, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True)]
+    matched = [_best(row, column, iou.data, block) for block in several]
+    kept = np.sort(np.concatenate([order[starts[sizes == 1]], *matched]))
     return Links(row[kept].astype(np.int64), column[kept].astype(np.int64), iou.data[kept])
 
 
 def _blocks(
     row: NDArray[np.int32], column: NDArray[np.int32], shape: tuple[int, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs in the order of their blocks, which share no row and no column; and where the second block begins, ..."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs in the order of their blocks, which share no row and no column; where each block begins, and its size."""
     count = sum(shape)
     edges = sp.coo_array((np.ones(len(row), bool), (row, column + shape[0])), shape=(count, count))
     block = connected_components(edges, directed=False)[1][row]
     order = np.argsort(block, kind="stable")
-    return order, np.flatnonzero(np.diff(block[order])) + 1
+    starts = np.flatnonzero(np.diff(block[order], prepend=-1))
+    return order, starts, np.diff(starts, append=len(order))
 
 
 def _best(

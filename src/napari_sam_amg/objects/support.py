@@ -60,11 +60,11 @@ class Support:
     """Takes the candidates of planes that lie one behind the other, and gives each plane painted, one plane later."""
 
     def __init__(self, params: AmgParameters) -> None:
-        self._params = params
+        self._params, self._loosened = params, loosened(params)
         self._waiting: tuple[Proposals, NDArray[np.float64]] | None = None  # the plane before, its scores without us
 
     def add(self, candidates: RegionCandidates) -> list[PaintedRegion]:
-        here = _proposals(candidates, self._params)
+        here = _proposals(candidates, self._loosened, self._params)
         # what AIS cannot know is NaN
         score, painted = np.nan_to_num(here.masks.predicted_iou).astype(np.float64), []
         if self._waiting is not None:
@@ -84,8 +84,8 @@ class Support:
         return [] if waiting is None else [_painted(*waiting, self._params)]
 
 
-def _proposals(candidates: RegionCandidates, params: AmgParameters) -> Proposals:
-    candidates, masks, parts = refiltered(candidates, loosened(params), params)
+def _proposals(candidates: RegionCandidates, loose: AmgParameters, params: AmgParameters) -> Proposals:
+    candidates, masks, parts = refiltered(candidates, loose, params)
     areas = masks.areas
     masks = masks.select((areas > 0) & (areas <= LARGEST * masks.size[0] * masks.size[1]))
     return Proposals(candidates, masks, parts, pixels_of(masks))

@@ -1,6 +1,7 @@
 """The table of objects: measured plane by plane, each object's row given away once it is complete."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,11 @@ _ADDED = (
 )  # fmt: skip
 _LEAST = ("first_plane", "bbox_y0", "bbox_x0", "least_predicted_iou", "least_stability_score", "weakest_link")
 _MOST = ("last_plane", "bbox_y1", "bbox_x1")
+#: Columns of cross-sections from which all that is worked out.
+_OF_SECTIONS = (
+    "area", "filled", "centroid_y", "centroid_x", "link_iou", "predicted_iou", "stability_score", "bbox_y0", "bbox_x0",
+    "bbox_y1", "bbox_x1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Tally:
         self._through_time, self._axis, self._units = params_link == "t", axis, units
         self._open = _begun(np.empty(0, np.int64), np.empty(0, np.int64))
         self._before: NDArray[np.int32] | None = None  # the plane before, with ids
+        self._none: pd.DataFrame | None = None  # a table without a row, which most planes have
 
     def add(
         self, places: NDArray[np.int32], labels: NDArray[np.int32], table: pd.DataFrame, parents: NDArray[np.int64]
@@ -89,83 +96,112 @@ class Tally:
         self, places: NDArray[np.int32], labels: NDArray[np.int32], table: pd.DataFrame
     ) -> dict[str, NDArray[np.float64]]:
         """What each cross-section adds to its object."""
-        found = {str(name): column.to_numpy(np.float64) for name, column in table.items()}
-        area, position = found["area"], found[_plane_column(table, self._axis)]
+        found = {name: table[name].to_numpy(np.float64) for name in _OF_SECTIONS}
+        area, position = found["area"], table[_plane_column(table, self._axis)].to_numpy(np.float64)
         found |= {"planes": np.ones(len(table)), "filled_planes": found["filled"], "volume": area}
         found |= {f"moment_{name}": area * found[f"centroid_{name}"] for name in "yx"} | {"moment_z": area * position}
         found |= {"first_plane": position, "last_plane": position, "weakest_link": found["link_iou"]}
         for name in ("predicted_iou", "stability_score"):
             # nothing is predicted of what was filled in, nor by AIS of anything
             found |= {f"least_{name}": found[name], name: np.nan_to_num(found[name])}
-        before = np.zeros_like(labels) if self._before is None else self._before
         if not self._through_time:
-            found["shared_z"] = _count(places[labels == before], len(table))
-            found["shared_y"] = _count(places[1:][places[1:] == places[:-1]], len(table))
-            found["shared_x"] = _count(places[:, 1:][places[:, 1:] == places[:, :-1]], len(table))
+            found |= _shared(places, labels, self._before, area)
         return found
 
     def take(self, ids: NDArray[np.int64], index: tuple[int, ...]) -> pd.DataFrame:
         """The rows of objects that are complete; ``index`` of the plane in which they end."""
+        if not len(ids) and self._none is not None:
+            return self._none.copy()
         chosen = np.isin(self._open.ids, ids)
         done, self._open = _rows(self._open, chosen), _rows(self._open, ~chosen)
-        return self._table(done, index)
+        table = self._table(done, index)
+        self._none = table.iloc[:0] if self._none is None else self._none
+        return table
 
     def _table(self, of: _Open, index: tuple[int, ...]) -> pd.DataFrame:
         added = dict(zip(_ADDED, of.added.T, strict=True))
         least, most = dict(zip(_LEAST, of.least.T, strict=True)), dict(zip(_MOST, of.most.T, strict=True))
-        table = pd.DataFrame({"index": of.ids})
+        # all at once: a column that is set by itself takes a data frame longer than all that is in it
+        columns: dict[str, NDArray[Any]] = {"index": of.ids}
         if self._through_time:
-            table["parent"] = of.parents
+            columns["parent"] = of.parents
         for axis, name in enumerate(plane_columns(len(index))):
-            table[name] = of.largest[:, 1].astype(np.int64) if axis == self._axis else index[axis]
-        table["first_plane"] = least["first_plane"].astype(np.int64)
-        table["last_plane"] = most["last_plane"].astype(np.int64)
-        for name in ("planes", "filled_planes"):
-            table[name] = added[name].astype(np.int64)
-        self._add_size(table, added)
+            columns[name] = (
+                of.largest[:, 1].astype(np.int64) if axis == self._axis else np.full(len(of.ids), index[axis])
+            )
+        columns["first_plane"] = least["first_plane"].astype(np.int64)
+        columns["last_plane"] = most["last_plane"].astype(np.int64)
+        columns |= {name: added[name].astype(np.int64) for name in ("planes", "filled_planes")}
+        columns |= self._size(added)
         rated = added["planes"] - added["filled_planes"]
         for name in ("predicted_iou", "stability_score"):
-            table[name] = np.where(np.isnan(least[f"least_{name}"]), np.nan, added[name] / np.maximum(rated, 1))
-            table[f"least_{name}"] = least[f"least_{name}"]
-        table["weakest_link"] = least["weakest_link"]
-        self._add_centroid(table, added)
+            columns[name] = np.where(np.isnan(least[f"least_{name}"]), np.nan, added[name] / np.maximum(rated, 1))
+            columns[f"least_{name}"] = least[f"least_{name}"]
+        columns["weakest_link"] = least["weakest_link"]
+        columns |= self._centroid(added)
         for name in ("bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"):
-            table[name] = (least if name in least else most)[name].astype(np.int64)
-        return table
+            columns[name] = (least if name in least else most)[name].astype(np.int64)
+        return pd.DataFrame(columns)
 
-    def _add_size(self, table: pd.DataFrame, added: dict[str, NDArray[np.float64]]) -> None:
+    def _size(self, added: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[Any]]:
         volume, units = added["volume"], self._units
         if self._through_time:
-            table["area"] = volume / added["planes"]
+            sizes = {"area": volume / added["planes"]}
             if units.pixel_size is not None:
-                table[units.area_column] = table["area"] * (units.pixel_size[0] * units.pixel_size[1])
-            return
+                sizes[units.area_column] = sizes["area"] * (units.pixel_size[0] * units.pixel_size[1])
+            return sizes
         faces = [2 * FACES_TO_SURFACE * (volume - added[f"shared_{axis}"]) for axis in "zyx"]
-        table["volume"], table["surface"] = volume.astype(np.int64), sum(faces)
+        found: dict[str, NDArray[Any]] = {
+            "volume": volume.astype(np.int64),
+            "surface": sum(faces, np.zeros(len(volume))),
+        }
         if units.voxel is not None:
             z, y, x = units.voxel
-            table[units.column("volume", 3)] = volume * (z * y * x)
-            table[units.column("surface", 2)] = faces[0] * (y * x) + faces[1] * (z * x) + faces[2] * (z * y)
+            found[units.column("volume", 3)] = volume * (z * y * x)
+            found[units.column("surface", 2)] = faces[0] * (y * x) + faces[1] * (z * x) + faces[2] * (z * y)
+        return found
 
-    def _add_centroid(self, table: pd.DataFrame, added: dict[str, NDArray[np.float64]]) -> None:
+    def _centroid(self, added: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
         units = self._units
         sizes = dict(zip("zyx", units.voxel or (None, *(units.pixel_size or (None, None))), strict=True))
         axes = "yx" if self._through_time else "zyx"
-        for axis in axes:
-            table[f"centroid_{axis}"] = added[f"moment_{axis}"] / added["volume"]
+        found = {f"centroid_{axis}": added[f"moment_{axis}"] / added["volume"] for axis in axes}
         for axis in axes:
             size = sizes[axis]
             if size is not None:
-                table[units.column(f"centroid_{axis}", 1)] = table[f"centroid_{axis}"] * size
+                found[units.column(f"centroid_{axis}", 1)] = found[f"centroid_{axis}"] * size
+        return found
 
 
 def _plane_column(table: pd.DataFrame, axis: int) -> str:
     return "plane" if "plane" in table else f"plane_{axis}"
 
 
-def _count(places: NDArray[np.int32], rows: int) -> NDArray[np.float64]:
-    """How many of the pixels, or faces, belong to each row; 0 is background."""
-    return np.bincount(places, minlength=rows + 1)[1:].astype(np.float64)
+def _shared(
+    places: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    before: NDArray[np.int32] | None,
+    area: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """The faces between two voxels of each object, by the axis along which these lie.
+
+    All voxels but those where something else lies before them: the few at the outline are counted, not the many inside.
+    """
+    begins = np.empty(places.shape, bool)
+    found = {}
+    for axis, here, last in (("y", begins[1:], (slice(1), ...)), ("x", begins[:, 1:], (..., slice(1)))):
+        along = places if axis == "y" else places.T
+        np.not_equal(along[1:], along[:-1], out=here if axis == "y" else here.T)
+        begins[last] = True
+        found[f"shared_{axis}"] = area - _count(places, begins, len(area))
+    if before is None:
+        return {"shared_z": np.zeros(len(area)), **found}
+    return {"shared_z": area - _count(places, np.not_equal(labels, before, out=begins), len(area)), **found}
+
+
+def _count(places: NDArray[np.int32], chosen: NDArray[np.bool_], rows: int) -> NDArray[np.float64]:
+    """How many of the chosen pixels belong to each row."""
+    return np.bincount(places.ravel()[np.flatnonzero(chosen)], minlength=rows + 1)[1:].astype(np.float64)
 
 
 def _stacked(one: _Open, other: _Open) -> _Open:

@@ -1,10 +1,10 @@
-"""Defaults out of napari's Preferences, where napari has a page for each plugin (0.9 and later)."""
+"""Defaults out of napari's Preferences, where it has a page for each plugin (0.9 and later), and what is kept there."""
 
 from dataclasses import dataclass
 from typing import Any
 
 PLUGIN = "napari-sam-amg"
-SECTION = "defaults"  # the key below ``configurations`` in napari.yaml
+SECTION, REMEMBERED = "defaults", "remembered"  # keys below ``configurations`` in napari.yaml
 GIGABYTE = 10**9
 
 
@@ -30,20 +30,35 @@ class Preferences:
 
 def preferences() -> Preferences:
     """As they are now; the defaults in a napari that has no such page, and of what is not as it should be."""
-    section = _section()
+    section = _section(SECTION)
     if section is None:
         return Preferences()
     default = Preferences()
     return Preferences(**{name: _of_type(section, name, getattr(default, name)) for name in Preferences.__slots__})
 
 
-def _section() -> Any:
+def remembered_columns() -> str:
+    """Which columns were measured on demand the last time, in words; empty where nothing is remembered."""
+    return str(getattr(_section(REMEMBERED), "columns", "") or "")
+
+
+def remember_columns(words: str) -> None:
+    """For the next session of napari; for none in a napari that has no such page."""
+    section = _section(REMEMBERED)
+    if section is not None and remembered_columns() != words:
+        try:
+            section.columns = words  # napari writes it to its file
+        except OSError:  # a folder in which nothing can be written: it is forgotten
+            return
+
+
+def _section(name: str) -> Any:
     try:
         from napari.settings import get_plugin_settings
     except ImportError:  # napari before 0.9
         return None
     try:
-        return getattr(get_plugin_settings(PLUGIN), SECTION, None)
+        return getattr(get_plugin_settings(PLUGIN), name, None)
     except Exception:  # not registered with npe2, or a file that cannot be read: the widget opens all the same
         return None
 

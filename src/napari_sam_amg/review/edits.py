@@ -7,7 +7,7 @@ and where they will be. All of it is a list of steps, of which the last can be u
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,30 @@ class HandEdits:
     def __init__(self) -> None:
         self._steps: list[Step] = []
         self._undone: list[Step] = []
+        self._fitting: set[Step] = set()
 
     def add(self, step: Step) -> None:
         """One more; what was undone before it cannot be done again."""
         self._steps.append(step)
         self._undone.clear()
+        self._fitting = {known for known in self._steps if known in self._fitting} | {step}
+
+    def fits(self, step: Step) -> bool:
+        """Whether the labels are still those that its patches tell of: what was there before, and after."""
+        return step in self._fitting
+
+    def laid_over(self) -> None:
+        """Other labels came beneath all steps so far."""
+        self._fitting.clear()
+
+    def follow(self, names: Mapping[int, int]) -> None:
+        """Objects of the run have other ids from now on: what was done to them is done to them by these."""
+        for steps in (self._steps, self._undone):
+            for place, step in enumerate(steps):
+                new = _following(step.renamed, names)
+                if new != step.renamed:
+                    steps[place] = replace(step, renamed=new)
+                    self._fitting |= {steps[place]} if step in self._fitting else set()
 
     def draw(self, patches: Iterable[Patch | None], new: Iterable[int] = (), words: str = "draw") -> None:
         """Pixels were set. ``new``: ids that did not exist until now."""
@@ -170,21 +189,15 @@ class HandEdits:
         return frozenset().union(*(step.ids for step in self._steps))
 
     @property
-    def patches(self) -> list[Patch]:
-        """What was changed in the labels that were shown, in order."""
-        return [patch for step in self._steps for patch in step.patches]
-
-    def parts_of(self, label: int) -> frozenset[int]:
-        """The object, and those that were merged into it."""
-        parts = {label}
-        for step in reversed(self._steps):
-            parts |= {old for old, new in step.renamed.items() if new in parts}
-        return frozenset(parts)
+    def planes(self) -> frozenset[Index]:
+        """Those in which labels that were shown were changed."""
+        return frozenset(patch.index for step in self._steps for patch in step.patches)
 
     def clear(self) -> None:
         """The labels are others altogether."""
         self._steps.clear()
         self._undone.clear()
+        self._fitting.clear()
 
     def apply(self, index: Index, labels: NDArray[np.integer]) -> NDArray[np.int32]:
         """Labels (H, W) of a plane as a run has them, with what hands have changed: a new array.
@@ -207,6 +220,12 @@ class HandEdits:
 def composed(first: Mapping[int, int], then: Mapping[int, int]) -> dict[int, int]:
     """Names that change by ``first`` and then by ``then``."""
     return {**then, **{old: then.get(new, new) for old, new in first.items()}}
+
+
+def _following(renamed: Mapping[int, int], names: Mapping[int, int]) -> dict[int, int]:
+    """Ids that were drawn by hand keep their names, too: there may be pixels of them from before."""
+    followed = {old: names.get(new, new) for old, new in renamed.items()}
+    return followed | {names[old]: new for old, new in followed.items() if old in names}
 
 
 def renamed(labels: NDArray[np.int32], names: Mapping[int, int]) -> NDArray[np.int32]:

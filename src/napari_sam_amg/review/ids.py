@@ -1,7 +1,7 @@
 """Ids that stay: which candidate was shown under which number, so that it comes back under it."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,16 @@ class IdBook:
             if key is not None:
                 known.setdefault(key, int(number))
         self._numbers.reserve(max(ids, default=0))
+
+    def holds(self, number: int) -> bool:
+        """Whether a candidate has it."""
+        return any(number in known.values() for known in self._ids.values())
+
+    def rename(self, names: Mapping[int, int]) -> None:
+        """Other ids for some candidates, hidden as they may be."""
+        for known in self._ids.values():
+            for key, number in known.items():
+                known[key] = names.get(number, number)
 
     def known(self, index: Index, table: pd.DataFrame) -> NDArray[np.int64]:
         """(n,) the ids of the rows of a plane's table; 0 for a candidate that was never shown."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -67,6 +67,7 @@ class KeptRun:
         elif params.tile_size and plane_size[0] * plane_size[1] > WHOLE_PIXELS:
             self.fixed_reason = _TOO_LARGE
         self._numbers = Numbers()
+        self.numbering = 0  # goes up when candidates are given other ids
         # objects through planes have a book of their own: two candidates of a plane may have been one and the same
         self._ids, self._object_ids = IdBook(self._numbers), IdBook(self._numbers)
         self._shelf, self._budget = Shelf(budget), budget
@@ -112,6 +113,22 @@ class KeptRun:
         """Ids up to this are taken, by labels that were drawn by hand."""
         with self._lock:
             self._numbers.reserve(highest)
+
+    def give_away(self, ids: Iterable[int]) -> dict[int, int]:
+        """Hands have drawn objects of their own under these ids: hidden candidates of theirs are given the next ones.
+
+        By id of such a candidate, its new one. No candidate gets any of ``ids`` later.
+        """
+        with self._lock:
+            self._numbers.reserve(max(ids := sorted(set(ids)), default=0))
+            books = (self._ids, self._object_ids)
+            taken = [number for number in ids if any(book.holds(number) for book in books)]
+            names = dict(zip(taken, self._numbers.new(len(taken)).tolist(), strict=True))
+            if names:
+                self.numbering += 1
+                for book in books:
+                    book.rename(names)
+            return names
 
     def new_id(self, highest: int = 0) -> int:
         """The next id, above ``highest``; no candidate gets it."""

@@ -29,10 +29,12 @@ class PlaneMemo:
         self._found = candidates.found if isinstance(candidates.found, StoredCandidates) else None
         crops = () if self._found is None else self._found.crops
         self._table: Candidates = concatenate([no_candidates(), *crops])
+        self._areas = self._table.areas.astype(np.int64)
         self._cutouts: list[BoolImage | None] = [None] * len(self._table)
         self._cleaned: dict[int, Cleaned] = {}  # by row, of one min_mask_region_area
         self._cleaned_by = 0
-        self._pieces: dict[int, tuple[BoolImage, BoolImage]] = {}  # by row, of what was free the last time
+        #: By row, of what was free the last time, in bytes; None if it was all of that.
+        self._pieces: dict[int, tuple[bytes, BoolImage | None]] = {}
         self._pieces_by: tuple[str, int] = "", 0  # the rule for pieces, of all of them
         sides = self._table.boxes[:, 2:] - self._table.boxes[:, :2] + 1
         #: Bytes that it takes when everything is remembered, about: a pixel of a box is a byte, in three arrays.
@@ -45,7 +47,7 @@ class PlaneMemo:
             return finish(self._candidates, params, *units)
         with self._lock:
             masks, rows = self._masks(found, params)
-            painted = self._painted(masks, rows, params)
+            painted = self._painted(masks, rows, params, None if params.min_mask_region_area else self._areas[rows])
             missing = count_missing(cut_off(found, params), painted.labels)
             table = plane_table(masks, painted, self._candidates.region.index, *units)
             too_large = self._candidates.too_large + missing
@@ -80,19 +82,21 @@ class PlaneMemo:
             cutout = self._cutouts[row] = self._table.cutout(row)
         return cutout
 
-    def _painted(self, masks: Masks, rows: NDArray[np.int64], params: AmgParameters) -> LabelPlane:
+    def _painted(
+        self, masks: Masks, rows: NDArray[np.int64], params: AmgParameters, areas: NDArray[np.int64] | None
+    ) -> LabelPlane:
         rule = params.label_pieces, smallest_piece(params)
         if rule != self._pieces_by:
             self._pieces, self._pieces_by = {}, rule
 
         def pieces(place: int, free: BoolImage) -> BoolImage:
             """Of most masks as much is free as the last time."""
-            row = int(rows[place])
-            before, kept = self._pieces.get(row, (None, free))
-            if before is None or not np.array_equal(before, free):
-                kept = without_strays(free, params)
-                self._pieces[row] = free, kept
-                return kept
-            return free if kept is before else kept
+            row, now = int(rows[place]), free.tobytes()
+            before, kept = self._pieces.get(row, (b"", None))
+            if before != now:
+                left = without_strays(free, params)
+                kept = None if left is free else left
+                self._pieces[row] = now, kept
+            return free if kept is None else kept
 
-        return paint(masks, params, pieces=pieces)
+        return paint(masks, params, pieces=pieces, areas=areas)

@@ -13,6 +13,7 @@ from scipy.ndimage import find_objects
 from napari_sam_amg.amg.table import of_plane_axes, plane_columns
 from napari_sam_amg.objects.table import FACES_TO_SURFACE, Units
 from napari_sam_amg.review.edits import HandEdits, Index
+from napari_sam_amg.review.rows import placed
 
 ORIGIN = "origin"
 MODEL, EDITED, MERGED, DRAWN = "model", "edited by hand", "merged by hand", "drawn by hand"
@@ -195,7 +196,8 @@ def rows_of_all(
     for index in planes:
         for label, box in boxes_in(plane_of(index)).items():
             where.setdefault(label, {})[index] = box
-    return {label: measured(pieces(plane_of, label, boxes), grid) for label, boxes in where.items()}
+    found = ((label, pieces(plane_of, label, boxes)) for label, boxes in where.items())
+    return {label: measured(parts, grid) for label, parts in found if parts}  # labels may be changed meanwhile
 
 
 def disagreeing(table: pd.DataFrame, rows: Mapping[int, Mapping[str, float]]) -> dict[int, Mapping[str, float] | None]:
@@ -265,32 +267,30 @@ def mended(
     hands apart. ``stale``: columns that are NaN for these objects, until they are measured again. ``unknown``: as
     in :func:`origins`.
     """
-    ids = [label for label, row in found.items() if row is not None]
-    own = known.set_index("index").reindex(ids)
-    measured_rows = pd.DataFrame([found[label] for label in ids], index=own.index)
+    ids = np.array([label for label, row in found.items() if row is not None], np.int64)
+    measured_rows = pd.DataFrame([found[label] for label in ids.tolist()])
     if table.shape[1] == 1:  # labels that came without a table
         table = table.reindex(columns=["index", *measured_rows.columns])
-    new = own.drop(columns=list(stale), errors="ignore").reindex(columns=table.columns.drop("index"))
-    for name in measured_rows.columns.intersection(new.columns):
-        new[name] = measured_rows[name]
-    new[ORIGIN] = origins(ids, edits, unknown)
+    names = [name for name in table.columns if name not in ("index", ORIGIN)]
+    own = known[known["index"].isin(ids)]
+    order = np.argsort(ids)
+    at = order[np.searchsorted(ids, own["index"], sorter=order)]
+    own = own.drop(columns=[*stale, *measured_rows.columns], errors="ignore")
+    new = pd.DataFrame(placed([(own, at), (measured_rows, np.arange(len(ids)))], len(ids), names))
+    new[ORIGIN] = origins(ids.tolist(), edits, unknown)
     _without_scores(new)
-    return _replaced(table[~table["index"].isin(list(found))], new)
+    return _replaced(table[~table["index"].isin(list(found))], new, ids)
 
 
-def _replaced(rest: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Rows of both, column by column: pandas warns where it has to join a column that is all NaN."""
-    origin = rest[ORIGIN].fillna(MODEL) if ORIGIN in rest else MODEL
-    rest = rest.assign(**{ORIGIN: origin}).set_index("index")
-    order = np.sort(np.concatenate([rest.index.to_numpy(np.int64), new.index.to_numpy(np.int64)]))
-    result, at = rest.reindex(order), np.searchsorted(order, new.index)
-    columns: dict[str, Any] = {"index": order}
-    for name in result.columns:
-        values = result[name].to_numpy(copy=True)
-        if len(new):
-            values[at] = new[name].to_numpy()
-        columns[str(name)] = values
-    return pd.DataFrame(columns)[in_order_of_use(columns)]
+def _replaced(rest: pd.DataFrame, new: pd.DataFrame, ids: NDArray[np.int64]) -> pd.DataFrame:
+    """Rows of both, ``ids`` those of the new ones."""
+    rest = rest.assign(**{ORIGIN: rest[ORIGIN].fillna(MODEL) if ORIGIN in rest else MODEL})
+    others = rest["index"].to_numpy(np.int64)
+    order = np.sort(np.concatenate([others, ids]))
+    names = [str(name) for name in rest.columns if name != "index"]
+    parts = [(rest, np.searchsorted(order, others)), (new, np.searchsorted(order, ids))]
+    columns = {"index": order} | placed(parts, len(order), names)
+    return pd.DataFrame({name: columns[name] for name in in_order_of_use(columns)})
 
 
 def _without_scores(rows: pd.DataFrame) -> None:

@@ -18,6 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from napari_sam_amg.review.measures import SHAPES
+
 LONGEST = 2000  # characters
 EXAMPLE = "area > 50 and solidity < 0.8"
 
@@ -170,6 +172,8 @@ def _refused(node: ast.expr) -> str:
 
 
 def _no_column(name: str, columns: list[str]) -> str:
+    if name in SHAPES:
+        return f"there is no column {name!r} yet: tick it under More columns"
     close = difflib.get_close_matches(name, columns, n=1)
     guess = f" Did you mean {close[0]}?" if close else ""
     return f"there is no column {name!r}.{guess} The columns are {', '.join(columns)}"

@@ -5,7 +5,7 @@ Source: ``segment_anything.modeling.transformer`` and ``segment_anything.modelin
 
 import math
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -54,8 +54,7 @@ class Attention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Plain attention, for the few tokens among themselves: (P, T, C) -> (P, T, C)."""
         q, k, v = self.heads(self.q_proj(q)), self.heads(self.k_proj(k)), self.heads(self.v_proj(v))
-        attention = (q @ k.transpose(-1, -2) * self.scale).softmax(-1)
-        return self.merge(attention @ v)
+        return self.merge(F.scaled_dot_product_attention(q, k, v))
 
     def in_heads(self, projection: nn.Linear) -> Tensor:
         """The weight of a projection into the heads: (h, d, C)."""
@@ -64,10 +63,3 @@ class Attention(nn.Module):
     def out_of_heads(self) -> Tensor:
         """The weight of the projection out of the heads: (h, d, C)."""
         return self.out_proj.weight.unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)
-
-    def fold(self, x: Tensor, projection: nn.Linear) -> Tensor:
-        """Bring per-head vectors back to the embedding's width: (P, h, T, d) -> (P, h*T, C).
-
-        ``key . fold(q)`` equals ``(projection key) . q``, without projecting the key.
-        """
-        return torch.einsum("phtd,hdc->phtc", x, self.in_heads(projection)).flatten(1, 2)

@@ -12,6 +12,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from napari_sam_amg.sam.gpu_way import stand_in
+
 Item = TypeVar("Item")
 Begun = TypeVar("Begun")
 
@@ -22,7 +24,8 @@ class Handover:
     def __init__(self, tensor: Tensor) -> None:
         self._arrived: torch.cuda.Event | None = None
         if tensor.device.type != "cuda":
-            self._host = tensor.cpu()
+            present = stand_in()
+            self._host = tensor.cpu() if present is None else present.to_host(tensor)
             return
         self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         self._host.copy_(tensor, non_blocking=True)
@@ -41,7 +44,8 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the host on a device, without waiting for what the device was told before."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+    present = stand_in()
+    return tensor.to(device) if present is None else present.to_device(tensor)
 
 
 def one_ahead(items: Iterable[Item], begin: Callable[[Item], Begun]) -> Iterator[tuple[Item, Begun]]:

@@ -8,7 +8,7 @@ prompt, which adds ``attention (N, h*T) @ vectors (h*T, C)``; then comes a layer
 centres a row, divides it by its length, and applies a gain and a bias, and centring is linear, so
 at every level, for each prompt,
 
-    keys = (scale * base + attention^T @ vectors) * gain + bias
+    keys = scale * base * gain + attention^T @ vectors + bias
 
 ``base`` (N, C) is the same for all prompts; ``scale`` (N,) is one number a row; ``attention`` has the
 K = level * h*T rows of all layers so far, divided by the lengths since. Nothing of size N * C is left
@@ -23,7 +23,8 @@ It is exact: sums in another order, nothing left out. Against projecting the key
 as the reference does, a prompt costs about a tenth of the arithmetic.
 
 **Biases.** An image token's attention sums to one in each head when it joins. So the bias of the level, and
-of the projection out of the heads, join the layer's vectors.
+of the projection out of the heads, join the layer's vectors. Scales of attentions and all that weights alone make of
+each other are computed once an image, too: a GPU has little to do for a prompt but to be told.
 
 **Layout.** What is image-sized is (P, h*T, N), so a product with the attention is one batch of matrix products.
 Products with what all prompts share go head by head, all prompts at once, and are brought into that
@@ -44,36 +45,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam_amg.sam.attention import Attention
+from napari_sam_amg.sam.gpu_way import takes_gpu_way
 from napari_sam_amg.sam.handover import to_device
-from napari_sam_amg.sam.image_levels import Level, centre, share_of_biases
+from napari_sam_amg.sam.image_levels import Level, centre
 from napari_sam_amg.sam.pieces import cut, join_means
-from napari_sam_amg.sam.scratch import Scratch, out
+from napari_sam_amg.sam.scratch import Scratch, out, place_for
 
 LOWEST = 40.0  # below the largest score of a row no weight is told from another: e^-40 is 4e-18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTokens:
-    """The image tokens of P prompts above level 0: ``(scale * base + attention^T @ vectors) * gain + bias``."""
+    """The image tokens of P prompts above level 0: ``scale * base * gain + attention^T @ vectors + bias``."""
 
     scale: Tensor  # (P, N) float32
     attention: Tensor  # (P, K, N)
     vectors: Tensor  # (P, K, C) what the tokens gave, projected out, with every gain and centring since
-    values: tuple[Tensor, ...]  # (P, h, T, d + 1) a layer so far: what they gave, and a one for the bias
+    #: (h, P*T, d + 1) a layer so far: what they gave, and a one for the bias. Empty if nothing more will be written.
+    values: tuple[Tensor, ...] = ()
 
     def of(self, prompts: Tensor) -> "ImageTokens":
-        """Those of some prompts, indices on the host in ascending order; a run of them needs no copy."""
+        """Those of some prompts, indices on the host in ascending order, to be drawn; a run of them needs no copy."""
         first, last = int(prompts[0]), int(prompts[-1])
         run = last - first + 1 == len(prompts)
         return self._some(slice(first, last + 1) if run else to_device(prompts, self.scale.device))
 
     def first(self, prompts: int) -> "ImageTokens":
-        """Those of so many."""
+        """Those of so many, to be drawn."""
         return self._some(slice(prompts))
 
     def _some(self, prompts: slice | Tensor) -> "ImageTokens":
-        values = tuple(each[prompts] for each in self.values)
-        return ImageTokens(self.scale[prompts], self.attention[prompts], self.vectors[prompts], values)
+        return ImageTokens(self.scale[prompts], self.attention[prompts], self.vectors[prompts])
 
     def piece(self, some: slice) -> "ImageTokens":
         """Those of some places, for all prompts."""
@@ -89,20 +91,23 @@ class Question:
     prompts: int
 
 
-def question(
-    tokens: ImageTokens | None, level: Level, attention: Attention, projection: nn.Linear, asked: Tensor
-) -> Question:
-    """Of (P, h, T, d) vectors, for the image tokens after their ``projection``."""
-    folded = None
+def question(tokens: ImageTokens | None, fold: Tensor, asked: Tensor, like: Tensor) -> Question:
+    """Of (P, h, T, d) vectors; ``fold`` (h, d, C) is the level's for the projection that the image tokens take."""
+    rows, folded = by_heads(asked), None
     if tokens is not None:
-        vectors = attention.fold(asked, projection) * level.gain  # (P, h*T, C)
-        folded = (vectors @ tokens.vectors.transpose(1, 2)).to(tokens.attention.dtype)
-    return Question(by_heads(asked).to(level.read_key.dtype), folded, asked.shape[0])
+        vectors = by_prompts(torch.bmm(rows, fold), asked.shape[0])
+        folded = (vectors @ tokens.vectors.transpose(1, 2)).to(like.dtype)
+    return Question(rows.to(like.dtype), folded, asked.shape[0])
 
 
 def by_heads(tokens: Tensor) -> Tensor:
     """(P, h, T, d) -> (h, P*T, d)."""
     return tokens.transpose(0, 1).flatten(1, 2)
+
+
+def by_prompts(rows: Tensor, prompts: int) -> Tensor:
+    """(h, P*T, d) -> (P, h*T, d)."""
+    return rows.unflatten(1, (prompts, -1)).transpose(0, 1).flatten(1, 2)
 
 
 def products_by_head(rows: Tensor, prompts: int, image: Tensor, scratch: Scratch | None, name: str) -> Tensor:
@@ -117,7 +122,7 @@ def shared_products(
 ) -> Tensor:
     """The same, times a scale (P, N), plus that with ``position`` -> (P, h*T, N), in the scratch's "products"."""
     products = products_by_head(rows, prompts, image, scratch, "by head")
-    place = out(scratch, "products", tuple(products.shape), products)
+    place = place_for(scratch, "products", tuple(products.shape), products)
     if scale is None:
         products = products if place is None else place.copy_(products)
     elif position is None:
@@ -126,11 +131,6 @@ def shared_products(
         positions = products_by_head(rows, prompts, position, scratch, "positions by head")
         products = torch.addcmul(positions, products, scale[:, None, None].to(products.dtype), out=place)
     return products.flatten(1, 2)
-
-
-def add_attention(products: Tensor, weights: Tensor, attention: Tensor) -> None:
-    """Add (P, h*T, K) weights times (P, K, N) attention to products (P, h*T, N), in place."""
-    products.baddbmm_(weights, attention)
 
 
 def softmax(scores: Tensor, dim: int, scratch: Scratch | None) -> Tensor:
@@ -159,7 +159,7 @@ def scores(
     scale = tokens.scale if tokens else None
     products = shared_products(asked.rows, asked.prompts, base, position, scale, scratch)
     if tokens is not None and asked.folded is not None:
-        add_attention(products, asked.folded, tokens.attention)
+        products.baddbmm_(asked.folded, tokens.attention)
     return products
 
 
@@ -173,48 +173,49 @@ def read(
     """
     asked = attention.heads(attention.q_proj(queries))  # (P, h, T, d)
     if tokens is None:
-        value = read_shared(level, attention, asked)
+        value = read_shared(level, asked)
     else:
-        value = read_tokens(tokens, level, attention, asked * attention.scale, scratch)
-    bias = F.linear(level.bias, attention.v_proj.weight, attention.v_proj.bias)
-    return attention.merge(value.to(queries.dtype) + bias.view(attention.num_heads, 1, -1))
+        value = read_tokens(tokens, level, attention, asked, scratch)
+    value = value.unflatten(1, (len(queries), -1)).permute(1, 2, 0, 3).flatten(2)
+    return F.linear(value.to(queries.dtype), attention.out_proj.weight, level.read_bias)
 
 
-def read_shared(level: Level, attention: Attention, asked: Tensor) -> Tensor:
-    """At level 0, where all prompts see the same image tokens, the tokens of all are one sequence."""
-    prompts, heads, count, _ = asked.shape
+def read_shared(level: Level, asked: Tensor) -> Tensor:
+    """At level 0, where all prompts see the same image tokens, the tokens of all are one sequence: (h, P*T, d)."""
     rows = by_heads(asked).to(level.read_key.dtype)
-    value = F.scaled_dot_product_attention(rows[None], level.read_key.transpose(1, 2)[None], level.read_value[None])
-    return value.view(heads, prompts, count, -1).transpose(0, 1)
+    keys = level.read_key.transpose(1, 2)
+    return F.scaled_dot_product_attention(rows[None], keys[None], level.read_value[None])[0]
 
 
 def read_tokens(
     tokens: ImageTokens, level: Level, attention: Attention, asked: Tensor, scratch: Scratch | None
 ) -> Tensor:
-    """Above: (P, h, T, d) queries -> values of the same shape, without biases."""
+    """Above: (P, h, T, d) queries -> values (h, P*T, d), without biases."""
     prompts, heads, count, _ = asked.shape
-    rows = question(tokens, level, attention, attention.k_proj, asked)
+    rows = question(tokens, level.read_fold, asked, level.read_key)
     pieces = cut(tokens.scale.shape[1], prompts * heads * count, level.read_key, scratch)
     values, seen, log_sums = [], [], []
     for some in pieces:
         here, there = tokens.piece(some), level.piece(some)
         found = scores(rows, here, there.read_key, there.read_position, scratch)
-        largest = found.detach().amax(-1, keepdim=True)
-        weights = softmax(without_denormals(found, largest), -1, scratch)  # (P, h*T, N)
-        if len(pieces) > 1:
-            # the weight of the largest score is one over the sum of all exponentials of differences to it
-            log_sums.append(largest - weights.amax(-1, keepdim=True).log())
+        if takes_gpu_way(found.device):  # which has no trouble with denormals, and takes one piece
+            weights = softmax(found, -1, scratch)
+        else:
+            largest = found.detach().amax(-1, keepdim=True)
+            weights = softmax(without_denormals(found, largest), -1, scratch)  # (P, h*T, N)
+            if len(pieces) > 1:
+                # the weight of the largest score is one over the sum of all exponentials of differences to it
+                log_sums.append(largest - weights.amax(-1, keepdim=True).log())
         by_head = weights.view(prompts, heads, count, -1).transpose(0, 1)
-        place = out(scratch, "by head", tuple(by_head.shape), by_head)
+        place = place_for(scratch, "by head", tuple(by_head.shape), by_head)
         scaled = torch.mul(by_head, here.scale[:, None].to(weights.dtype), out=place).flatten(1, 2)
-        value = (scaled @ there.read_value).view(heads, prompts, count, -1).transpose(0, 1)
-        values.append(value.to(asked.dtype))
+        values.append((scaled @ there.read_value).to(asked.dtype))
         # the longer factor first: a CPU takes up to 1.6 times as long the other way round
         seen.append((here.attention @ weights.transpose(1, 2)).to(asked.dtype))  # (P, K, h*T)
-    value = join_means(values, [log_sum.view(prompts, heads, count, 1) for log_sum in log_sums])
+    value = join_means(values, [by_heads(log_sum.view(prompts, heads, count, 1)) for log_sum in log_sums])
     means = join_means(seen, [log_sum.transpose(1, 2) for log_sum in log_sums])
-    mean = (means.transpose(1, 2) @ (tokens.vectors * level.gain)).unflatten(1, (heads, -1))  # (P, h, T, C)
-    return value + torch.einsum("phtc,hdc->phtd", mean, attention.in_heads(attention.v_proj))
+    mean = by_heads((means.transpose(1, 2) @ tokens.vectors).unflatten(1, (heads, -1)))  # (h, P*T, C)
+    return torch.baddbmm(value, mean, attention.in_heads(attention.v_proj).transpose(1, 2))
 
 
 def write(
@@ -226,34 +227,31 @@ def write(
     ``queries`` (P, T, C), the tokens with their position encoding, are the keys of this attention;
     ``given`` (P, T, C) the tokens without it. ``norm`` follows.
     """
-    asked = attention.heads(attention.k_proj(queries)) * attention.scale
-    rows = question(tokens, level, attention, attention.q_proj, asked)
-    values = attention.heads(attention.v_proj(given))  # (P, h, T, d)
-    vectors = torch.einsum("phtd,hdc->phtc", values, attention.out_of_heads()).flatten(1, 2)
-    vectors = vectors + share_of_biases(attention, level.bias)
-    if tokens is not None:
-        vectors = torch.cat([tokens.vectors * level.gain, vectors], dim=1)
-    vectors = centre(vectors)
-    values_so_far = (*(tokens.values if tokens else ()), F.pad(values, (0, 1), value=1.0))
+    assert level.write is not None
     assert level.write_query is not None
-    like, (prompts, heads, count, _) = level.write_query, asked.shape
-    given_rows = [by_heads(2 * each).to(like.dtype) for each in values_so_far]
-    gram = (vectors @ vectors.transpose(1, 2) / vectors.shape[-1]).to(like.dtype)  # (P, K, K)
-    joined = out(scratch, f"attention of {len(given_rows)}", (*vectors.shape[:2], like.shape[2]), like)
-    if joined is None and like.is_cuda and not vectors.requires_grad:  # its memory is scarce: no parts beside the whole
-        joined = like.new_empty(*vectors.shape[:2], like.shape[2])
+    like, asked = level.write_query, attention.heads(attention.k_proj(queries))
+    prompts, heads, count, _ = asked.shape
+    rows = question(tokens, level.write.fold, asked, like)
+    values = by_heads(attention.heads(F.linear(given, level.write.values, level.write.values_bias)))
+    vectors = by_prompts(torch.bmm(values, level.write.vectors), prompts)
+    if tokens is not None:
+        vectors = torch.cat([centre(tokens.vectors), vectors], dim=1)
+    values_so_far = (*(tokens.values if tokens else ()), values.to(like.dtype))
+    gram = (vectors / vectors.shape[-1] @ vectors.transpose(1, 2)).to(like.dtype)  # (P, K, K)
+    joined = place_for(scratch, f"attention of {len(values_so_far)}", (*vectors.shape[:2], like.shape[2]), like)
     scales = []
     for some in cut(like.shape[2], prompts * heads * count, like, scratch):
         here, there = tokens.piece(some) if tokens else None, level.piece(some)
         assert there.write_query is not None
         found = scores(rows, here, there.write_query, there.write_position, scratch)
         joining = softmax(found.view(prompts, heads, count, -1), 2, scratch).view_as(found)
-        square = mean_squares(here, above.piece(some), joining, given_rows, gram, scratch)
+        square = mean_squares(here, above.piece(some), joining, values_so_far, gram, scratch)
         inverse = (square.clamp(min=0) + norm.eps).rsqrt()  # what should be 0 may be less by rounding
         scales.append(inverse if here is None else here.scale * inverse)
         parts = (joining,) if here is None else (here.attention, joining)
         written = join(parts, inverse.to(joining.dtype), None if joined is None else joined[..., some])
-    return ImageTokens(torch.cat(scales, dim=1), written if joined is None else joined, vectors, values_so_far)
+    scale = scales[0] if len(scales) == 1 else torch.cat(scales, dim=1)
+    return ImageTokens(scale, written if joined is None else joined, vectors * above.gain, values_so_far)
 
 
 def join(parts: tuple[Tensor, ...], factor: Tensor, place: Tensor | None) -> Tensor:
@@ -266,30 +264,32 @@ def join(parts: tuple[Tensor, ...], factor: Tensor, place: Tensor | None) -> Ten
 
 
 def mean_squares(
-    tokens: ImageTokens | None, level: Level, joining: Tensor, given_rows: list[Tensor], gram: Tensor,
+    tokens: ImageTokens | None, level: Level, joining: Tensor, values: tuple[Tensor, ...], gram: Tensor,
     scratch: Scratch | None,
 ) -> Tensor:  # fmt: skip
-    """Of each row of ``scale * base + attention^T @ vectors``, whose mean is 0: (P, N).
+    """Of each row of ``scale * base + attention^T @ vectors``, whose mean is 0, before the gain: (P, N).
 
     That of base, plus twice the mean product of base and update, plus the quadratic form of the
     attention with ``gram``, the mean products (P, K, K) of the vectors. ``tokens`` are those below, ``joining``
-    (P, h*T, N) is the attention of the layer, the rest is that of all layers; ``given_rows`` twice their values.
+    (P, h*T, N) is the attention of the layer, the rest is that of all layers.
     """
     scale = tokens.scale if tokens else None
     square = level.mean_square if scale is None else scale.square() * level.mean_square
     prompts, count, _ = joining.shape
-    for layer, (given, written) in enumerate(zip(given_rows, level.written, strict=True)):
+    for layer, (given, written) in enumerate(zip(values, level.written, strict=True)):
         rows, older = slice(layer * count, (layer + 1) * count), slice(layer * count)
         products = shared_products(given, prompts, written, None, scale, scratch)
         if layer and tokens is not None:
-            add_attention(products, 2 * gram[:, rows, older], tokens.attention[:, older])
-        own = joining if layer == len(given_rows) - 1 or tokens is None else tokens.attention[:, rows]
-        add_attention(products, gram[:, rows, rows], own)
+            products.baddbmm_(gram[:, rows, older], tokens.attention[:, older], alpha=2)
+        own = joining if layer == len(values) - 1 or tokens is None else tokens.attention[:, rows]
+        products.baddbmm_(gram[:, rows, rows], own)
         products = products * own if products.requires_grad else products.mul_(own)
         square = square + sum_rows(products)
     return square
 
 
 def sum_rows(x: Tensor) -> Tensor:
-    """(P, K, N) -> (P, N) float32. As a product: torch's sum over an outer axis is slow on several threads."""
+    """(P, K, N) -> (P, N) float32. On a CPU as a product: torch's sum over an outer axis is slow on several threads."""
+    if takes_gpu_way(x.device):
+        return x.sum(1, dtype=torch.float32)
     return (x.new_ones(x.shape[0], 1, x.shape[1]) @ x)[:, 0].float()

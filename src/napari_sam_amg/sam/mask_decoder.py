@@ -8,10 +8,12 @@ and ``draw`` upscales for the surviving ones.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from napari_sam_amg.sam.gpu_way import takes_cpu_way
 from napari_sam_amg.sam.handover import to_device
 from napari_sam_amg.sam.image_tokens import ImageTokens
 from napari_sam_amg.sam.layers import MLP, LayerNorm2d
@@ -21,7 +23,8 @@ from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 
 #: Image tokens upscaled at once, of all prompts: on a CPU their pixels should stay in its cache.
 CPU_TOKENS_AT_ONCE = 8192
-GPU_TOKENS_AT_ONCE = 2**18
+#: Numbers in one of the two large arrays, by the bytes of a number: 0.4 GB, or 0.3 GB of 16-bit ones.
+GPU_NUMBERS_AT_ONCE = {4: 96 * 2**20, 2: 144 * 2**20}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +33,7 @@ class DecoderSide:
 
     transformer: ImageSide
     upscaling: Upscaling
+    hypernetworks: tuple[tuple[Tensor, Tensor], ...]  # weights (n, a, b) and biases (n, 1, b) of n masks, a layer each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +85,12 @@ class MaskDecoder(nn.Module):
         """
         dtype = dtype or image_embedding.dtype
         side = self.transformer.prepare(image_embedding + dense_prompt, image_pe, dtype)
-        return DecoderSide(side, upscaling(self.output_upscaling, side.grid_size, side.last, side.levels[-1], dtype))
+        drawing = upscaling(self.output_upscaling, side.grid_size, side.last, side.levels[-1], dtype)
+        networks = [cast(MLP, network).layers for network in self.output_hypernetworks_mlps]
+        layers = [[cast(nn.Linear, layer) for layer in row] for row in zip(*networks, strict=True)]
+        weights = [torch.stack([layer.weight.t() for layer in row]) for row in layers]
+        biases = [torch.stack([layer.bias[None] for layer in row]) for row in layers]
+        return DecoderSide(side, drawing, tuple(zip(weights, biases, strict=True)))
 
     def read(
         self, side: DecoderSide, sparse_prompts: Tensor, scratch: Scratch | None = None, masks: range | None = None
@@ -101,49 +110,59 @@ class MaskDecoder(nn.Module):
         """As ``read``: the tokens of the masks, the image tokens, and the predicted IoUs."""
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse_prompts.shape[0], -1, -1), sparse_prompts], dim=1)
-        # the first token, and one a mask; made on the device, so that it can be recorded
-        wanted = torch.arange(masks.start, masks.stop + 1, device=tokens.device)
-        wanted[:1].zero_()
+        wanted = slice(0, 1), slice(masks.start + 1, masks.stop + 1)  # the first token, and one a mask
         found, image_tokens = self.transformer(side, tokens, wanted, scratch)
         predicted_iou: Tensor = self.iou_prediction_head(found[:, 0])[:, masks.start : masks.stop]
         return found[:, 1:], image_tokens, predicted_iou
 
-    def draw(self, reading: Reading, prompt_index: Tensor, mask_index: Tensor, place: Tensor | None = None) -> Tensor:
+    def draw(
+        self, reading: Reading, prompt_index: Tensor, mask_index: Tensor, place: Tensor | None = None,
+        first_rows: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """Low-resolution logits of M chosen masks: two (M,) indices -> (M, 4 * rows, 4 * columns).
 
         ``mask_index`` counts within the masks of the reading. The pairs of indices, on the host, are sorted
         and differ, as ``torch.nonzero`` gives them; prompts that they do not name are not upscaled. A GPU is
-        not waited for. ``place``: contiguous memory for the result; by default new.
+        not waited for. ``place``: contiguous memory for the result; by default new. ``first_rows`` of the image
+        tokens are drawn, by default all.
         """
         rows, columns = reading.side.transformer.grid_size
+        rows = rows if first_rows is None else first_rows
         device = reading.mask_tokens.device
         prompts, position, counts = torch.unique_consecutive(prompt_index, return_inverse=True, return_counts=True)
-        weights = self._hypernetworks(reading.mask_tokens[to_device(prompts, device)], reading.masks)
-        tokens_at_once = CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE
-        at_once, bounds = max(1, tokens_at_once // (rows * columns)), [0, *counts.cumsum(0).tolist()]
+        weights = self._hypernetworks(reading, to_device(prompts, device))
+        shared, bounds = reading.side.upscaling.shared, [0, *counts.cumsum(0).tolist()]
+        numbers = CPU_TOKENS_AT_ONCE * len(shared)
+        if not takes_cpu_way(device):
+            numbers = GPU_NUMBERS_AT_ONCE[shared.element_size()]
+        at_once = max(1, numbers // (rows * columns * len(shared)))
         shape = (len(prompt_index), rows, 2, 2, columns, 4)
-        logits = reading.side.upscaling.shared.new_empty(shape) if place is None else place.view(shape)
+        logits = shared.new_empty(shape) if place is None else place.view(shape)
         for start in range(0, len(prompts), at_once):
             some = slice(start, min(start + at_once, len(prompts)))
             theirs = slice(bounds[some.start], bounds[some.stop])
             masks, column = mask_index[theirs].unique(return_inverse=True)
             tokens = reading.image_tokens.of(prompts[some])
-            pairs = to_device((position[theirs] - start) * len(masks) + column, device)
-            weights_here = weights[some, to_device(masks, device)]
-            for grid_rows, row, drawn in reading.side.upscaling.draw(tokens, weights_here, reading.scratch):
-                every = drawn.flatten(0, 1)
-                chosen = every if len(drawn) == 1 else every[pairs]  # of one prompt all that was drawn is asked
-                logits[theirs, grid_rows, :, row] = chosen.permute(0, 3, 1, 4, 2)
+            pairs = to_device(torch.stack([position[theirs] - start, column]), device)
+            weights_here = weights[some] if len(masks) == weights.shape[1] else weights[some, to_device(masks, device)]
+            for grid_rows, row, drawn in reading.side.upscaling.draw(tokens, weights_here, reading.scratch, rows):
+                # of one prompt all that was drawn is asked
+                chosen = drawn[0].movedim(2, 0) if len(drawn) == 1 else drawn.movedim(3, 1)[pairs[0], pairs[1]]
+                logits[theirs, grid_rows, :, row] = chosen.permute(0, 3, 1, 4, 2)  # from (M, 2, 4, rows, columns)
         return logits.view(-1, 4 * rows, 4 * columns)
 
     def draw_all(self, reading: Reading) -> Tensor:
         """Low-resolution logits of all masks of all prompts, in new memory: (P, len(masks), 4 * rows, 4 * columns)."""
-        weights = self._hypernetworks(reading.mask_tokens, reading.masks)
+        weights = self._hypernetworks(reading, slice(None))
         drawn = [rows for *_, rows in reading.side.upscaling.draw(reading.image_tokens, weights, None)]
-        blocks = torch.stack(drawn, dim=3)  # (P, masks, 2, 2, 4, rows, columns)
-        return blocks.permute(0, 1, 5, 2, 3, 6, 4).flatten(5, 6).flatten(2, 4)
+        blocks = torch.stack(drawn, dim=2)  # (P, 2, 2, 4, masks, rows, columns)
+        return blocks.permute(0, 4, 5, 1, 2, 6, 3).flatten(5, 6).flatten(2, 4)
 
-    def _hypernetworks(self, mask_tokens: Tensor, masks: range) -> Tensor:
-        """What each mask weighs the upscaled channels with: (P, len(masks), C) -> (P, len(masks), C / 8)."""
-        networks = [self.output_hypernetworks_mlps[mask] for mask in masks]
-        return torch.stack([network(mask_tokens[:, row]) for row, network in enumerate(networks)], dim=1)
+    @staticmethod
+    def _hypernetworks(reading: Reading, prompts: slice | Tensor) -> Tensor:
+        """What each mask of some prompts weighs the upscaled channels with: (P, len(masks), C / 8)."""
+        some, x = slice(reading.masks.start, reading.masks.stop), reading.mask_tokens[prompts].transpose(0, 1)
+        *inner, (weights, biases) = reading.side.hypernetworks
+        for inner_weights, inner_biases in inner:
+            x = torch.baddbmm(inner_biases[some], x, inner_weights[some]).relu()
+        return torch.baddbmm(biases[some], x, weights[some]).transpose(0, 1)

@@ -6,7 +6,9 @@ Source: ``segment_anything.modeling.prompt_encoder.PromptEncoder``; same state-d
 import math
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_sam_amg.sam.handover import to_device
@@ -24,10 +26,14 @@ class PositionEmbeddingRandom(nn.Module):
 
     def encode(self, coords: Tensor) -> Tensor:
         """(..., 2) positions (x, y) in [0, 1] -> (..., C), computed in float32, under autocast too."""
+        return self.encode_signed(2 * coords.float() - 1)
+
+    def encode_signed(self, coords: Tensor) -> Tensor:
+        """The same for (..., 2) positions in [-1, 1]."""
         matrix = self.positional_encoding_gaussian_matrix
         with torch.autocast(coords.device.type, enabled=False):
             # 16-bit floats hold no position to the pixel, and the frequencies multiply the error
-            angles = 2 * math.pi * ((2 * coords.float() - 1) @ matrix.float())
+            angles = 2 * math.pi * (coords.float() @ matrix.float())
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(matrix.dtype)
 
     def forward(self, size: tuple[int, int]) -> Tensor:
@@ -86,6 +92,20 @@ class PromptEncoder(nn.Module):
 
     def _point_embedding(self, kind: int) -> Tensor:
         return cast(nn.Embedding, self.point_embeddings[kind]).weight
+
+    def signed_positions(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(P, 2) pixel positions (x, y) -> in [-1, 1], in the order of operations and the numbers of ``_positions``."""
+        size = np.array(self.input_image_size[::-1], np.float32)
+        positions: NDArray[np.float32] = 2 * ((points.astype(np.float32) + np.float32(0.5)) / size) - 1
+        return positions
+
+    def embed_object_points(self, signed: Tensor) -> Tensor:
+        """What ``embed_points`` gives for P points, all on objects, with ``pad``: (P, 2, C).
+
+        ``signed``: (P, 2) of ``signed_positions``, which the host computes: a GPU is told little then.
+        """
+        found = self.pe_layer.encode_signed(signed) + self._point_embedding(1)
+        return torch.stack([found, self.not_a_point_embed.weight.expand_as(found)], dim=1)
 
     def embed_points(self, points: Tensor, labels: Tensor, pad: bool) -> Tensor:
         """(P, n, 2) points (x, y) and (P, n) labels (1 object, 0 background, 2 and 3 a box's corners, -1 none).

@@ -7,11 +7,14 @@ model they take a GPU less time than it takes to start them. A CUDA graph starts
 import dataclasses
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from napari_sam_amg.sam.gpu_way import stand_in
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -20,7 +23,7 @@ Result = TypeVar("Result")
 class Recorded:
     """Runs ``compute`` of a value; from the second time on as it was recorded, while nothing else has changed.
 
-    Values and results are tensors, or tuples and dataclasses of them, see ``tensors``.
+    Values and results are tensors, or tuples and dataclasses of them, see ``tensors``. Nobody may change values.
     """
 
     def __init__(self) -> None:
@@ -30,6 +33,7 @@ class Recorded:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._input: Any = None
         self._output: Any = None
+        self._there: list[weakref.ref[Tensor]] = []  # whose values the input holds
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """A copy of a model has other weights, and so no record."""
@@ -42,6 +46,8 @@ class Recorded:
             if state == self._cannot or self._seen != state:  # what comes once is not worth a record
                 self._seen, self._graph = state, None
                 return compute(x)
+            if (present := stand_in()) is not None:
+                return present.replay(compute, x, sum(1 for _ in self._changed(x)))
             if self._graph is None:
                 try:
                     self._record(compute, x)
@@ -50,14 +56,23 @@ class Recorded:
                     self._cannot = state
                     return compute(x)
             assert self._graph is not None
-            for place, tensor in zip(tensors(self._input), tensors(x), strict=True):
-                place.copy_(tensor)
+            places = list(tensors(self._input))
+            for index, tensor in self._changed(x):
+                places[index].copy_(tensor)
             self._graph.replay()
             result: Result = cloned(self._output)
             return result
 
+    def _changed(self, x: Any) -> Iterator[tuple[int, Tensor]]:
+        """The tensors that are not in the input yet: all that points share of an image are there after the first."""
+        there, self._there = self._there, [weakref.ref(tensor) for tensor in tensors(x)]
+        known = [reference() for reference in there]
+        for index, tensor in enumerate(tensors(x)):
+            if index >= len(known) or tensor is not known[index]:
+                yield index, tensor
+
     def _record(self, compute: Callable[[Any], Any], x: Any) -> None:
-        self._input, graph = cloned(x), torch.cuda.CUDAGraph()
+        self._input, self._there, graph = cloned(x), [], torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._output = compute(self._input)
         self._graph = graph

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam_amg.sam.gpu_way import takes_gpu_way
 from napari_sam_amg.sam.scratch import Scratch, calls_are_cheap, out
 
 #: Values of the mask made at once, on a CPU for every two threads: 1024 queries of a head of vit_b. torch gives
@@ -32,7 +33,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scrat
     by_row = _bias_along(q, 2, rows, scratch, "by row")
     by_column = _bias_along(q, 3, columns, scratch, "by column")
     k, v = k.flatten(2, 3), v.flatten(2, 3)
-    if q.device.type == "cuda":
+    if takes_gpu_way(q.device):
         return attend_unmasked(q, k, v, by_row, by_column)
     return attend_in_pieces(q, k, v, by_row, by_column, scratch)
 

@@ -97,13 +97,14 @@ class TwoWayTransformer(nn.Module):
         return [cast(TwoWayAttentionBlock, layer) for layer in self.layers]
 
     def forward(
-        self, side: ImageSide, tokens: Tensor, wanted: Tensor, scratch: Scratch | None = None
+        self, side: ImageSide, tokens: Tensor, wanted: tuple[slice, ...], scratch: Scratch | None = None
     ) -> tuple[Tensor, ImageTokens]:
-        """(P, T, C) tokens -> those at the indices ``wanted``, and the image tokens, after all layers."""
+        """(P, T, C) tokens -> those at the places ``wanted``, and the image tokens, after all layers."""
         queries, image = tokens, None
         for block, level, above in zip(self._blocks(), side.levels[:-1], side.levels[1:], strict=True):
             queries, image = block(queries, tokens, image, level, above, scratch)
         assert image is not None
-        asking, attention = queries[:, wanted], self.final_attn_token_to_image
-        found = read(image, side.levels[-1], attention, asking + tokens[:, wanted], scratch)
+        attention = self.final_attn_token_to_image
+        asking, placed = (torch.cat([x[:, some] for some in wanted], dim=1) for x in (queries, queries + tokens))
+        found = read(image, side.levels[-1], attention, placed, scratch)
         return self.norm_final_attn(asking + found), image

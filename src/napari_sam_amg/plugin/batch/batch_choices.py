@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam_amg.plugin.batch.batch_layers import LayerImage, layer_images
+from napari_sam_amg.plugin.choices.folders import output_problem, typed_path
 from napari_sam_amg.plugin.choices.problems import Problem
 from napari_sam_amg.plugin.choices.rows import add_row, combo, form_layout, show_row
 
@@ -52,6 +53,7 @@ class BatchChoices(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        self._no_images = ""  # why there are none, if somebody has looked
         self.what, self.there = combo([FILES, LAYERS]), combo([KEEP, REPLACE])
         self.paths, self.output = QLineEdit(), QLineEdit()
         self.choose_files, self.choose_folder = QPushButton("Files..."), QPushButton("Folder...")
@@ -91,6 +93,8 @@ class BatchChoices(QWidget):
             signal.connect(self._show)
         for line in (self.paths, self.output):
             line.textChanged.connect(self._show)
+        for signal in (self.paths.textChanged, self.recursive.toggled):
+            signal.connect(lambda *_: self.say_no_images(""))
         for box in (*self.formats.values(), self.tables, self.recursive):
             box.toggled.connect(self._show)
         self.choose_files.clicked.connect(self._browse_files)
@@ -111,13 +115,13 @@ class BatchChoices(QWidget):
     @property
     def chosen_paths(self) -> tuple[Path, ...]:
         parts = (part.strip() for part in self.paths.text().split(BETWEEN))
-        return tuple(Path(part).expanduser() for part in parts if part)
+        return tuple(typed_path(part) for part in parts if part)
 
     @property
     def folder(self) -> Path | None:
         """For the results."""
         text = self.output.text().strip()
-        return Path(text).expanduser() if text else None
+        return typed_path(text) if text else None
 
     @property
     def image_layers(self) -> list[Image]:
@@ -144,18 +148,29 @@ class BatchChoices(QWidget):
         if not self.of_layers:
             found += self._path_problems()
         if self.folder is None:
-            found.append(Problem(self.output, "Results in: choose a folder."))
-        elif self.folder.exists() and not self.folder.is_dir():
-            found.append(Problem(self.output, f"Results in: {self.folder} is a file."))
+            found.append(Problem(self.output, "Results in: choose a folder.", is_open=True))
+        elif reason := output_problem(self.folder):
+            found.append(Problem(self.output, f"Results in: {reason}"))
         if not any(box.isChecked() for box in self.formats.values()):
             found.append(Problem(self._outputs, "Write: choose at least one."))
         return found
 
     def _path_problems(self) -> list[Problem]:
         if not self.chosen_paths:
-            return [Problem(self.paths, "Images: choose files or a folder.")]
+            return [Problem(self.paths, "Images: choose files or a folder.", is_open=True)]
         missing = [path for path in self.chosen_paths if not path.exists()]
-        return [Problem(self.paths, f"Images: there is no {missing[0]}.")] if missing else []
+        if missing:
+            return [Problem(self.paths, f"Images: there is no {missing[0]}.")]
+        return [Problem(self.paths, f"Images: {self._no_images}")] if self._no_images else []
+
+    @property
+    def lacks_images(self) -> bool:
+        """Whether somebody has looked, and there were none."""
+        return bool(self._no_images)
+
+    def say_no_images(self, reason: str) -> None:
+        """What was found by who has looked for the images; until other ones are chosen."""
+        self._no_images = reason
 
     def _browse_files(self) -> None:
         files, _ = QFileDialog.getOpenFileNames(self, "Images to segment", self._start())

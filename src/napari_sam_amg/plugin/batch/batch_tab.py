@@ -8,14 +8,11 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QEnterEvent, QKeyEvent
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QHeaderView,
     QProgressBar,
     QPushButton,
-    QTreeWidget,
-    QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -24,7 +21,8 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.io.discover import find_inputs
 from napari_sam_amg.plugin.batch.batch_choices import BatchChoices
 from napari_sam_amg.plugin.batch.batch_run import BatchRun
-from napari_sam_amg.plugin.batch.batch_work import PARTLY, SKIPPED, BatchJob, Ended, Listed, Progress
+from napari_sam_amg.plugin.batch.batch_work import FAILED, PARTLY, SKIPPED, BatchJob, Ended, Listed, Progress
+from napari_sam_amg.plugin.batch.image_states import ImageStates
 from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
 from napari_sam_amg.plugin.choices.folders import show_folder
 from napari_sam_amg.plugin.choices.problems import RED, Problem, mark
@@ -33,12 +31,10 @@ from napari_sam_amg.plugin.keys import run_or_cancel
 from napari_sam_amg.plugin.preferences import preferences
 
 if TYPE_CHECKING:
-    from napari_sam_amg.plugin.widget import SegmentPanel
+    from napari_sam_amg.plugin.panel import SegmentPanel
 
 LIST_DELAY = 300  # ms after the last key: a folder is not searched at every letter of its name
-LIST_HEIGHT, NAME_WIDTH = 130, 160  # px
 PARTS = 1000  # steps of the progress bar an image
-WAITING = ""
 
 
 class BatchTab(QWidget):
@@ -52,7 +48,7 @@ class BatchTab(QWidget):
         self._looking: FunctionWorker[Any] | None = None
         self.choices = BatchChoices(viewer)
         self.settings = wrapped_label()
-        self.images = QTreeWidget()
+        self.images = ImageStates()
         self.run_button, self.cancel_button = QPushButton("Run batch"), QPushButton("Cancel")
         self.folder_button = QPushButton("Open folder of results")
         self.bar = QProgressBar()
@@ -77,12 +73,6 @@ class BatchTab(QWidget):
         column.addStretch()
         scroll = FieldScroll()
         scroll.setWidget(fields)
-        self.images.setHeaderLabels(["Image", "State"])
-        self.images.setRootIsDecorated(False)
-        self.images.setMinimumHeight(LIST_HEIGHT)
-        if (header := self.images.header()) is not None:
-            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-            header.resizeSection(0, NAME_WIDTH)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button)
         buttons.addWidget(self.cancel_button)
@@ -106,22 +96,30 @@ class BatchTab(QWidget):
         self.run_button.setToolTip("Segment all these images, one after another, into files.")
         self.cancel_button.setToolTip("Stop at once. Images that are done stay, and the next batch goes on from there.")
 
+    def enterEvent(self, event: QEnterEvent | None) -> None:
+        """Images that were missing may be there by now."""
+        super().enterEvent(event)
+        if self.run_of is None and self.choices.lacks_images:
+            self.choices.say_no_images("")
+            self._wait.start()
+
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         if event is None or not run_or_cancel(event, self.run_button, self.cancel_button):
             super().keyPressEvent(event)
 
     def problems(self) -> list[Problem]:
         """What keeps the batch from running; what is wrong under Segment is said there, too."""
-        panel = self._panel
-        return [*self.choices.problems(), *panel.model_box.problems(), *panel.form.problems(), *panel.mode_problems()]
+        return [*self.choices.problems(), *self._panel.chosen.settings_problems()]
 
     def _check(self) -> None:
         problems = self.problems()
-        bad = [problem.control for problem in problems if self.isAncestorOf(problem.control)]
+        wrong = [problem for problem in problems if not problem.is_open]
+        bad = [problem.control for problem in wrong if self.isAncestorOf(problem.control)]
         for control in {*self._marked, *bad}:
             mark(control, control in bad)
         self._marked = bad
         self.message.setText("\n".join(problem.message for problem in problems))
+        self.message.setStyleSheet(f"color: {RED};" if wrong else "")
         self.message.setVisible(bool(problems))
         self.run_button.setEnabled(not problems and self.run_of is None)
         self.cancel_button.setEnabled(self.run_of is not None)
@@ -134,27 +132,22 @@ class BatchTab(QWidget):
             return
         self._asked += 1
         if self.choices.of_layers:
-            self._list([layer.name for layer in reversed(self.choices.image_layers)])
+            self.images.show_names([layer.name for layer in reversed(self.choices.image_layers)])
             return
         paths, output = self.choices.chosen_paths, self.choices.folder
         if not paths or output is None or self.choices.problems():
-            self._list([])
+            self.images.show_names([])
             return
         self._looking = create_worker(_found, self._asked, paths, output, self.choices.recursive.isChecked())
         self._looking.returned.connect(self._take_found)
         self._looking.start()
 
-    def _take_found(self, found: tuple[int, list[str]]) -> None:
-        asked, names = found
+    def _take_found(self, found: tuple[int, list[str], str]) -> None:
+        asked, names, reason = found
         if asked == self._asked:
-            self._list(names)
-
-    def _list(self, names: list[str] | tuple[str, ...]) -> None:
-        self.images.clear()
-        self.images.addTopLevelItems([QTreeWidgetItem([name, WAITING]) for name in names])
-        self.images.setHeaderLabels([f"Image ({len(names)})" if names else "Image", "State"])
-        for row, name in enumerate(names):
-            self.images.topLevelItem(row).setToolTip(0, name)  # type: ignore[union-attr]
+            self.images.show_names(names)
+            self.choices.say_no_images(reason)
+            self._check()
 
     def job(self) -> BatchJob:
         panel, choices = self._panel, self.choices
@@ -205,38 +198,28 @@ class BatchTab(QWidget):
     def _take_list(self, item: Listed) -> None:
         if self.run_of is not None:
             self.run_of.names = item.names
-        self._list(item.names)
+        self.images.show_names(item.names)
         self.bar.setRange(0, PARTS * len(item.names))
         self.bar.setValue(0)
 
     def _take_progress(self, item: Progress) -> None:
         share = item.done / item.total if item.total else 0.0
         self.bar.setValue(int(PARTS * (item.place + share)))
-        self._say(item.place, f"{100 * share:.0f} %" if item.total else "reading...")
+        self.images.show_share(item.place, share if item.total else None)
         if self.run_of is not None and self.cancel_button.isEnabled():
             self.status.setText(f"Image {item.place + 1} of {len(self.run_of.names)}: {self.run_of.names[item.place]}")
 
     def _take_end(self, item: Ended) -> None:
         self.bar.setValue(PARTS * (item.place + 1))
         prefix = {SKIPPED: item.state, PARTLY: "in part: "}.get(item.state, "")
-        self._say(item.place, f"{prefix}{item.words}")
-
-    def _say(self, row: int, words: str) -> None:
-        item = self.images.topLevelItem(row)
-        if item is not None:
-            item.setText(1, words)
-            item.setToolTip(1, words)
-            self.images.scrollToItem(item)
+        self.images.say(item.place, f"{prefix}{item.words}", is_bad=item.state == FAILED)
 
     def _show_end(self, words: str) -> None:
         self.run_of = None
         self._panel.model_box.update_devices()  # the batch has imported torch
         if self.bar.maximum() == 0:  # a range of 0 to 0 would go on moving
             self.bar.setRange(0, 1)
-        for row in range(self.images.topLevelItemCount()):
-            item = self.images.topLevelItem(row)
-            if item is not None and (item.text(1).endswith("%") or item.text(1) == "reading..."):
-                item.setText(1, "not done")
+        self.images.end()
         self.status.setText(words)
         self._check()
 
@@ -245,9 +228,11 @@ class BatchTab(QWidget):
             show_folder(self.choices.folder, "the results are")
 
 
-def _found(asked: int, paths: Sequence[Path], output: Path, recursive: bool) -> tuple[int, list[str]]:
-    """In a worker: the names of the images; none where they cannot be had, which the run will say."""
+def _found(asked: int, paths: Sequence[Path], output: Path, recursive: bool) -> tuple[int, list[str], str]:
+    """In a worker: the names of the images, and why there are none; what else is wrong the run will say."""
     try:
-        return asked, [file.path.name for file in find_inputs(paths, output, recursive)[0]]
+        files, bad = find_inputs(paths, output, recursive)
     except (OSError, ValueError):
-        return asked, []
+        return asked, [], ""
+    names = [file.path.name for file in files]
+    return asked, names, "" if names or not bad else f"{bad[0].path}: {bad[0].reason.partition(':')[0]}."

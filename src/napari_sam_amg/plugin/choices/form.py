@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
@@ -112,10 +113,13 @@ class ParameterForm(QWidget):
             if spec.metadata["range"] or parameter_choices(spec.name)
         ]
         self.fields = {name: ParameterField(name, parameter_spec(name).default) for name in names}
-        self.advanced = QCollapsible("Advanced", expandedIcon="▼", collapsedIcon="▶")
+        self.advanced = QCollapsible(expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self.advanced.toggled.connect(self._show_advanced)
+        self._show_advanced(False)
         self.advanced.setContentsMargins(0, 0, 0, 0)
-        if (inner := self.advanced.content().layout()) is not None:
-            inner.setContentsMargins(0, 0, 0, 0)  # no indent: the dock is narrow
+        for layout_of in (self.advanced, self.advanced.content()):
+            if (inner := layout_of.layout()) is not None:
+                inner.setContentsMargins(0, 0, 0, 0)  # no indent: the dock is narrow
         self._of_model: set[str] = set()  # parameters that the model chosen last has set
         self._layouts: dict[str, QFormLayout] = {}
         layout = QVBoxLayout(self)
@@ -125,6 +129,10 @@ class ParameterForm(QWidget):
         layout.addWidget(self.advanced)
         for field in self.fields.values():
             field.widget.changed.connect(lambda *_: self.changed.emit())
+
+    def _show_advanced(self, is_open: bool) -> None:
+        """An arrow of text has the colour of the theme; superqt's icon is black in all of them."""
+        self.advanced.setText(f"{'▾' if is_open else '▸'}  Advanced")
 
     def _group(self, names: list[str]) -> QWidget:
         group = QWidget()

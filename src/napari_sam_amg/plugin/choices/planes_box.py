@@ -6,6 +6,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSpinBox, QWidget
 
+from napari_sam_amg.plugin.choices.axis_words import axis_name
 from napari_sam_amg.plugin.choices.problems import Problem
 from napari_sam_amg.plugin.choices.rows import add_row, combo, show_row
 from napari_sam_amg.plugin.running.layers import Axes, cuts, full_resolution
@@ -23,7 +24,8 @@ CUT_HELP = (
 RANGE_HELP = "The first and the last position along this axis, counted from 0 as on napari's sliders."
 
 
-LEAST_WIDTH = 70  # px, of a box with its two buttons
+LEAST_WIDTH = 44  # px, of the digits between the two buttons of a box; a style sheet of napari's asks for more
+MOST_TYPED = 10**9  # a box that takes fewer digits would make 9 of 99 in silence
 MOST_RANGES = 4  # stack axes of which a range can be chosen; of more all positions are taken
 
 
@@ -88,6 +90,11 @@ class PlaneRows(QObject):
         self._form.invalidate()  # or the gap of a hidden row stays
 
     @property
+    def is_as_displayed(self) -> bool:
+        """Whether planes have the axes that the viewer shows."""
+        return self.cut.currentText() == AS_DISPLAYED
+
+    @property
     def is_stack(self) -> bool:
         """Whether there is more than one plane to choose from."""
         return bool(self._axes)
@@ -113,11 +120,19 @@ class PlaneRows(QObject):
         if self.planes.currentText() != A_RANGE:
             return []
         rows = self.ranges[: len(self._axes)]
-        return [
-            Problem(row.last, f"Planes: from {row.first.value()} to {row.last.value()} is no range.")
-            for row in rows
-            if not row.positions
-        ]
+        return [problem for row in rows if (problem := row.problem()) is not None]
+
+
+class PlaneSpinBox(QSpinBox):
+    """Steps end at the last plane; what is typed beyond it stays, to be told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.highest = 0
+        self.setRange(0, MOST_TYPED)
+
+    def stepBy(self, steps: int) -> None:
+        self.setValue(min(max(0, self.value() + steps), self.highest))
 
 
 class RangeRow(QWidget):
@@ -125,10 +140,9 @@ class RangeRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.last = QSpinBox(), QSpinBox()
+        self.first, self.last = PlaneSpinBox(), PlaneSpinBox()
         self._length = 0
-        for box in (self.first, self.last):
-            box.setMinimumWidth(LEAST_WIDTH)
+        self.setStyleSheet(f"QSpinBox {{ min-width: {LEAST_WIDTH}px; }}")
         beside = QHBoxLayout(self)
         beside.setSpacing(4)
         beside.setContentsMargins(0, 0, 0, 0)
@@ -147,16 +161,18 @@ class RangeRow(QWidget):
         self._length = length
         for box, at in ((self.first, 0), (self.last, length - 1)):
             box.blockSignals(True)
-            box.setRange(0, length - 1)
+            box.highest = length - 1
             box.setValue(at)
             box.blockSignals(False)
+
+    def problem(self) -> Problem | None:
+        for box in (self.first, self.last):
+            if box.value() > box.highest:
+                return Problem(box, f"Planes: there is no plane {box.value()}, the last one is {box.highest}.")
+        if self.positions:
+            return None
+        return Problem(self.last, f"Planes: from {self.first.value()} to {self.last.value()} is no range.")
 
     def choose(self, positions: range) -> None:
         self.first.setValue(positions.start)
         self.last.setValue(positions.stop - 1)
-
-
-def axis_name(layer: Image, axis: int) -> str:
-    """What the user called it, else its number; napari's defaults count from the end."""
-    label = layer.axis_labels[axis]
-    return f"axis {axis}" if label.lstrip("-").isdigit() else label

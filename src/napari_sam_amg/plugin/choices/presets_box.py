@@ -7,7 +7,7 @@ from typing import Any, cast
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.params import AmgParameters, merged
@@ -37,7 +37,7 @@ class PresetsBox(QWidget):
         self._awaited: Preset | None = None  # of a model of which it is not known yet what suits it
         self._said: tuple[str, ...] = ()  # problems
         self._applied: dict[str, Any] = {}  # values of the fields of what was chosen last
-        self.preset = FullNameCombo()
+        self.preset = _PresetList()
         self.save_button, self.delete_button = QPushButton("Save..."), QPushButton("Delete")
         self.name, self.keep_button, self.leave_button = QLineEdit(), QPushButton("Save"), QPushButton("Cancel")
         self._arrange()
@@ -48,7 +48,7 @@ class PresetsBox(QWidget):
         self.naming = _Naming()
         _beside(self.naming, self.name, self.keep_button, self.leave_button)
         self.naming.setVisible(False)
-        self.name.setPlaceholderText("Name of the preset")
+        self.name.setPlaceholderText("Name")
         whole = QWidget()
         column = QVBoxLayout(whole)
         column.setContentsMargins(0, 0, 0, 0)
@@ -62,6 +62,7 @@ class PresetsBox(QWidget):
 
     def _connect(self) -> None:
         self._form.changed.connect(self._mark_changed)
+        self.preset.opened.connect(self.list_presets)
         self.preset.activated.connect(self._choose)
         self.save_button.clicked.connect(self._ask_name)
         self.naming.entered.connect(self._save)
@@ -173,15 +174,29 @@ class PresetsBox(QWidget):
         self.list_presets(choose=name)
         show_info(f"Saved as {path}")
 
+    def _is_sure(self, name: str) -> bool:
+        answer = QMessageBox.question(self, "Delete preset", f"Delete the preset '{name}'? Its file goes, too.")
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
     def _delete(self) -> None:
         path = self.chosen.path
-        if path is None:
+        if path is None or not self._is_sure(self.chosen.name):
             return
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             show_error(f"{path} cannot be deleted: {error.strerror}")
         self.list_presets()
+
+
+class _PresetList(FullNameCombo):
+    """Looked for again when it is opened: files may have come meanwhile."""
+
+    opened = Signal()
+
+    def showPopup(self) -> None:
+        self.opened.emit()
+        super().showPopup()
 
 
 class _Naming(QWidget):

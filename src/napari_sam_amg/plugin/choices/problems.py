@@ -14,6 +14,7 @@ class Problem:
 
     control: QWidget
     message: str
+    is_open: bool = False  # nothing is entered yet, which is said and not marked as a mistake
 
 
 def mark(control: QWidget, bad: bool) -> None:

@@ -5,7 +5,8 @@ from napari.layers import Image, Shapes
 from napari.utils.events import Event
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFormLayout
 
 from napari_sam_amg.amg.field import Field, field_of
@@ -19,6 +20,7 @@ HELP = (
     "or a rectangle, ellipse or polygon of a Shapes layer. It is the same in all planes, and as bright as in the whole."
 )
 OUTLINES = ("rectangle", "polygon", "ellipse")
+STANDS = 200  # ms after which the camera has come to a stand
 ROUND = 64  # corners of an ellipse
 NO_SHAPE = "draw a rectangle or a polygon in '{name}' first"
 
@@ -38,7 +40,19 @@ class RegionRows(QObject):
         self.region.currentIndexChanged.connect(lambda *_: self.changed.emit())
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             event.connect(self._list)
+        self._moved = QTimer(self)
+        self._moved.setSingleShot(True)
+        self._moved.setInterval(STANDS)
+        self._moved.timeout.connect(self.changed)
+        camera = getattr(viewer, "scene", viewer).camera  # the scene's since napari 0.9
+        for event in (camera.events.center, camera.events.zoom, viewer.dims.events.ndisplay):
+            event.connect(self._see)
         self._list()
+
+    def _see(self, event: Event) -> None:
+        """Whether the field in view is one is told when the camera stands."""
+        if isalive(self.region) and self.region.currentData() == VIEW:
+            self._moved.start()
 
     def _list(self, event: Event | None = None) -> None:
         """What can be chosen, keeping what is."""

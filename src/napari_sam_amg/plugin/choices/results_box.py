@@ -7,6 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from napari_sam_amg.io.memory import memory_limit
+from napari_sam_amg.plugin.choices.folders import output_problem, typed_path
 from napari_sam_amg.plugin.choices.problems import Problem
 from napari_sam_amg.plugin.choices.rows import add_row, combo, form_layout, show_row
 
@@ -57,7 +58,7 @@ class ResultsBox(QWidget):
         """The folder; None for memory, and while the box is hidden."""
         text = self.folder.text().strip()
         is_used = not self.isHidden() and self.where.currentText() == IN_FOLDER
-        return Path(text).expanduser() if is_used and text else None
+        return typed_path(text) if is_used and text else None
 
     def suit(self, planes: int, shape: tuple[int, ...] | None) -> None:
         """Be there where it is of use: ``planes`` will be segmented, into labels of ``shape``; None if not known."""
@@ -76,10 +77,8 @@ class ResultsBox(QWidget):
             return [Problem(self.where, f"Results: {words}")]
         if not self.folder.text().strip():
             return [Problem(self.folder, "Folder: choose one for the results.")]
-        folder = Path(self.folder.text().strip()).expanduser()
-        if folder.exists() and not folder.is_dir():
-            return [Problem(self.folder, f"Folder: {folder} is a file.")]
-        return []
+        reason = output_problem(typed_path(self.folder.text().strip()))
+        return [Problem(self.folder, f"Folder: {reason}")] if reason else []
 
 
 def too_large(shape: tuple[int, ...] | None, most: int | None = None) -> bool:

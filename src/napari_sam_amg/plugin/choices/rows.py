@@ -3,12 +3,22 @@
 from html import escape
 
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QHelpEvent
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QToolTip, QWidget
+from qtpy.QtGui import QHelpEvent, QPaintEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolTip,
+    QWidget,
+)
 
-LABEL_WIDTH = 124  # px; the same in every group, so that the controls stand in one column
-CONTROL_WIDTH = 172  # px, at least
+LABEL_WIDTH = 112  # px; the same in every group, so that the controls stand in one column
+CONTROL_WIDTH = 204  # px, at least
 POPUP_MARGIN = 24  # px beside the longest name of an open list: its scroll bar
+TEXT_MARGIN = 2  # px beside the text in a combo box
 COMBO_CHARACTERS = 10  # a combo box as wide as its longest layer name would widen the whole window
 
 
@@ -26,7 +36,8 @@ def add_row(layout: QFormLayout, text: str, control: QWidget, tooltip: str) -> N
     label = QLabel(text)
     label.setWordWrap(True)
     label.setFixedWidth(LABEL_WIDTH)
-    control.setMinimumWidth(CONTROL_WIDTH)
+    if control.layout() is None:  # of several controls in one row their layout knows how wide they are at least
+        control.setMinimumWidth(CONTROL_WIDTH)
     for part in (label, control):
         part.setToolTip(rich)
     layout.addRow(label, control)
@@ -47,6 +58,20 @@ class FullNameCombo(QComboBox):
         super().__init__()
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(COMBO_CHARACTERS)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """With an ellipsis where there is no room: Qt cuts the name off in the middle of a letter."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        kind, part = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+        room = painter.style().subControlRect(kind, option, part, self).width() - TEXT_MARGIN
+        option.currentText = self.shown_name(room)
+        painter.drawComplexControl(kind, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def shown_name(self, room: int) -> str:
+        """As much of the name as there is ``room`` for, in pixels."""
+        return self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
 
     def whole_name(self) -> str:
         return self.currentText()

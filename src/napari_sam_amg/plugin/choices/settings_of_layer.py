@@ -11,7 +11,7 @@ from napari_sam_amg.plugin.choices.image_box import CONTRAST, PERCENTILE
 from napari_sam_amg.settings import METADATA_KEY, Settings, settings_of
 
 if TYPE_CHECKING:
-    from napari_sam_amg.plugin.widget import SegmentPanel
+    from napari_sam_amg.plugin.panel import SegmentPanel
 
 
 def take_settings(panel: "SegmentPanel", layer: Labels) -> str:

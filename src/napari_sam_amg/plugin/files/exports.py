@@ -17,14 +17,15 @@ from qtpy.QtWidgets import QFileDialog
 from napari_sam_amg.amg.coco import as_json
 from napari_sam_amg.amg.views import in_order
 from napari_sam_amg.errors import in_words
+from napari_sam_amg.io.discover import LABELS_ENDING
 from napari_sam_amg.io.feature_table import write_table
 from napari_sam_amg.io.ome_labels import write_ome_labels
 from napari_sam_amg.io.painted import painted_records
 from napari_sam_amg.io.plane_file import PlaneFile
 from napari_sam_amg.io.rois import RoisZip, has_slider
-from napari_sam_amg.io.saved_labels import checked_plane
+from napari_sam_amg.io.saved_labels import SavedLabels, checked_plane, older_outputs, write_label_files
 from napari_sam_amg.io.staging import settle, staged
-from napari_sam_amg.plugin.files.label_writer import saved_labels
+from napari_sam_amg.plugin.files.label_writer import saved_labels, say_left_out
 from napari_sam_amg.plugin.files.layer_record import axis_letters
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY, is_result, result_in_focus
 from napari_sam_amg.plugin.reviewing.reviewed import Index, reviewed
@@ -32,6 +33,7 @@ from napari_sam_amg.plugin.reviewing.seen_image import Seen, plane_image, seen_b
 from napari_sam_amg.plugin.reviewing.thresholds_box import position_in
 from napari_sam_amg.plugin.running.layers import Axes, full_resolution
 
+TIFF = (".tif", ".tiff")
 NOTHING = "There is no labels layer to export: select one, or run a segmentation."
 
 
@@ -43,6 +45,40 @@ class Exported:
     features: pd.DataFrame
     axes: Axes  # which of the axes make up the planes that were segmented
     letters: str
+
+
+def save_labels(viewer: Viewer) -> None:
+    """All of the layer, as napari's *Save* with our type does it: this one asks for no type."""
+    layer = layer_to_export(viewer)
+    if layer is None:
+        show_error(NOTHING)
+        return
+    name, _ = QFileDialog.getSaveFileName(None, f"Save '{layer.name}'", layer.name + LABELS_ENDING, "Labels (*.tif)")
+    if not name:
+        return
+    data, attributes, _ = layer.as_layer_data_tuple()
+    saved, left_out = saved_labels(data, {**attributes, "features": layer.features.copy()})
+    path = Path(name if name.lower().endswith(TIFF) else name + LABELS_ENDING)
+    say_left_out(left_out, older_outputs(path))
+    worker = create_worker(_saved, path, saved)
+    worker.returned.connect(_tell_saved)
+    worker.start()
+
+
+def _saved(path: Path, saved: SavedLabels) -> tuple[list[Path], str]:
+    """In the worker: the files, and what went wrong."""
+    try:
+        return write_label_files(path, saved), ""
+    except Exception as error:
+        return [], in_words(error)
+
+
+def _tell_saved(outcome: tuple[list[Path], str]) -> None:
+    files, problem = outcome
+    if problem:
+        show_error(f"Nothing was saved: {problem}")
+    else:
+        show_info(f"Saved as {', '.join(file.name for file in files)} in {files[0].parent}")
 
 
 def export_table(viewer: Viewer) -> None:

@@ -19,20 +19,26 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
     """
     image = Path(path) if Path(path).suffix else Path(path).with_suffix(SUFFIXES[0])
     saved, left_out = saved_labels(data, attributes)
-    older = ", ".join(path.name for path in older_outputs(image))
+    older = older_outputs(image)
     try:
         files = write_label_files(image, saved)
     except ValueError as error:  # which napari would take to say that this is no writer for labels
         raise OSError(str(error)) from error
-    if older:
-        show_warning(
-            f"Not saved anew, and of the labels as they were before: {older}. Export them again, or delete them."
-        )
-    if left_out:
-        show_warning(f"Not saved, being neither numbers nor text nor lists of such: metadata {', '.join(left_out)}")
+    say_left_out(left_out, older)
     if not image.name.endswith(LABELS_ENDING):  # napari reads other TIFF files itself, as pixels alone
         show_info(f"Open {files[-1].name} to have the layer again with its table, scale and settings.")
     return [str(file) for file in files]
+
+
+def say_left_out(keys: list[str], older: list[Path]) -> None:
+    """Keys of a layer's metadata, and files of the labels as they were before."""
+    if older:
+        names = ", ".join(path.name for path in older)
+        show_warning(
+            f"Not saved anew, and of the labels as they were before: {names}. Export them again, or delete them."
+        )
+    if keys:
+        show_warning(f"Not saved, being neither numbers nor text nor lists of such: metadata {', '.join(keys)}")
 
 
 def saved_labels(data: Any, attributes: Mapping[str, Any]) -> tuple[SavedLabels, list[str]]:

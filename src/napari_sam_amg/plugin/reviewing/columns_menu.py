@@ -2,25 +2,23 @@
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QLabel, QMenu, QToolButton, QWidget, QWidgetAction
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QWidget, QWidgetAction
 
 from napari_sam_amg.plugin.reviewing.column_help import column_help
 from napari_sam_amg.plugin.reviewing.measuring import OWN_IMAGE, Asked
 from napari_sam_amg.review.measures import SHAPES, STATISTICS, shape_names
 
 
-class ColumnsButton(QToolButton):
+class ColumnsButton(QPushButton):
     """Opens the menu; says what is wanted when it is closed again."""
 
     asked = Signal(object)  # an Asked
 
     def __init__(self) -> None:
         super().__init__()
-        self.setText("More columns")
+        self.setText("More columns...")
         self.setToolTip("Measure the shape of the objects, and their intensity in any image.")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self.boxes: dict[tuple[str, str], QCheckBox] = {}  # ("", shape) or (image, statistic)
         self._own = ""
         self.menu_of_columns = QMenu(self)

@@ -31,6 +31,7 @@ class FilteredPlane:
     rows: pd.DataFrame  # of its labels; of linked objects their cross-sections
     masks: int  # before overlaps were resolved
     hidden: int  # of these, by overlaps
+    numbering: int  # of the run's ids, when it was made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +42,7 @@ class Relinked:
     planes: tuple[FilteredPlane, ...]
     rows: pd.DataFrame  # of the objects
     tracks: tuple[NDArray[np.float64], dict[int, list[int]]] | None  # as the layer of tracks takes them, through time
+    numbering: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,11 @@ def _planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer)
     named = namer(source, params)
     until = time.monotonic() + order.gather
     while (index := order.take()) is not None:
+        numbering = kept.numbering
         with not_while_adding():
             plane = kept.plane(index, params)
         rows, masks = named(plane.features), len(plane.masks)
-        made = FilteredPlane(index, params, plane.labels, rows, masks, plane.hidden_by_overlap)
+        made = FilteredPlane(index, params, plane.labels, rows, masks, plane.hidden_by_overlap, numbering)
         if index == order.first:
             yield (made,)
             continue
@@ -107,18 +110,17 @@ def _relinked(kept: Any, params: AmgParameters, order: Order, source: SourceLaye
     planes: list[FilteredPlane] = []
     tables: list[pd.DataFrame] = []
     sections: list[pd.DataFrame] = []
-    named, results = namer(source, params), kept.linked(params)
+    named, results, numbering = namer(source, params), kept.linked(params), kept.numbering
     while not order.is_over:
         with not_while_adding():
             result = next(results, None)
         if result is None:
             rows = named(joined(tables))
             tracks = track_data(sections, rows, source) if params.link == "t" and len(rows) else None
-            return Relinked(params, tuple(planes), rows, tracks)
+            return Relinked(params, tuple(planes), rows, tracks, numbering)
         masks, table = len(result.masks), result.features
-        planes.append(
-            FilteredPlane(result.index, params, result.labels, named(table), masks, max(0, masks - len(table)))
-        )
+        hidden = max(0, masks - len(table))
+        planes.append(FilteredPlane(result.index, params, result.labels, named(table), masks, hidden, numbering))
         tables.append(result.objects)
         sections.append(table[section_columns(len(result.index))])
     return None

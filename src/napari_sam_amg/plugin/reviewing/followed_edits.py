@@ -1,6 +1,6 @@
 """Painting, erasing and filling are followed: the table of a result layer is measured again for what changed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,29 +12,16 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.plugin.placing import shown_order, shown_position
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
-from napari_sam_amg.plugin.reviewing.layer_table import layer_features
+from napari_sam_amg.plugin.reviewing.mended_rows import Measured, MendedRows
 from napari_sam_amg.plugin.reviewing.reviewed import ReviewedLayer
-from napari_sam_amg.plugin.reviewing.strokes import patches_of
+from napari_sam_amg.plugin.reviewing.strokes import end_stroke, forget_strokes, patches_of
 from napari_sam_amg.plugin.reviewing.survey import Survey
 from napari_sam_amg.plugin.reviewing.table_grid import table_grid
 from napari_sam_amg.plugin.window import is_open
-from napari_sam_amg.review.edits import HandEdits, Index, Patch
-from napari_sam_amg.review.remeasure import (
-    DRAWN,
-    EDITED,
-    MODEL,
-    ORIGIN,
-    Box,
-    Grid,
-    boxes_of,
-    joined,
-    measured,
-    mended,
-    pieces,
-)
+from napari_sam_amg.review.edits import HandEdits, Index, Patch, Step
+from napari_sam_amg.review.remeasure import Grid
 
 LARGEST = 1 << 24  # pixels of a plane of which a copy is kept, to see what a script changes
-FEW = 4  # planes that are looked through at once
 
 
 class FollowedEdits(QObject):
@@ -47,12 +34,9 @@ class FollowedEdits(QObject):
         super().__init__()
         self.review, self.hand = review, HandEdits()
         review.edits = self.hand
-        self.stale: tuple[str, ...] = ()  # columns that are measured on demand
-        self.known = pd.DataFrame({"index": np.empty(0, np.int64)})  # rows of the model's own masks
-        self._viewer, self._survey = viewer, Survey(self)
+        self.rows = MendedRows(self)
+        self.viewer, self._survey = viewer, Survey(self)
         self._strokes: list[Any] = []  # what napari told, not taken yet
-        self._at: dict[int, dict[Index, Box]] = {}  # where objects are that were touched, by id
-        self._unknown: dict[int, str] = {}  # objects that were changed out of sight by nobody knows whom
         self.is_own = self._is_waiting = False
         self._is_known = False  # why the layer was drawn again
         self._sight: tuple[Index, NDArray[Any]] | None = None  # the plane in sight: which, and a copy
@@ -61,6 +45,7 @@ class FollowedEdits(QObject):
         layer.events.paint.connect(self._painted)
         layer.events.set_data.connect(self._redrawn)
         layer.events.data.connect(self._replaced)
+        review.about_to_change.connect(self.settle)
         review.changed.connect(self._shown)
         review.ended.connect(self._shown)
         self._shown()
@@ -81,13 +66,19 @@ class FollowedEdits(QObject):
         shape = self.review.layer.data.shape
         return list(np.ndindex(*(shape[axis] for axis in self.review.stack_axes[: self.axes])))
 
+    def follow_to(self, viewer: Viewer) -> None:
+        """The layer is in this viewer now."""
+        if viewer is not self.viewer and self.review.layer in viewer.layers:
+            self.viewer = viewer
+            self._redrawn()
+
     def alive(self) -> Labels | None:
         """The layer while it can be worked with."""
         try:
             layer = self.review.layer
         except ReferenceError:
             return None
-        can_be = is_open(self._viewer) and isinstance(layer.data, np.ndarray) and not self.review.is_running
+        can_be = is_open(self.viewer) and isinstance(layer.data, np.ndarray) and not self.review.is_running
         return layer if can_be else None
 
     def _painted(self, event: Any) -> None:
@@ -110,11 +101,11 @@ class FollowedEdits(QObject):
     def _soon(self) -> None:
         if not self._is_waiting:
             self._is_waiting = True
-            QTimer.singleShot(0, self.take)
+            QTimer.singleShot(0, self._take_soon)
 
     def _where(self, layer: Labels) -> Index | None:
         """Which plane is in sight; None in 3D, and from the side."""
-        dims = self._viewer.dims
+        dims = self.viewer.dims
         if dims.ndisplay != 2 or set(shown_order(layer, dims)[-2:]) != set(self.review.plane_axes):
             return None
         position = shown_position(layer, dims)
@@ -125,6 +116,20 @@ class FollowedEdits(QObject):
         where = self._where(layer)
         plane = None if where is None else self.review.plane(where)
         self._sight = None if where is None or plane is None or plane.size > LARGEST else (where, plane.copy())
+
+    def _take_soon(self) -> None:
+        if self.is_own:  # somebody here is at work in turns, and says itself what was changed
+            QTimer.singleShot(0, self._take_soon)
+        elif self._is_waiting:
+            self.take()
+
+    def settle(self) -> None:
+        """Others are about to change labels: what hands have done until now comes first."""
+        layer = self.alive()
+        if layer is not None:
+            end_stroke(layer)
+            if self._is_waiting:
+                self.take()
 
     def take(self) -> None:
         """All that was changed since the last time."""
@@ -143,16 +148,18 @@ class FollowedEdits(QObject):
     def _undone_elsewhere(self) -> bool:
         """napari's own undo and redo, by the console for one, say nothing of what they do."""
         steps = []
-        while (last := self.hand.last) is not None and self._holds(last.patches[::-1], "before"):
+        while (last := self.hand.last) is not None and self._holds(last, last.patches[::-1], "before"):
             steps.append(self.hand.undo())
         if not steps:
-            while (next_one := self.hand.next) is not None and self._holds(next_one.patches, "after"):
+            while (later := self.hand.next) is not None and self._holds(later, later.patches, "after"):
                 steps.append(self.hand.redo())
         self.mend([patch for step in steps if step is not None for patch in step.patches])
         return bool(steps)
 
-    def _holds(self, patches: Iterable[Patch], when: str) -> bool:
-        """Whether the labels are as they were before, or after."""
+    def _holds(self, step: Step, patches: Iterable[Patch], when: str) -> bool:
+        """Whether the labels are as they were before a step, or after."""
+        if not self.hand.fits(step):
+            return False
         found = [
             np.array_equal(self.review.plane(patch.index)[patch.box][patch.mask], getattr(patch, when))
             for patch in patches
@@ -178,6 +185,7 @@ class FollowedEdits(QObject):
         if not isinstance(before, np.ndarray) or before.shape != layer.data.shape:
             self.hand.clear()
             before = None
+        forget_strokes(layer)
         self._look_at(layer)
         self._survey.start(before)
 
@@ -194,19 +202,14 @@ class FollowedEdits(QObject):
         there = layer_objects(self.review.layer).ids()
         new = frozenset(label for patch in patches for label in patch.ids if label not in there)
         if self.review.kept is not None and new:
-            self.review.kept.reserve(max(new))
+            self.hand.follow(self.review.kept.give_away(new))
         return new
 
-    def surveyed(self, patches: list[Patch], found: Mapping[int, Mapping[str, float] | None]) -> None:
+    def surveyed(self, patches: list[Patch], found: Measured) -> None:
         """All planes were compared with what was there before, and with the table."""
         if patches:
             self.hand.draw(patches, self._new_in(patches), "replace")
-        for patch in patches:
-            for label in patch.ids:
-                self._at.pop(label, None)
-        known = set(self.known["index"].tolist())
-        steps = self.hand.touched
-        self._unknown |= {label: EDITED if label in known else DRAWN for label in found if label not in steps}
+        self.rows.surveyed(patches, found)
         self.put(found)
 
     def mend(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> None:
@@ -216,45 +219,14 @@ class FollowedEdits(QObject):
 
     def mending(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> Iterator[None]:
         """The same, object by object; the table follows at the end."""
-        boxes: dict[int, dict[Index, Box]] = {label: {} for label in more}
-        for patch in patches:
-            for label in patch.ids:
-                places = boxes.setdefault(label, {})
-                places[patch.index] = joined(places.get(patch.index), patch.box)
-        if self.alive() is None or not boxes:
-            return
-        found, grid = {}, self.grid
-        for label, where in self.where(boxes).items():
-            found[label] = self._row(label, where, grid)
-            yield
-        self.put(found)
+        if self.alive() is not None:
+            self.put((yield from self.rows.touched_by(patches, more)))
 
-    def _row(self, label: int, where: Mapping[Index, Box], grid: Grid) -> dict[str, float] | None:
-        """What is measured of an object; None if it is gone."""
-        parts = pieces(self.review.plane, label, where)
-        self._at[label] = {part.index: part.box for part in parts}
-        return measured(parts, grid) if parts else None
-
-    def where(self, touched: Mapping[int, Mapping[Index, Box]]) -> dict[int, dict[Index, Box]]:
-        """Boxes in which objects are: where they were, and where they were touched.
-
-        One that was nowhere until now may be anywhere in the planes in which it was touched.
-        """
-        rows = boxes_of(self.review.layer.features, touched, self.grid, self.axes)
-        found: dict[int, dict[Index, Box]] = {}
-        for label, more in touched.items():
-            old = self._at.get(label) or rows.get(label)
-            new = {index: joined(old.get(index), box) for index, box in more.items()} if old else {}
-            found[label] = old | new if old else dict.fromkeys(more, np.s_[0:, 0:])
-        return found
-
-    def put(self, found: Mapping[int, Mapping[str, float] | None]) -> None:
+    def put(self, found: Measured) -> None:
         """Into the table: what was measured of some objects, None of those that are gone."""
-        layer = self.alive()
-        if layer is None or not found:
+        if self.alive() is None or not found:
             return
-        table = mended(self.review.table, found, self.known, self.hand, self.stale, self._unknown)
-        self.show_table(table)
+        self.show_table(self.rows.with_found(found))
         self.measured.emit({label for label, row in found.items() if row is not None})
         self.changed.emit()
 
@@ -262,8 +234,7 @@ class FollowedEdits(QObject):
         """Rows of objects, by whoever measured them."""
         layer = self.review.layer
         with self.own():
-            layer.features = layer_features(table)
-            self.review.changed.emit()
+            self.review.put_table(table)
         self._look_at(layer)
         layer_objects(layer).look_again()
 
@@ -277,25 +248,13 @@ class FollowedEdits(QObject):
         if layer is None or self.is_own:
             return
         self._data, self._is_known = layer.data, self._is_waiting
-        rows = self.review.table
-        if ORIGIN in rows:
-            rows = rows[rows[ORIGIN].isna() | (rows[ORIGIN] == MODEL)]
-        rest = self.known[~self.known["index"].isin(rows["index"])]
-        self.known = pd.concat([part for part in (rest, rows) if len(part)] or [rows], ignore_index=True)
+        forget_strokes(layer)
+        self.rows.learn(self.review.table)
         self._look_at(layer)
         if self.hand:
-            self._mend_touched()
+            found = self.rows.touched_by_hands()
+            self._survey.start() if found is None else self.put(found)
         layer_objects(layer).look_again()
-
-    def _mend_touched(self) -> None:
-        """Other labels came beneath what hands made: each of their objects may be anywhere in its planes."""
-        planes = {patch.index for patch in self.hand.patches} | {index for at in self._at.values() for index in at}
-        self._at.clear()
-        if len(planes) > FEW:
-            self._survey.start()
-            return
-        whole, grid = dict.fromkeys(planes, np.s_[0:, 0:]), self.grid
-        self.put({label: self._row(label, whole, grid) for label in self.hand.touched})
 
 
 class _Own:

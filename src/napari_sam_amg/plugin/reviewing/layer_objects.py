@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_sam_amg.plugin.reviewing.shown_alone import alone, everything
 from napari_sam_amg.review.row_filter import matching_rows
+from napari_sam_amg.review.rows import has_values
 
 
 class LayerObjects(QObject):
@@ -74,8 +75,8 @@ class LayerObjects(QObject):
         layer = self.layer
         if layer is None:
             return set()
-        there = has_object(layer.features)
-        return {int(label) for label in layer.features.loc[there, "index"]} if "index" in layer.features else set()
+        table = layer.features
+        return set(table["index"].to_numpy(np.int64)[has_values(table)].tolist()) if "index" in table else set()
 
     def look_for(self, text: str) -> None:
         """Filter the rows; ``problem`` says what is wrong with the text, and then all rows are shown."""
@@ -109,7 +110,7 @@ class LayerObjects(QObject):
 
     def _matching(self, table: pd.DataFrame) -> NDArray[np.bool_] | None:
         try:
-            found = matching_rows(table, self.text) & has_object(table)
+            found = matching_rows(table, self.text) & has_values(table)
         except ValueError as error:
             self.problem = str(error)
             return None
@@ -119,7 +120,7 @@ class LayerObjects(QObject):
     def rows_shown(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         """Which rows napari's table shows of ``table``, the layer's own or about to become it."""
         found = self._matching(table) if self.text else None
-        return has_object(table) if found is None else found
+        return has_values(table) if found is None else found
 
     def _colour(self, layer: Labels) -> None:
         found = self.matching()
@@ -142,14 +143,6 @@ class LayerObjects(QObject):
             and everything(layer.colormap) is layer.colormap
         ):
             self._colour(layer)
-
-
-def has_object(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """(n,) rows that hold more than a label: napari needs one for the background and for labels that are not there."""
-    rest = table.drop(columns="index", errors="ignore")
-    if rest.shape[1] == 0:
-        return np.ones(len(table), bool)
-    return np.asarray(rest.notna().any(axis=1), bool)
 
 
 _objects: "WeakKeyDictionary[Labels, LayerObjects]" = WeakKeyDictionary()

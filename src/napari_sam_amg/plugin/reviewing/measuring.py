@@ -1,5 +1,7 @@
 """Columns on demand: measured by the worker, and again for objects that were changed."""
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +10,6 @@ import numpy as np
 import pandas as pd
 from napari.layers import Image
 from napari.qt.threading import create_worker
-from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -17,7 +18,15 @@ from napari_sam_amg.plugin.reviewing.followed_edits import FollowedEdits
 from napari_sam_amg.plugin.reviewing.image_planes import intensities_under
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
 from napari_sam_amg.review.edits import Index
-from napari_sam_amg.review.measures import Intensities, intensities, intensity_columns, shape_columns, shapes
+from napari_sam_amg.review.measures import (
+    SHAPES,
+    STATISTICS,
+    Intensities,
+    intensities,
+    intensity_columns,
+    shape_columns,
+    shapes,
+)
 from napari_sam_amg.review.remeasure import Box, Grid, in_order_of_use
 
 WAIT = 100  # ms, in which more objects may be changed
@@ -30,6 +39,27 @@ class Asked:
 
     shapes: frozenset[str] = frozenset()
     statistics: frozenset[tuple[str, str]] = frozenset()  # (layer, statistic)
+
+    @property
+    def words(self) -> str:
+        """As a person reads it, and as :meth:`read` takes it: "perimeter, mean, max of DAPI"."""
+        wanted = [f"{name} of {layer}" if layer != OWN_IMAGE else name for layer, name in sorted(self.statistics)]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow([name for name in SHAPES if name in self.shapes] + wanted)
+        return text.getvalue().replace(",", ", ") if not any("," in name for name in wanted) else text.getvalue()
+
+    @classmethod
+    def read(cls, words: str) -> "Asked":
+        """What nobody knows is left out."""
+        rows = csv.reader([words], skipinitialspace=True)
+        shapes, statistics = set[str](), set[tuple[str, str]]()
+        for entry in (entry.strip() for row in rows for entry in row):
+            name, _, layer = entry.partition(" of ")
+            if entry in SHAPES:
+                shapes.add(entry)
+            elif name in STATISTICS and (layer or entry == name):
+                statistics.add((layer or OWN_IMAGE, name))
+        return cls(frozenset(shapes), frozenset(statistics))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,9 +82,9 @@ class Measuring(QObject):
     busy = Signal(bool)
     failed = Signal(str)  # in a sentence
 
-    def __init__(self, viewer: Viewer, edits: FollowedEdits) -> None:
+    def __init__(self, edits: FollowedEdits) -> None:
         super().__init__(edits)
-        self._viewer, self._edits = viewer, edits
+        self._edits = edits
         self.asked = Asked()
         self.columns: list[str] = []
         self._changed: set[int] | None = set()  # objects to measure; None: all
@@ -107,7 +137,7 @@ class Measuring(QObject):
             self.failed.emit(f"{error}.")
             images = []
         ids = layer_objects(layer).ids() if self._changed is None else self._changed
-        boxes = self._edits.where({label: {} for label in sorted(ids)})
+        boxes = self._edits.rows.where({label: {} for label in sorted(ids)})
         data, places = layer.data, {index: review.place(index) for index in self._edits.planes()}
         down, right = review.plane_axes
 
@@ -123,7 +153,7 @@ class Measuring(QObject):
         wanted: dict[str, list[str]] = {}
         for name, statistic in self.asked.statistics:
             wanted.setdefault(self.own_image if name == OWN_IMAGE else name, []).append(statistic)
-        layers = {layer.name: layer for layer in self._viewer.layers if isinstance(layer, Image)}
+        layers = {layer.name: layer for layer in self._edits.viewer.layers if isinstance(layer, Image)}
         return [
             (intensities_under(self._edits.review, layers[name]), names)
             for name, names in sorted(wanted.items())
@@ -161,7 +191,7 @@ class Measuring(QObject):
                 values[places] = new[name].to_numpy(np.float64)
                 rows[name] = values
         self.columns = job.columns
-        self._edits.stale = tuple(job.columns)
+        self._edits.rows.stale = tuple(job.columns)
         self._edits.show_table(rows[in_order_of_use(map(str, rows.columns))].reset_index())
 
 

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.reviewing.followed_edits import FollowedEdits
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
+from napari_sam_amg.plugin.reviewing.strokes import forget_strokes
 from napari_sam_amg.plugin.reviewing.turns import in_turns
 from napari_sam_amg.review.edits import Index, Patch, Step, renamed
 from napari_sam_amg.review.remeasure import Box, joined
@@ -57,7 +58,7 @@ class ObjectActions(QObject):
 
     def _rename(self, names: dict[int, int], note: Callable[[Iterable[int], list[Patch]], Step]) -> None:
         layer, patches = self._edits.alive(), []
-        self._edits.take()  # a stroke of this very moment comes first
+        self._edits.settle()  # a stroke of this very moment comes first
         if layer is None or self.is_busy or not names:
             return
 
@@ -76,7 +77,7 @@ class ObjectActions(QObject):
     def _patches(self, names: Mapping[int, int]) -> Iterator[Patch]:
         """Piece by piece, so that none takes long."""
         places: dict[Index, list[Box]] = {}
-        where = self._edits.where({label: {} for label in names})
+        where = self._edits.rows.where({label: {} for label in names})
         for of_one in where.values():
             for index, box in of_one.items():
                 places.setdefault(index, []).append(box)
@@ -89,7 +90,7 @@ class ObjectActions(QObject):
 
     def undo(self) -> None:
         """The last step, whether it was a stroke or one of these."""
-        self._edits.take()
+        self._edits.settle()
         step = self._edits.hand.last
         layer = self._edits.alive()
         if layer is None or self.is_busy:
@@ -100,7 +101,7 @@ class ObjectActions(QObject):
         self._put(layer, step, step.patches[::-1], "before", f"Undone: {step.words}.", self._edits.hand.undo)
 
     def redo(self) -> None:
-        self._edits.take()
+        self._edits.settle()
         step, layer = self._edits.hand.next, self._edits.alive()
         if layer is None or self.is_busy:
             return
@@ -112,6 +113,13 @@ class ObjectActions(QObject):
     def _put(
         self, layer: Labels, step: Step, patches: tuple[Patch, ...], when: str, words: str, note: Callable[[], object]
     ) -> None:
+        if not self._edits.hand.fits(step) and self._edits.review.refilter is not None:
+            note()
+            self._edits.review.refilter.remake(None if step.renamed else {patch.index for patch in patches})
+            self.told.emit(words)
+            self._edits.changed.emit()
+            return
+
         def work() -> Iterator[None]:
             for patch in patches:
                 patch.put(self._edits.review.plane(patch.index), getattr(patch, when))
@@ -146,6 +154,7 @@ class ObjectActions(QObject):
 
     def _measured(self, layer: Labels, step: Step) -> Iterator[None]:
         """The pixels are as they shall be: draw them, and measure."""
+        forget_strokes(layer)
         layer.refresh(extent=False)
         yield
         yield from self._edits.mending(step.patches, step.ids)

@@ -9,6 +9,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
 from napari_sam_amg.plugin.choices.problems import RED
+from napari_sam_amg.plugin.preferences import remember_columns, remembered_columns
 from napari_sam_amg.plugin.reviewing.features_table import open_table, row_tables
 from napari_sam_amg.plugin.reviewing.layer_objects import LayerObjects
 from napari_sam_amg.plugin.reviewing.measuring import Asked
@@ -36,7 +37,7 @@ class ObjectsBox(ObjectControls):
         self.viewer = self._viewer = without_proxy(viewer)
         self._worked: WorkedLayer | None = None
         self._outline: Outline | None = None
-        self._asked = Asked()  # for the next results, too
+        self._asked = Asked.read(remembered_columns())  # for the next results, too
         self._timer = QTimer(self)
         self._connect(tab)
         offer_object_keys(self)
@@ -249,6 +250,7 @@ class ObjectsBox(ObjectControls):
 
     def _measure(self, asked: Asked) -> None:
         self._asked = asked
+        remember_columns(asked.words)
         if self._worked is not None:
             self._worked.measuring.ask(asked)
 

@@ -5,7 +5,7 @@ plane in sight, so that it follows the slider.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from napari_sam_amg.plugin.reviewing.filtered import (
     Relinked,
     filtered_planes,
 )
-from napari_sam_amg.plugin.reviewing.reviewed import Index, ReviewedLayer
+from napari_sam_amg.plugin.reviewing.reviewed import Index, ReviewedLayer, differing
 
 TURN = 0.03  # s, of the main thread, at a time
 RARELY = 5  # of the main thread's time, at most one part in this many goes into showing planes that are not in sight
@@ -32,19 +32,18 @@ _LAST = object()
 
 
 class Refilter(QObject):
-    """Belongs to a result layer whose candidates were kept. Main thread only.
-
-    ``position``: the index of the plane in sight, None if none is.
-    """
+    """Belongs to a result layer whose candidates were kept. Main thread only."""
 
     progressed = Signal()  # something is shown, or is no longer waited for
     failed = Signal(str)  # why, in words
 
-    def __init__(self, review: ReviewedLayer, position: Callable[[], Index | None]) -> None:
+    def __init__(self, review: ReviewedLayer) -> None:
         super().__init__()
-        self._review, self._kept, self._position = review, review.kept, position
+        self._review, self._kept = review, review.kept
+        self.position: Callable[[], Index | None] = lambda: None  # index of the plane in sight, None if none is
         self.params: AmgParameters = self._kept.params  # wanted
-        self._at: dict[Index, AmgParameters] = dict.fromkeys(self._kept.indices, self.params)  # shown of each plane
+        #: Shown of each plane; None of one to which hands have done something else since.
+        self._at: dict[Index, AmgParameters | None] = dict.fromkeys(self._kept.indices, self.params)
         self._counts: dict[Index, tuple[int, int]] = {}
         self._order: Order | None = None
         self._worker: FunctionWorker[Any] | None = None
@@ -84,6 +83,15 @@ class Refilter(QObject):
         """Show these, soon. Raises ``ValueError`` for what was not kept."""
         self._kept.check(params)
         self.params, self._has_failed = params, False
+        self._begin_again()
+
+    def remake(self, planes: Iterable[Index] | None) -> None:
+        """Hands have taken back what they did to these planes, or to all: what lies beneath is shown again."""
+        self._at |= dict.fromkeys(self._at if planes is None else set(planes) & set(self._at))
+        self._has_failed = False
+        self._begin_again()
+
+    def _begin_again(self) -> None:
         if self.is_idle:
             self._begin()
         elif self._order is not None:
@@ -92,7 +100,7 @@ class Refilter(QObject):
     def look(self) -> None:
         """Another plane may be in sight, or the layer again."""
         if self._order is not None:
-            self._order.first = self._position()
+            self._order.first = self.position()
         elif self.is_idle and not self._has_failed and self.waiting and self._is_wanted:
             self._begin()
 
@@ -101,7 +109,7 @@ class Refilter(QObject):
         if not left or source is None:
             self.progressed.emit()
             return
-        self._order = Order(left, self._position())
+        self._order = Order(left, self.position())
         self._worker = create_worker(filtered_planes, self._kept, self.params, self._order, source)
         self._worker.yielded.connect(self._take)
         self._worker.finished.connect(self._go_on)
@@ -116,18 +124,20 @@ class Refilter(QObject):
     @property
     def _is_wanted(self) -> bool:
         """Whether anybody can still see what is shown."""
-        return not self._review.is_gone and self._position() is not None
+        return not self._review.is_gone and self.position() is not None
 
     def _take(self, item: Made) -> None:
         if not self._is_wanted:
             self._end()
         elif isinstance(item, Failed):
             self._fail(item.message)
+        elif (item if isinstance(item, Relinked) else item[0]).numbering != self._kept.numbering:
+            return  # ids were given to others meanwhile: it is made once more
         elif isinstance(item, Relinked):
             if item.params == self.params:
                 self._show_linked(item)
         # what is late is shown in sight alone, where it follows the slider
-        elif item[0].params == self.params or (len(item) == 1 and item[0].index == self._position()):
+        elif item[0].params == self.params or (len(item) == 1 and item[0].index == self.position()):
             rows = [plane.rows for plane in item if len(plane.rows)] or [item[0].rows]
             for _ in self._showing(item, pd.concat(rows)):
                 pass
@@ -186,17 +196,26 @@ class Refilter(QObject):
 
     def _showing(self, planes: Sequence[FilteredPlane], rows: pd.DataFrame) -> Iterator[None]:
         """In steps; all is changed in the last one."""
-        began, edits = time.monotonic(), self._review.edits
+        began = time.monotonic()
+        self._review.about_to_change.emit()
+        edits = self._review.edits
         labels = {plane.index: plane.labels for plane in planes}
         if edits is not None:
+            beneath: dict[Index, frozenset[int]] = {}
             for index, found in labels.items():
                 labels[index] = edits.apply(index, found)
+                if (box := differing(found, labels[index])) is not None:
+                    both = np.unique([found[box], labels[index][box]])
+                    beneath[index] = frozenset(both.tolist()) - {0}
                 yield
+            self._review.beneath = beneath
         try:
-            yield from self._review.showing(labels, rows, drawn=self._position() in labels)
+            yield from self._review.showing(labels, rows, drawn=self.position() in labels)
         except ValueError as error:
             self._fail(explain_in_window(error))
             return
+        if edits is not None:
+            edits.laid_over()
         for plane in planes:
             self._at[plane.index] = plane.params
             self._counts[plane.index] = plane.masks, plane.hidden

@@ -1,6 +1,7 @@
 """A result layer that is worked with: what is known of its run, and what is shown of it now."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
@@ -9,12 +10,13 @@ import numpy as np
 import pandas as pd
 from napari.layers import Labels, Tracks
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.reviewing.layer_table import layer_features, object_rows, with_rows
 from napari_sam_amg.plugin.running.source import SourceLayer
 from napari_sam_amg.plugin.window import without_proxy
+from napari_sam_amg.review.remeasure import MODEL, ORIGIN
 from napari_sam_amg.settings import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ class Edits(Protocol):
     def apply(self, index: Index, labels: NDArray[np.int32]) -> NDArray[np.int32]:
         """The labels (H, W) of a plane with all that was done to it by hand; ``labels`` stay as they are."""
 
+    def laid_over(self) -> None:
+        """Other labels came beneath all that was done so far."""
+
     def draw(self, patches: Iterable[Any], new: Iterable[int] = (), words: str = "draw") -> None:
         """Pixels were set, see ``review.edits``; ``new``: ids that did not exist until now."""
 
@@ -41,6 +46,7 @@ class ReviewedLayer(QObject):
     It does not keep its layer alive, which may be removed at any time.
     """
 
+    about_to_change = Signal()  # the labels beneath what hands did: what they do right now is to be taken first
     changed = Signal()  # what is shown: labels or table
     ended = Signal()  # its run is over: ``kept`` is there, or never will be
 
@@ -52,9 +58,15 @@ class ReviewedLayer(QObject):
         self.why_none = ""  # why not, in a sentence; empty while nobody has said
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
+        #: Planes that were shown last in which hands have made something else of the labels, and the objects there.
+        self.beneath: Mapping[Index, frozenset[int]] = {}
         self.tracks: ReferenceType[Tracks] | None = None  # the layer beside of objects that go through time
         self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
         self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
+        self._rows: pd.DataFrame | None = None  # while all are told of a new table
+        self._telling = QTimer(self)
+        self._telling.setSingleShot(True)
+        self._telling.timeout.connect(self._tell_tables)
 
     @property
     def layer(self) -> Labels:
@@ -89,11 +101,6 @@ class ReviewedLayer(QObject):
         return not self.is_running
 
     @property
-    def is_linked(self) -> bool:
-        """Whether rows of the table are objects through planes."""
-        return self.record.get("parameters_used", {}).get("link", "none") != "none"
-
-    @property
     def params(self) -> AmgParameters | None:
         """The parameters of what is shown now; None where no record tells them."""
         try:
@@ -109,12 +116,14 @@ class ReviewedLayer(QObject):
             return "The run goes on; its results can be changed when it is over."
         if not isinstance(data, np.ndarray):
             return "These labels lie on the disk and can only be looked at."
+        if self.source is not None and data.shape != self.source.labels_shape:
+            return "These labels are of another size than those that the run gave."
         return "" if data.flags.writeable else "These labels can only be read."
 
     @property
     def table(self) -> pd.DataFrame:
         """The rows of the objects alone, by column "index" their ids, in this order."""
-        return object_rows(self.layer.features)
+        return object_rows(self.layer.features) if self._rows is None else self._rows
 
     @property
     def plane_axes(self) -> tuple[int, int]:
@@ -182,11 +191,29 @@ class ReviewedLayer(QObject):
         self._check(planes)  # the layer may have been given other data meanwhile
         for index, box in boxes:
             self.plane(index)[box] = planes[index][box]
+        if ORIGIN in self.layer.features:
+            rows = rows.assign(**{ORIGIN: MODEL})
+        self.put_table(with_rows(self.table, rows, np.concatenate(changed)), drawn)
+
+    def put_table(self, rows: pd.DataFrame, drawn: bool = False) -> None:
+        """Other rows of objects, in order of id, for the labels as they are. ``drawn``: whether to draw these again."""
         layer = self.layer
-        layer.features = layer_features(with_rows(self.table, rows, np.concatenate(changed)))
+        # tables in the window follow in a turn of their own, so that the labels are on the screen first
+        with layer.events.features.blocker():
+            layer.features = layer_features(rows)
+        self._telling.start(0)
         if drawn:
             layer.refresh(extent=False)
-        self.changed.emit()
+        self._rows = rows
+        try:
+            self.changed.emit()
+        finally:
+            self._rows = None
+
+    def _tell_tables(self) -> None:
+        if not self.is_gone:
+            with suppress(RuntimeError):  # a table whose window was closed meanwhile
+                self.layer.events.features()
 
     def tell(self, params: AmgParameters, own: AmgParameters, more: Mapping[str, Any]) -> None:
         """The layer's record says with which parameters a run would have given what is shown.
@@ -207,7 +234,11 @@ class ReviewedLayer(QObject):
     def _check(self, planes: Mapping[Index, NDArray[np.int32]]) -> None:
         if self.why_fixed:
             raise ValueError(self.why_fixed)
+        kind = self.layer.data.dtype
+        most = np.iinfo(kind).max if kind.itemsize < np.dtype(np.int32).itemsize else None
         for index, labels in planes.items():
+            if most is not None and labels.max(initial=0) > most:
+                raise ValueError(f"label {labels.max()} does not fit the layer's data of type {kind}, up to {most}")
             if self.plane(index).shape != labels.shape:
                 size, wanted = (" x ".join(map(str, one.shape)) for one in (labels, self.plane(index)))
                 raise ValueError(f"labels of {size} pixels do not fit plane {index} of {wanted} pixels")

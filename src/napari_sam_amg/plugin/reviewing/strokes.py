@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_sam_amg.plugin.reviewing.reviewed import ReviewedLayer
@@ -16,6 +17,21 @@ def patches_of(atoms: Iterable[Any], review: ReviewedLayer, has_stack: bool) -> 
     ``has_stack``: whether planes go by an index.
     """
     return [patch for atom in atoms for patch in _patches(*_pixels(atom), review, has_stack)]
+
+
+def end_stroke(layer: Labels) -> None:
+    """What the mouse has drawn by now is told at once, though its button is still down."""
+    commit = getattr(layer, "_commit_staged_history", None)
+    if commit is not None:
+        commit()
+
+
+def forget_strokes(layer: Labels) -> None:
+    """napari's own undo would bring back pixels of labels that are others now."""
+    for name in ("_undo_history", "_redo_history"):
+        history = getattr(layer, name, None)
+        if history is not None:
+            history.clear()
 
 
 def _pixels(atom: Any) -> tuple[list[NDArray[np.int64]], NDArray[np.int64], NDArray[np.int64]]:

@@ -22,7 +22,8 @@ AT_ONCE = 1 << 20  # pixels that are not worth a worker
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     plane_of: Callable[[Index], NDArray[Any]]
-    before_of: Callable[[Index], NDArray[Any]] | None  # planes as they were, if they are known
+    before: NDArray[Any] | None  # the data as they were, if they are known
+    before_of: Callable[[Index], NDArray[Any]] | None  # planes of them
     planes: list[Index]
     grid: Grid
     table: pd.DataFrame
@@ -43,7 +44,10 @@ class Survey(QObject):
     def start(self, before: NDArray[Any] | None = None) -> None:
         """Soon. ``before``: the data that the layer had, if it was given others."""
         self._before = before if self._before is None else self._before
-        if self._edits.review.layer.data.size <= AT_ONCE and not self._is_busy:
+        data = self._edits.review.layer.data
+        if self._before is not None and self._before.shape != data.shape:
+            self._before = None
+        if data.size <= AT_ONCE and not self._is_busy:
             self._finish(_surveyed(self._job()))
         else:
             self._timer.start(WAIT)
@@ -59,10 +63,10 @@ class Survey(QObject):
             return lambda index: whole[places[index]] if down < right else whole[places[index]].T
 
         before_of = None if before is None else plane_in(before)
-        return _Job(plane_in(data), before_of, list(places), self._edits.grid, review.table)
+        return _Job(plane_in(data), before, before_of, list(places), self._edits.grid, review.table)
 
     def _begin(self) -> None:
-        if self._is_busy:
+        if self._is_busy or self._edits.is_own:
             self._timer.start(WAIT)
         elif self._edits.alive() is not None:
             self._is_busy = True
@@ -76,9 +80,10 @@ class Survey(QObject):
         self._is_busy = False
         if self._edits.alive() is None or found is None:
             return
-        if not self._edits.review.table.equals(job.table):  # somebody has edited meanwhile
-            self._timer.start(WAIT)
-        self._finish(found)
+        if self._edits.is_own or not self._edits.review.table.equals(job.table):  # somebody has edited meanwhile
+            self.start(job.before)
+        else:
+            self._finish(found)
 
     def _finish(self, found: tuple[list[Patch], Mapping[int, Mapping[str, float] | None]]) -> None:
         self._edits.surveyed(*found)

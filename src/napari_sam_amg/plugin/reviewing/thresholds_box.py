@@ -25,7 +25,10 @@ from napari_sam_amg.plugin.window import is_open
 RESET_HELP = "Back to the thresholds that the model came with."
 TAKE_HELP = "Put these thresholds into the form under Segment."
 NOTHING_CHOSEN = "Choose a layer of results."
-SAVED = "These results were opened from a file, without what the model proposed: run again to move thresholds."
+ALONE = (
+    "What the model proposed is not there, as of results from a file or of a copy of the layer: run again to move "
+    "thresholds."
+)
 RUNNING = "The thresholds can be moved when the run is over."
 
 
@@ -99,7 +102,8 @@ class ThresholdsBox(QGroupBox):
             self._listen(None)
             return
         if review.refilter is None:
-            review.refilter = Refilter(review, position_in(self._viewer, review))
+            review.refilter = Refilter(review)
+        review.refilter.position = position_in(self._viewer, review)  # the layer may have come from another viewer
         self._listen(review.refilter)
         kept = review.kept
         self.form.allow(kept.params, kept.floor, int(kept.columns()["area"].max(initial=1)))
@@ -128,7 +132,7 @@ class ThresholdsBox(QGroupBox):
         if review.is_running:
             return RUNNING
         if review.kept is None:
-            return review.why_none or SAVED
+            return review.why_none or ALONE
         return in_plain_words(review.kept) or review.why_fixed
 
     def showEvent(self, event: QShowEvent | None) -> None:

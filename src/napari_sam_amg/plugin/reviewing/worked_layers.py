@@ -1,5 +1,6 @@
 """All that belongs to a result layer that is worked with."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,7 @@ from napari_sam_amg.plugin.reviewing.measuring import Measuring
 from napari_sam_amg.plugin.reviewing.object_actions import ObjectActions
 from napari_sam_amg.plugin.reviewing.object_keys import bind_undo, choose_by_click
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.settings import METADATA_KEY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,10 +31,16 @@ _worked: "WeakKeyDictionary[Labels, WorkedLayer]" = WeakKeyDictionary()
 
 
 def worked_layer(viewer: Viewer, layer: Labels) -> WorkedLayer:
-    """Of a layer; made when it is first asked for. From then on its edits are followed."""
-    if layer not in _worked:
-        edits = FollowedEdits(viewer, reviewed(layer))
-        worked = WorkedLayer(layer_objects(layer), edits, ObjectActions(edits), Measuring(viewer, edits))
+    """Of a layer; made when it is first asked for. From then on its edits are followed, in whichever viewer it is."""
+    if layer in _worked:
+        _worked[layer].edits.follow_to(viewer)
+    else:
+        review = reviewed(layer)
+        if METADATA_KEY in layer.metadata and not review.is_running:
+            # napari gives the copy of a layer the record itself, which changes with the thresholds of the first one
+            layer.metadata[METADATA_KEY] = deepcopy(layer.metadata[METADATA_KEY])
+        edits = FollowedEdits(viewer, review)
+        worked = WorkedLayer(layer_objects(layer), edits, ObjectActions(edits), Measuring(edits))
         bind_undo(layer, worked.actions)
         layer.mouse_drag_callbacks.append(choose_by_click)
         if not isinstance(layer.data, np.ndarray):  # what is painted over labels on the disk would be lost

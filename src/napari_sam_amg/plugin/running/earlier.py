@@ -4,13 +4,12 @@ Nothing is lost that is not done again: what was edited by hand or renamed stays
 """
 
 from dataclasses import dataclass, field
-from itertools import count, product
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType, WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.events import Event
 from napari.viewer import Viewer
 
 from napari_sam_amg.amg.planes import Index
@@ -66,8 +65,6 @@ class Made:
     used: AmgParameters | None = None  # by the last run
     limits: tuple[float, float] | None = None  # of intensities
     is_running: bool = True
-    edited: set[Index] = field(default_factory=set)  # planes
-    highest_drawn: int = 0  # label
     beside: "list[ReferenceType[Layer]]" = field(default_factory=list)  # layers that came with it
 
     @property
@@ -111,30 +108,10 @@ def remember(layer: Labels, image: "ReferenceType[Image]", settings: Settings) -
     """A run has begun to fill this layer, which is in the viewer: a new one, or one of earlier results."""
     shown, before = image(), _made.get(layer)
     of_run = Made(image, 0 if shown is None else id(full_resolution(shown)), settings, name=layer.name)
-    if before is None:
-        layer.events.paint.connect(_note_painted)
-    else:
-        of_run.planes, of_run.edited = before.planes, before.edited
-        of_run.highest_drawn, of_run.beside, of_run.name = before.highest_drawn, before.beside, before.name
+    if before is not None:
+        of_run.planes, of_run.beside, of_run.name = before.planes, before.beside, before.name
     _made[layer] = of_run
     return of_run
-
-
-def _note_painted(event: Event) -> None:
-    """Which planes were painted, erased or filled by hand: ``event.value`` are the changes of one stroke."""
-    known = _made.get(event.source)
-    if known is None:
-        return
-    for change in event.value:
-        where, after = change[0], change[-1]  # of whichever kind it is, places come first and new labels last
-        spans = [_positions(where[axis]) for axis in known.settings.source.axes.stack]
-        known.edited |= set(product(*spans))
-        known.highest_drawn = max(known.highest_drawn, int(np.max(after)))
-
-
-def _positions(where: Any) -> list[int]:
-    """Along one axis, of a slice or of the positions of pixels."""
-    return list(range(where.start, where.stop)) if isinstance(where, slice) else np.unique(where).tolist()
 
 
 def has_results(viewer: Viewer, image: Image) -> bool:
@@ -156,7 +133,7 @@ def landing_of(viewer: Viewer, image: Image, settings: Settings, again: str) -> 
     if layer.name != known.name:
         return Landing(note=f"'{layer.name}' was renamed, so it stays, and a layer is added.")
     may_fill = bool(settings.source.part.positions(settings.source.axes)) and _may_fill(layer, known, settings)
-    if _is_edited(layer, known, planes if may_fill else planes | known.planes | known.edited):
+    if _is_edited(layer, planes if may_fill else None):
         return Landing(note=f"'{layer.name}' was edited by hand, so it stays, and a layer is added.")
     if may_fill:
         return Landing("fill", layer)
@@ -188,7 +165,12 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
     missing = known.missing
     if not is_same or not known.done or not missing or settings.is_on_disk or settings.params.link != "none":
         return None
-    if known.used is None or known.limits is None or not _fits(layer, settings.source) or known.edited & set(missing):
+    if (
+        known.used is None
+        or known.limits is None
+        or not _fits(layer, settings.source)
+        or _is_edited(layer, set(missing))
+    ):
         return None
     review = reviewed(layer)
     if review.params not in (None, known.used):  # thresholds were moved: its planes would be of two kinds
@@ -196,12 +178,13 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
     return Landing("continue", layer, "", frozenset(known.done), known.used, known.limits, review.kept)
 
 
-def _is_edited(layer: Labels, known: Made, planes: set[Index]) -> bool:
-    """By hand, in one of these planes."""
+def _is_edited(layer: Labels, planes: set[Index] | None) -> bool:
+    """By hand, in one of these planes, or in any."""
     edits = reviewed(layer).edits
-    steps = {patch.index for patch in edits.patches} if isinstance(edits, HandEdits) else set()
+    if not isinstance(edits, HandEdits) or not edits:
+        return False
     # what was deleted while it was hidden has changed no plane yet
-    return bool((known.edited | steps) & planes) or (isinstance(edits, HandEdits) and bool(edits) and not steps)
+    return planes is None or not edits.planes or bool(edits.planes & planes)
 
 
 def _may_fill(layer: Labels, known: Made, settings: Settings) -> bool:

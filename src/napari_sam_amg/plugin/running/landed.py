@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
-from napari_sam_amg.plugin.running.earlier import Landing, Made, made, put_in_place_of, remember
+from napari_sam_amg.plugin.running.earlier import Landing, Made, put_in_place_of, remember
 from napari_sam_amg.plugin.running.work import Job
 from napari_sam_amg.settings import METADATA_KEY
 
 if TYPE_CHECKING:
+    from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import PlaneResult
 
 OTHERS = "other_runs"  # of a layer's record: those of planes that the last run did not do
 SEVERAL = (
     "These labels are of several runs, each with candidates of its own, so their thresholds cannot be moved: run all "
     "planes at once."
+)
+
+ON_DISK = (
+    "Labels in a folder stay as they were found, so their thresholds cannot be moved: run again without a folder, or "
+    "with other thresholds."
 )
 
 
@@ -56,10 +62,10 @@ class Landed:
 
     def _highest(self, layer: Labels) -> int:
         """Id that is taken by what was drawn by hand, or is hidden by thresholds."""
-        known, review = made(layer), reviewed(layer)
+        review = reviewed(layer)
         hidden = 0 if review.kept is None else review.kept.highest_id
         touched = getattr(review.edits, "touched", ()) if review.edits else ()
-        return max(known.highest_drawn if known else 0, hidden, *touched, 0)
+        return max(hidden, *touched, 0)
 
     @property
     def _columns(self) -> list[str]:
@@ -138,6 +144,21 @@ class Landed:
         """Whether objects are left in the layer whose candidates are not kept with those of this run."""
         is_kept = self._landing.kind == "continue" and self._landing.kept is not None
         return self.into is not None and not is_kept and len(self.rest) > 0
+
+    def hand_over(self, layer: Labels, keeping: "KeepingWork | None") -> None:
+        """To whoever works with the results, with the candidates that the run has kept."""
+        review = reviewed(layer)
+        review.is_running, review.source = False, self._job.source
+        if self._job.files is not None:
+            review.why_none = ON_DISK
+        kept = None if keeping is None or self.is_mixed else keeping.kept
+        if self.is_mixed:
+            review.why_none = SEVERAL
+        if kept is not review.kept:
+            review.kept, review.refilter = kept, None
+        elif review.refilter is not None:  # a run that went on
+            review.refilter.take_new_planes()
+        review.ended.emit()
 
     def release(self, params: Any, record: dict[str, Any]) -> None:
         """The run is over, however it ended."""

@@ -41,26 +41,30 @@ def found(
     return words + (f" {cut} may be cut by the edge of a crop." if cut else "") + missing
 
 
-def came_to(tally: Tally, params: AmgParameters, planes: int = 1) -> str:
-    """Which crops the model saw, how many points it was asked, and what they gave; empty where it was asked none."""
+def came_to(tally: Tally, params: AmgParameters, planes: int = 1, what: str = "image") -> str:
+    """Which crops the model saw, how many points it was asked, and what they gave; empty where it was asked none.
+
+    ``what``: of each of ``planes`` was segmented.
+    """
     if not tally.crops:
         return ""
-    where = _where(tally, params, planes)
+    where = _where(tally, params, planes, f"{what}s" if planes > 1 else what)
     points = f", {_count(tally.points, 'point')} asked" if tally.is_complete else ""
-    return f"{where}{points}, {_count(tally.candidates, 'candidate')}."
+    # the sliders reach lower, and count more
+    return f"{where}{points}, {_count(tally.candidates, 'candidate')} above the thresholds."
 
 
-def _where(tally: Tally, params: AmgParameters, planes: int) -> str:
+def _where(tally: Tally, params: AmgParameters, planes: int, what: str) -> str:
     crops, layer = tally.crops, params.crop_n_layers
     if tally.regions > planes:
         tiles = f"{tally.regions} tiles of {params.tile_size} px"
         return tiles if crops == 1 else f"{tiles}, each in {crops} crops"
     each = " each" if planes > 1 else ""
     if crops == 1:
-        return "Whole planes" if planes > 1 else "Whole image"
+        return f"Whole {what}"
     if params.crop_layers == "last":
         return f"Crop layer {layer} ({crops} crops{each})"
-    return f"Whole image and crop layer{'s 1 to ' if layer > 1 else ' '}{layer} ({crops} crops{each})"
+    return f"Whole {what} and crop layer{'s 1 to ' if layer > 1 else ' '}{layer} ({crops} crops{each})"
 
 
 def counted(done: int, planes: int) -> str:

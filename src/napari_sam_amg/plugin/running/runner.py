@@ -11,7 +11,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
-from napari.utils import progress
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -21,8 +20,9 @@ from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.landed import Landed
 from napari_sam_amg.plugin.running.live import ASK_AGAIN, PAINTED, LiveLabels
-from napari_sam_amg.plugin.running.outcome import came_to, counted, failed_planes, found
-from napari_sam_amg.plugin.running.time_left import TimeLeft, of_the_whole
+from napari_sam_amg.plugin.running.outcome import counted, failed_planes
+from napari_sam_amg.plugin.running.run_progress import RunProgress
+from napari_sam_amg.plugin.running.summary import cancelled, finished, lines, of_part, out_of_sight
 from napari_sam_amg.plugin.running.work import Failure, Job, Ready, Stage, work
 from napari_sam_amg.plugin.window import is_open
 
@@ -51,14 +51,13 @@ class Runner(QObject):
         self._viewer, self._job = viewer, job
         self._reins = Reins()
         self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files, Landed(viewer, job))
-        self._bar: Any = None
+        self._so_far = self._live.so_far
+        self._progress = RunProgress(self._so_far, len(job.landing.done))
         self._failure = ""
         self._outlined: FieldWork | None = None
         self._begun = self._cancelled = self._removed = False
         self._planes = len(job.source.stack.indices) + len(job.landing.done)
         self._began = 0.0
-        self._time_left = TimeLeft(0.0)
-        self._step: Any = None  # the last one, if it is not shown yet
         self._clock = QTimer(self)
         self._clock.setSingleShot(True)
         self._clock.setInterval(PROGRESS_INTERVAL)
@@ -92,7 +91,7 @@ class Runner(QObject):
         gc.freeze()  # what is there already is not walked during the run: a full collection takes 0.1 s and more
         try:
             self._live.begin()
-            self._bar = progress(total=0, desc=f"Segmenting {self._job.source.name}")
+            self._progress.open(self._job.source.name)
             self._worker.start()
         except Exception as error:
             self._fail(error)
@@ -163,7 +162,7 @@ class Runner(QObject):
             self._failure = self._failure or item.message
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
-            self._time_left = TimeLeft(self._began)
+            self._progress.start(self._began)
             self._outlined = item.outlined
             self._live.describe(item.record)
             self._live.keeping = item.keeping
@@ -174,13 +173,10 @@ class Runner(QObject):
 
     def _take_step(self, step: Any) -> None:
         """Take its plane at once; its progress is shown a little later, with that of others."""
-        self._step = step
-        done_before = len(self._job.landing.done)
         if step.result is not None:
             self._live.add(step.result)
             self._live.describe({"point_search_note": self._job.params.note_on(step.result.params)})
-        planes = self._live.planes - done_before, self._planes - done_before
-        self._time_left.note(time.perf_counter(), step.done, step.total, *planes)
+        self._progress.note(step)
         # after cancel the layer may go, too; the run is then cancelled, not stopped for it
         if self._live.was_removed and not self._cancelled:
             self._removed = True
@@ -189,29 +185,17 @@ class Runner(QObject):
             self._clock.start()
 
     def _show_progress(self) -> None:
-        if self._step is None:
-            return
-        done, total, self._step = self._step.done, self._step.total, None
-        # it began with 0: how many batches there are is known from the first step on
-        if self._bar.total != total:  # in napari's activity dock, with an ETA of its own
-            self._bar.reset(total)
-        self._bar.update(done - self._bar.n)
-        self.progressed.emit(done, total, self._words(done, total))
-
-    def _words(self, done: int, total: int) -> str:
-        if self._cancelled:
-            return "Cancelling..."
-        planes = f"Plane {min(self._live.planes + 1, self._planes)} of {self._planes}, " if self._planes > 1 else ""
-        left = self._time_left.words(time.perf_counter())
-        return f"{planes}{100 * done // total} %{left and ', '}{left}"
+        shown = self._progress.show()
+        if shown is not None:
+            done, total, words = shown
+            self.progressed.emit(done, total, "Cancelling..." if self._cancelled else words)
 
     def _end(self) -> None:
         """The worker is done, by whatever way."""
         self._clock.stop()
         try:
             self._show_progress()
-            if self._bar is not None:
-                self._bar.close()
+            self._progress.close()
         finally:  # last, since the bar runs the event loop
             QTimer.singleShot(0, self._finish)
 
@@ -230,13 +214,13 @@ class Runner(QObject):
 
     def _state(self) -> str:
         """Finished is what has all planes, whatever the worker and the buttons say."""
-        if not self._failure and not self._cancelled and not self._live.is_complete:
+        if not self._failure and not self._cancelled and not self._so_far.is_complete:
             self._failure = "The run ended before all planes were done."
-        if not self._failure and self._live.is_complete and not self._live.has_results:
-            self._failure = failed_planes(self._live.failed, self._planes)
+        if not self._failure and self._so_far.is_complete and not self._so_far.has_results:
+            self._failure = failed_planes(self._so_far.failed, self._planes)
         if self._failure:
             return "failed"
-        return "finished" if self._live.is_complete and not self._removed else "cancelled"
+        return "finished" if self._so_far.is_complete and not self._removed else "cancelled"
 
     def _announce(self) -> None:
         """Once the layer is in the viewer: the next run would compute while it is added."""
@@ -253,36 +237,25 @@ class Runner(QObject):
         self.finished.emit(summary)
         if self._failure:
             show_error(self._failure)
-        elif self._live.failed:
-            show_warning(failed_planes(self._live.failed, self._planes))
+        elif self._so_far.failed:
+            show_warning(failed_planes(self._so_far.failed, self._planes))
 
     def _summary(self) -> str:
-        done = counted(self._live.planes, self._planes)
+        job, so_far = self._job, self._so_far
         if self._failure:
-            return f"{self._failure} ({done} finished)" if self._live.has_results else self._failure
+            done = counted(so_far.planes, self._planes)
+            return f"{self._failure} ({done} finished)" if so_far.has_results else self._failure
         if self._removed:
             return "Stopped: the layer of the results was removed."
-        seconds = time.perf_counter() - self._began
-        live, asked = self._live, self._job.params
-        used = live.params or asked
-        notes = live.too_large, asked.note_on(used), live.objects, live.masks + live.hidden
-        words = [found(live.masks, live.cut, seconds, used, *notes), came_to(self._job.tally, used, self._planes)]
-        if len(self._live.nothing) == self._planes:
-            words = [f"Nothing in it: {self._live.nothing[0]}."]
-        words += self._words_of_part(seconds)
-        if self._cancelled and not self._live.is_complete:
-            stay = "in the layer" if self._job.files is None else "in the folder, and Run continues there"
-            kept = f" What is finished of the plane stays {stay}." if self._live.has_results else ""
-            words = [f"Cancelled: {done} finished, they stay {stay}." if self._live.planes else f"Cancelled.{kept}"]
-        words += [self._job.landing.note] * bool(self._job.landing.note and live.layer is not None)
-        return "\n".join(filter(None, [*words, failed_planes(self._live.failed, self._planes)]))
+        note = job.landing.note if self.layer is not None else ""
+        failed = failed_planes(so_far.failed, self._planes)
+        if self._cancelled and not so_far.is_complete:
+            return lines(cancelled(so_far, job.files is not None), note, failed)
+        out, seconds = self._outlined.left_out if self._outlined else 0, time.perf_counter() - self._began
+        words = finished(so_far, job.params, job.tally, job.source, seconds)
+        words += of_part(job.source, seconds, out, bool(job.landing.done), self._out_of_sight())
+        return lines(*words, note, failed)
 
-    def _words_of_part(self, seconds: float) -> list[str]:
-        """Where it was, what it left out, and how long all of the image would take."""
-        source, done = self._job.source, len(self._job.landing.done)
-        where = source.words
-        out = self._outlined.left_out if self._outlined else 0
-        plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
-        outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
-        whole = "" if done else of_the_whole(seconds, source.share, len(source.whole.indices))
-        return [*([f"In {where}.{outside}"] if where else []), *([whole] if whole else [])]
+    def _out_of_sight(self) -> str:
+        is_seen = is_open(self._viewer) and not self._live.was_removed
+        return out_of_sight(self.layer, self._viewer.dims, self._job.source) if is_seen else ""
