@@ -1,68 +1,79 @@
 """How many operations a GPU would be told, counted without one: its way, taken by tensors of the host.
 
 What starts work on a GPU is counted: an operation of torch that computes or copies, and each copy between GPU and
-host; not views, and nothing of what the host computes for itself. What is recorded counts once, with the copies into
-the record and out of it. torch's profiler on an H200 counts more, since some operations start several kernels.
+host; not views, and nothing that the host computes for itself. What would be recorded counts once, with the copies into
+the record and out of it. torch's profiler on a GPU counts more: some operations start several kernels, and those of a
+record are counted one by one.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.cases import Case
+from benchmarks.engines import parameters
+from benchmarks.images import sample_image
+from benchmarks.models import our_model
+from napari_sam_amg.run import generate_masks
 from napari_sam_amg.sam.gpu_way import StandIn, standing_in
+from napari_sam_amg.sam.precision import PRECISIONS
 from napari_sam_amg.sam.recorded import cloned, tensors
 
-#: Memory alone, and what only looks at a tensor.
-FREE = {"empty", "empty_strided", "new_empty", "new_empty_strided", "empty_like", "detach", "alias", "lift_fresh"}
-#: Which functions of the package stand for a stage; the innermost one that is running counts.
+#: Memory alone, or another look at a tensor.
+FREE = {
+    "empty", "empty_strided", "new_empty", "new_empty_strided", "empty_like", "detach", "detach_", "alias",
+    "lift_fresh", "_unsafe_view", "_local_scalar_dense",
+}  # fmt: skip
+#: Functions of the package that stand for a stage; the innermost one that is running counts, and without one the host.
 STAGES = {
-    "preprocess": "image", "_encode": "encoder", "_prompts": "points", "_read": "reading", "_draw": "drawing",
+    "preprocess": "encoding", "_encode": "encoding", "_prompts": "reading", "_read": "reading", "_draw": "drawing",
     "measure": "measuring", "bits": "packing",
 }  # fmt: skip
+COUNTED = (Case(size=512), Case(model="small", size=1024), Case(model="vit_b", size=1024))
 
 
 class Counting(StandIn, TorchDispatchMode):
-    """Counts while it stands in for a GPU; ``replayed``: what a record would hold is not counted one by one."""
+    """Counts while it stands in for a GPU. ``recorded``: whether what would be recorded counts as one."""
 
-    def __init__(self, replayed: bool = True) -> None:
-        super().__init__()
+    def __init__(self, recorded: bool = True) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.by_stage: Counter[str] = Counter()
         self.by_name: Counter[tuple[str, str]] = Counter()
-        self._replayed, self._silent = replayed, False
-        self._host: dict[int, Tensor] = {}  # kept, so that nobody else gets their ids
+        self._recorded, self._silent = recorded, False
+        self._host: dict[int, Tensor] = {}  # by where their values lie; kept, so that nothing else comes to lie there
 
     def to_device(self, tensor: Tensor) -> Tensor:
         return self._crossing("to the device", tensor)
 
     def to_host(self, tensor: Tensor) -> Tensor:
-        return self._crossing("to the host", tensor)
+        found = self._crossing("to the host", tensor)
+        self._host[found.data_ptr()] = found
+        return found
 
     def _crossing(self, name: str, tensor: Tensor) -> Tensor:
         self._count(name)
-        with self._uncounted():
+        with self.uncounted():
             return tensor.clone()
 
-    def replay(self, compute: Callable[[Any], Any], x: Any) -> Any:
-        if not self._replayed:
+    def replay(self, compute: Callable[[Any], Any], x: Any, copied: int) -> Any:
+        if not self._recorded:
             return compute(x)
-        self._count("replay")
-        for name, value in (("into the record", x), ("out of the record", None)):
-            if value is not None:
-                self._count(name, len(list(tensors(value))))
-        with self._uncounted():
+        with self.uncounted():
             found = cloned(compute(x))
+        self._count("replay")
+        self._count("into the record", copied)
         self._count("out of the record", len(list(tensors(found))))
         return found
 
     @contextmanager
-    def _uncounted(self) -> Iterator[None]:
+    def uncounted(self) -> Iterator[None]:
         before, self._silent = self._silent, True
         try:
             yield
@@ -70,8 +81,7 @@ class Counting(StandIn, TorchDispatchMode):
             self._silent = before
 
     def _count(self, name: str, times: int = 1) -> None:
-        if not self._silent:
-            stage = _stage()
+        if not self._silent and (stage := _stage(sys._getframe())):
             self.by_stage[stage] += times
             self.by_name[stage, name] += times
 
@@ -81,52 +91,47 @@ class Counting(StandIn, TorchDispatchMode):
             found = func.decompose(*args, **kwargs)
         if found is not NotImplemented:
             return found
-        found = func(*args, **kwargs)
-        if not func.is_view and func.overloadpacket.__name__ not in FREE and not self._on_host(args, kwargs, found):
-            self._count(func.overloadpacket.__name__)
+        found, name = func(*args, **kwargs), func.overloadpacket.__name__
+        if self._is_of_host(args, kwargs):
+            self._host.update((each.data_ptr(), each) for each in tree_leaves(found) if isinstance(each, Tensor))
+        elif not func.is_view and name not in FREE:
+            self._count(name)
         return found
 
-    def _on_host(self, args: Any, kwargs: Any, found: Any) -> bool:
-        return _in_host_code()
+    def _is_of_host(self, args: Any, kwargs: Any) -> bool:
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        return bool(given) and all(each.data_ptr() in self._host for each in given)
 
 
-def _in_host_code() -> bool:
-    return False
-
-
-def _stage() -> str:
-    frame = sys._getframe(1)
+def _stage(frame: FrameType | None) -> str | None:
     while frame is not None:
         if "napari_sam_amg" in frame.f_code.co_filename and frame.f_code.co_name in STAGES:
             return STAGES[frame.f_code.co_name]
-        frame = frame.f_back  # type: ignore[assignment]
-    return "elsewhere"
+        frame = frame.f_back
+    return None
 
 
-def count(job: Callable[[], Any], replayed: bool = True) -> Counting:
-    """After a run that warms up, so that records are made."""
-    counting = Counting(replayed)
+def count(job: Callable[[], Any], recorded: bool = True) -> Counting:
+    """Of a run after one that warms up, as records are made."""
+    counting = Counting(recorded)
     with standing_in(counting):
-        with counting._uncounted():
+        with counting.uncounted():
             job()
         with counting:
             job()
     return counting
 
 
-if __name__ == "__main__":
-    from benchmarks.cases import Case
-    from benchmarks.engines import parameters
-    from benchmarks.images import sample_image
-    from benchmarks.models import our_model
-    from napari_sam_amg.run import generate_masks
-
-    case = Case(model=sys.argv[1], size=int(sys.argv[2]), points=32)
-    model = our_model(case.model, sys.argv[3])
-    image = sample_image(case.image, case.size)
-    params = parameters(case, model.info)
-    params_replay = len(sys.argv) < 5
-    c = count(lambda: generate_masks(image, model, params), params_replay)
-    print(sum(c.by_stage.values()), dict(c.by_stage))
-    for (stage, name), n in c.by_name.most_common(200):
-        if n>3: print(f"{stage:10} {name:30} {n}")
+def lines(patterns: tuple[str, ...] = ()) -> Iterator[str]:
+    """A line for each case and precision; ``patterns``: parts of the names of cases, by default all."""
+    for case in COUNTED:
+        if patterns and not any(pattern in case.name for pattern in patterns):
+            continue
+        for precision in PRECISIONS:
+            model, image = our_model(case.model, precision), sample_image(case.image, case.size)
+            params = parameters(case, model.info)
+            for recorded in (True, False):
+                found = count(lambda: generate_masks(image, model, params), recorded)  # noqa: B023
+                how = "records count once" if recorded else "one by one"
+                stages = ", ".join(f"{stage} {number}" for stage, number in found.by_stage.items())
+                yield f"{case.name} {precision}, {how}: {found.by_stage.total()} operations ({stages})"

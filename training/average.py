@@ -1,7 +1,8 @@
 """Average checkpoints of the same model that one run led to another: ``python -m training.average A B --output C``.
 
 Runs that start from each other's weights end in the same basin, and the mean of their weights often generalises
-better than either (Wortsman et al. 2022, "Model soups", ICML; batch-norm statistics are averaged likewise).
+better than either (Wortsman et al. 2022, "Model soups", ICML; batch-norm statistics are averaged likewise). One that
+is named twice counts twice. The defaults that travel with the mean are those of export.py.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from training.compact import save_compactly, to_half
+from training.export import AMG_DEFAULTS
 
 
 def mean(values: Sequence[Tensor]) -> Tensor:
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     contents = [torch.load(path, weights_only=True) for path in arguments.checkpoints]
-    save_compactly(average(contents), arguments.output)
+    save_compactly({**average(contents), "amg": AMG_DEFAULTS}, arguments.output)
 
 
 if __name__ == "__main__":

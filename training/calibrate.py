@@ -31,7 +31,7 @@ from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding, Sam
 from training.batches import example_chances, view_with_objects
 from training.colour import PIXEL_MEAN, colour_view
 from training.compact import save_compactly, to_half
-from training.dataset import Example, read_split
+from training.dataset import Example, read_split, without_held_out
 from training.export import AMG_DEFAULTS
 from training.processes import through_model
 from training.recipe import Recipe
@@ -206,6 +206,12 @@ def train_as_long(head: nn.Module, asked: Asked, steps: int, seed: int) -> nn.Mo
     return trained.requires_grad_(False)
 
 
+def examples_to_ask(data: Path, hold_out: int) -> tuple[list[Example], list[Example]]:
+    """Those to train on and those that tell how long; neither has what a run with ``hold_out`` left to choose by."""
+    examples = without_held_out(read_split(data, "train"), hold_out)
+    return [example for index, example in enumerate(examples) if index % HELD_OUT], examples[::HELD_OUT]
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -214,6 +220,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=640, help="views; a fifth more are held out")
     parser.add_argument("--side", type=int, default=8, help="points a side of the grid")
     parser.add_argument("--centres", type=int, default=64, help="of seen objects, at most, that are asked in a view")
+    parser.add_argument("--hold-out", type=int, default=0, help="as the run's: images to choose thresholds by")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1, help="views at once, each with one thread")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -225,12 +232,11 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    examples = read_split(arguments.data, "train")
-    seen = [example for index, example in enumerate(examples) if index % HELD_OUT]
+    seen, unseen = examples_to_ask(arguments.data, arguments.hold_out)
     plan = Plan(arguments.frames, arguments.side, arguments.centres, arguments.seed)
     fewer = replace(plan, frames=plan.frames // 5, seed=plan.seed + 1)
     asked = ask(str(arguments.checkpoint), seen, plan, arguments.processes)
-    test = ask(str(arguments.checkpoint), examples[::HELD_OUT], fewer, arguments.processes)
+    test = ask(str(arguments.checkpoint), unseen, fewer, arguments.processes)
     head = load_model(str(arguments.checkpoint), device="cpu").mask_decoder.iou_prediction_head
     logging.info("before, held out: %.4f, %s", mean_error(head, test), figures(head, test))
     steps, trained = train_head(head, asked, test, arguments.seed)

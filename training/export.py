@@ -15,7 +15,7 @@ from training.train import RUNS
 FORMAT = "napari-sam-amg/1"
 # Defaults that belong to these weights and a guided search, chosen on training images: see MODEL_CARD.md
 AMG_DEFAULTS: dict[str, float | str] = {
-    "pred_iou_thresh": 0.48,
+    "pred_iou_thresh": 0.56,
     "stability_score_thresh": 0.35,
     "stability_score_offset": 1.0,
     "box_nms_thresh": 0.7,

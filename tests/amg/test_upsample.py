@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from napari_sam_amg.amg.bits import unpack
-from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Grid
+from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Grid, axis
 from napari_sam_amg.amg.boxes import box_of
 from napari_sam_amg.amg.upsample import upsampler
+from napari_sam_amg.sam.model import ImageEmbedding
 
 
 def full_frames(logits, img_size, input_size, original_size):
@@ -51,6 +52,14 @@ def edges(low):
         rng.normal(0, 1, (low, low)).astype(np.float32),
         rng.normal(-0.9, 0.1, (low, low)).astype(np.float32),
     ])  # fmt: skip
+
+
+def test_rows_below_the_image_are_not_asked_for():
+    """What the model draws is what pixels are made of, and at most a row of image tokens more."""
+    for inside in range(1, 257, 3):
+        needed = int(axis(64, 256, inside, 97).windows.max()) + 1
+        embedding = ImageEmbedding(None, (inside, 256), (97, 120), 256)
+        assert needed <= 4 * embedding.image_rows(16) <= min(64, needed + 4)
 
 
 @pytest.mark.parametrize(("low", "square", "inside", "full"), SIZES)

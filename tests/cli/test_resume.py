@@ -159,6 +159,11 @@ def test_work_on_an_image_that_was_changed_is_dropped(terminal, stack, broken_of
     seen = len(terminal.model.embedded)
     assert terminal.segment(stack) == 0
     assert len(terminal.model.embedded) - seen == 5
+    (line,), _ = terminal.lines()
+    assert "(2 parts done before, of the image as it was, dropped: it has changed since)" in line
+    broken_off(1, stack, "--overwrite")
+    assert terminal.segment(stack, "--overwrite", "--points-per-side", "9") == 0
+    assert "dropped" not in terminal.lines()[0][0]  # that is what --overwrite was asked for
 
 
 def lose(stack: Path, *planes: int) -> None:

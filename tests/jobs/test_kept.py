@@ -172,6 +172,33 @@ def test_a_folder_without_its_journal_is_begun_anew(tmp_path):
     assert len(model.embedded) == 3
 
 
+DAMAGE = [
+    ("identity", b"\x00\xff\n", 3),  # whose work it is cannot be told: all is done again
+    ("identity", b'{"run": 3, "identity": "x"}\n', 3),
+    ("survey", b'{"survey": {"shown": 3}}\n', 1),
+    ("survey", b'{"survey": [1]}\n', 1),
+    ("decided", b'{"decided": {"oops": 1}}\n', 1),
+    ("decided", b'{"decided": {"points_per_side": -4}}\n', 1),
+    ("decided", b'{"decided": 5}\n', 1),
+    ("unit", b'{"unit": ["a"]}\n', 3),
+]
+
+
+@pytest.mark.parametrize(("line", "instead", "asked"), DAMAGE)
+def test_what_a_damaged_line_told_of_is_done_again(line, instead, asked, tmp_path):
+    whole, _ = run(tmp_path / "whole")
+    run(tmp_path / "kept", stop_after=3)
+    journal = tmp_path / "kept" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    is_named = [f'"{line}": '.encode() in text for text in lines]
+    assert any(is_named)
+    journal.write_bytes(b"".join(instead if named else text for named, text in zip(is_named, lines, strict=True)))
+    continued, model = run(tmp_path / "kept")
+    assert equal(continued, whole)
+    assert len(model.embedded) == asked
+    assert equal(run(tmp_path / "kept")[0], whole)
+
+
 def test_a_file_of_another_run_is_not_taken_for_one_of_this(tmp_path):
     """As a process that was thought dead may write it."""
     run(tmp_path, stop_after=1)

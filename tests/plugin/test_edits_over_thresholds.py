@@ -153,3 +153,17 @@ def test_a_stroke_that_goes_on_while_thresholds_move_is_kept(plugin: Any, moved:
     assert_table_agrees(review)
     move(LOOSE)
     assert (layer.data == 900).sum() == 18
+
+
+def test_what_comes_up_beneath_a_drawing_is_measured_as_it_is_seen(plugin: Any, moved: Any) -> None:
+    review, _, move = moved
+    layer, shown = review.layer, review.layer.data.copy()
+    move(STRICT)
+    gone = hidden_ids(shown, layer.data)[0]
+    layer.brush_size = 5
+    layer.paint(place_of(shown, gone), 900)
+    settle(plugin, review)
+    move(0.75)  # which holds labels and areas together
+    row = review.table.set_index("index").loc[gone]
+    assert 0 < row["area"] < (shown == gone).sum()
+    assert row["origin"] == "edited by hand" or row["origin"] == "model"

@@ -260,3 +260,18 @@ def test_a_layer_that_is_removed_while_a_stroke_waits(plugin: Any, layer: Any) -
     paint(layer, (45, 60), 8)
     settle(plugin)
     assert not [message for message in plugin.messages if message.severity > "info"]
+
+
+def test_a_layer_that_has_moved_to_another_viewer(plugin: Any, layer: Any, make_napari_viewer: Any) -> None:
+    """And the first one is closed."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.add_plugin_dock_widget("napari-sam-amg", "Segment everything")
+    plugin.viewer.layers.remove(layer)
+    viewer.add_layer(layer)
+    plugin.viewer.close()
+    paint(layer, (45, 60), 9)
+    plugin.qtbot.waitUntil(lambda: 9 in table(layer).index, timeout=30_000)
+    agree(layer)
+    worked_layer(viewer, layer).actions.delete([9])
+    plugin.qtbot.waitUntil(lambda: 9 not in table(layer).index, timeout=30_000)
+    agree(layer)

@@ -1,6 +1,7 @@
 """Label volumes are opened lazily, on their image, and every row of their table belongs to its label."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import zarr
 from napari.layers import Labels
 from npe2 import PluginManager
 
+from napari_sam_amg.io import label_files
 from napari_sam_amg.io.feature_table import rows_by_label
 from napari_sam_amg.io.label_files import label_levels, read_label_volume
 from napari_sam_amg.io.label_volume import LabelVolume
@@ -28,9 +30,14 @@ TABLE = pd.DataFrame(
 )  # fmt: skip
 
 
-def write(folder: Path, shape: tuple[int, ...] = (4, 40, 50), table: pd.DataFrame | None = TABLE) -> Path:
+def write(
+    folder: Path,
+    shape: tuple[int, ...] = (4, 40, 50),
+    table: pd.DataFrame | None = TABLE,
+    spacing: Mapping[str, Spacing] = SPACING,
+) -> Path:
     path = folder / "cells_labels.ome.zarr"
-    volume = LabelVolume.create(path, shape, "TZYX"[-len(shape) :], SPACING)
+    volume = LabelVolume.create(path, shape, "TZYX"[-len(shape) :], spacing)
     labels = np.random.default_rng(0).integers(1, 5, shape).astype(np.int32)
     for index in np.ndindex(shape[:-2]):
         volume.write_plane(index, labels[index])
@@ -81,13 +88,46 @@ def test_opening_reads_two_chunks_at_most(
     labels = label_levels(zarr.open_group(store, mode="r"), path)
     data, arguments, _ = labels_layer(labels, "cells")
     viewer = make_napari_viewer(show=show)
-    # in an empty window napari draws once before it has set the camera
     viewer.add_image(np.broadcast_to(np.uint8(0), shape), scale=arguments["scale"], units=arguments["units"])
     assert sum(store.read.values()) == 0
     layer = viewer.add_layer(Labels(data, **arguments))
     qtbot.wait(300 if show else 0)
     assert 1 <= len(store.read) <= 2, store.read
     assert layer.features["index"].tolist() == [0, 1, 2, 3, 4]
+
+
+#: Far from the origin of the world, in large units or small ones.
+PLACES = [Spacing(0.5, "micrometer", 3.0), Spacing(200.0, "nanometer", -1e6), Spacing(0.001, "millimeter")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "place"),
+    [
+        *(((2, 2100, 1500), place) for place in PLACES),
+        *(((2, 3, 300, 400), PLACES[0]), ((2, 2100, 4200), PLACES[0]), ((2600, 2100), PLACES[0])),
+    ],
+)
+def test_opening_into_an_empty_window_reads_two_chunks_at_most(
+    shape: tuple[int, ...], place: Spacing, tmp_path: Path, make_napari_viewer: Any, qtbot: Any, monkeypatch: Any
+) -> None:
+    path = write(tmp_path, shape, table=None, spacing={"Z": Spacing(2.0, place.unit), "Y": place, "X": place})
+    store, open_group = CountingStore(path), zarr.open_group
+    monkeypatch.setattr(label_files.zarr, "open_group", lambda _, mode: open_group(store, mode=mode))
+    viewer = make_napari_viewer(show=True)
+    (layer,) = viewer.open(str(path), plugin="napari-sam-amg")
+    qtbot.wait(300)
+    assert 1 <= len(store.read) <= 2, store.read
+    middle = np.array(place.origin) + place.length * (np.array(shape[-2:]) - 1) / 2
+    assert viewer.scene.camera.center[-2:] == pytest.approx(tuple(middle))
+    assert not layer.multiscale or layer.data_level == len(layer.data) - 1
+
+
+def test_the_camera_of_a_window_that_shows_something_stays(tmp_path: Path, make_napari_viewer: Any) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((40, 50), np.uint8))
+    viewer.scene.camera.zoom = 7.5
+    opened(write(tmp_path))
+    assert viewer.scene.camera.zoom == 7.5
 
 
 def test_levels_coarser_than_a_window_are_for_deep_stacks_in_3d() -> None:

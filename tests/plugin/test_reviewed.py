@@ -2,12 +2,14 @@
 
 import gc
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from napari.layers import Labels
+from napari.layers._layer_actions import _duplicate_layer
 
 from napari_sam_amg.plugin.reviewing.layer_table import layer_features, object_rows, with_rows
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
@@ -112,6 +114,31 @@ def test_what_cannot_be_changed_says_why(plugin: Any, model: Any) -> None:
         reviewed(layer).show((0,), np.zeros((10, 10), np.int32), rows_of())
     layer.data = np.broadcast_to(np.int32(0), layer.data.shape)
     assert "can only be read" in reviewed(layer).why_fixed
+
+
+def test_labels_of_another_kind_or_size_are_not_written_over(plugin: Any) -> None:
+    layer = run(plugin, disc_image([A, B]))
+    layer.data = layer.data.astype(np.uint8)
+    plugin.qtbot.wait(50)
+    with pytest.raises(ValueError, match="label 300 does not fit the layer's data of type uint8, up to 255"):
+        reviewed(layer).show((), np.full(layer.data.shape, 300, np.int32), rows_of(300))
+    reviewed(layer).show((), np.full(layer.data.shape, 200, np.int32), rows_of(200))
+    assert (layer.data == 200).all()
+    layer.data = np.pad(layer.data, 4)
+    plugin.qtbot.wait(50)
+    with pytest.raises(ValueError, match="of another size than those that the run gave"):
+        reviewed(layer).show((), np.zeros(layer.data.shape, np.int32), rows_of())
+
+
+def test_the_copy_of_a_layer_has_a_record_of_its_own(plugin: Any) -> None:
+    layer = run(plugin, disc_image([A, B]))
+    plugin.viewer.layers.selection = {layer}
+    _duplicate_layer(plugin.viewer.layers)
+    copy = plugin.viewer.layers[f"{layer.name} copy"]
+    params = reviewed(layer).params
+    assert params is not None
+    reviewed(layer).tell(replace(params, min_area=7), params, {})
+    assert (reviewed(layer).params.min_area, reviewed(copy).params.min_area) == (7, params.min_area)  # type: ignore[union-attr]
 
 
 def test_a_layer_that_nobody_has_is_not_kept() -> None:

@@ -173,7 +173,7 @@ def test_known_models_and_a_file_can_be_chosen(plugin: Any) -> None:
     names = [box.model.itemData(row) for row in range(box.model.count())]
     assert names == [*known_models(), model_box.FROM_FILE]
     assert not box.path.isVisible()
-    plugin.choose(pred_iou_thresh=0.48)  # the embedded model's own: what is typed stays with every model
+    plugin.choose(pred_iou_thresh=0.56)  # the embedded model's own: what is typed stays with every model
     box.model.setCurrentText("vit_b_lm")
     assert plugin.widget.form.parameters().pred_iou_thresh == 0.65
     assert plugin.widget.form.parameters().min_mask_region_area == 100
@@ -193,7 +193,7 @@ def test_a_checkpoint_file_brings_its_thresholds(plugin: Any, monkeypatch: pytes
     plugin.viewer.add_image(disc_image([(15, 15)]))
     box, path = plugin.widget.model_box, tmp_path / "mine.pt"
     torch.save({"format": "napari-sam-amg/1", "amg": {"pred_iou_thresh": 0.42}, "model": {"w": torch.ones(3)}}, path)
-    plugin.choose(pred_iou_thresh=0.48)  # the embedded model's own: what is typed stays with every model
+    plugin.choose(pred_iou_thresh=0.56)  # the embedded model's own: what is typed stays with every model
     box.model.setCurrentText(model_box.FROM_FILE)
     assert box.path.isVisible()
     assert "choose a checkpoint file" in plugin.widget.message.text()

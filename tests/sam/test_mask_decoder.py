@@ -115,3 +115,13 @@ def test_draws_nothing_for_no_masks(randomize: Any) -> None:
     none = torch.empty(0, dtype=torch.int64)
     reading = ours.read(ours.prepare(image, positions, dense), sparse)
     assert ours.draw(reading, none, none).shape == (0, 20, 28)
+
+
+def test_the_first_rows_of_masks_are_those_of_the_whole(randomize: Any) -> None:
+    ours, _ = pair(randomize, 64, 4, 32)
+    image, positions, dense, sparse = inputs(64)
+    reading = ours.read(ours.prepare(image, positions, dense), sparse)
+    index = torch.arange(PROMPTS), torch.arange(PROMPTS)
+    whole = ours.draw(reading, *index)
+    for rows in (1, 3, 5):
+        torch.testing.assert_close(ours.draw(reading, *index, None, rows), whole[:, : 4 * rows])

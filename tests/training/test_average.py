@@ -8,7 +8,7 @@ import torch
 
 from napari_sam_amg import load_model
 from training.average import average, main
-from training.export import export_model
+from training.export import AMG_DEFAULTS, export_model
 from training.model import build_model
 from training.recipe import ModelConfig
 
@@ -38,8 +38,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [tmp_path / f"{seed}.pt" for seed in range(2)]
     for seed, path in enumerate(paths):
         export_model(build_model(CONFIG, seed).eval(), path)
+        torch.save(torch.load(path, weights_only=True) | {"amg": {"pred_iou_thresh": 0.1}}, path)  # an earlier choice
     monkeypatch.setattr("sys.argv", ["average", *map(str, paths), "--output", str(tmp_path / "mean.pt")])
     main()
+    assert torch.load(tmp_path / "mean.pt", weights_only=True)["amg"] == AMG_DEFAULTS
     first, second, mean = (load_model(str(path), device="cpu").state_dict() for path in (*paths, tmp_path / "mean.pt"))
     for name in mean:
         expected = (first[name].float() + second[name].float()) / 2

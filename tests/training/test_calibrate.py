@@ -1,10 +1,13 @@
 """Teaching the predicted IoU once more."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from skimage import io
 
 from napari_sam_amg.sam.layers import MLP
-from training.calibrate import Asked, Plan, ask, best_ious, mean_error, train_as_long, train_head
+from training.calibrate import Asked, Plan, ask, best_ious, examples_to_ask, mean_error, train_as_long, train_head
 from training.dataset import Example
 
 
@@ -48,3 +51,17 @@ def test_of_photographs_only_points_on_objects_are_asked():
         counts[dataset] = len(asked.tokens)
     assert counts["dsb2018_fluo"] == 2 * 4 * 4
     assert 0 < counts["coco_natural"] < counts["dsb2018_fluo"]
+
+
+def test_what_a_run_left_to_choose_by_is_not_asked(tmp_path: Path):
+    folder = tmp_path / "train" / "dsb2018_fluo"
+    folder.mkdir(parents=True)
+    for index in range(12):
+        io.imsave(folder / f"{index:03d}_image.png", np.full((8, 8), 9 * index, np.uint8), check_contrast=False)
+        io.imsave(folder / f"{index:03d}_labels.png", np.ones((8, 8), np.uint16), check_contrast=False)
+    seen, unseen = examples_to_ask(tmp_path, 6)
+    names = [example.name for example in unseen]
+    assert names == ["000", "006"]
+    names += [example.name for example in seen]
+    assert sorted(names) == [f"{index:03d}" for index in range(12) if index not in (3, 9)]
+    assert sum(len(some) for some in examples_to_ask(tmp_path, 0)) == 12

@@ -59,7 +59,8 @@ def axis(low: int, square: int, inside: int, full: int) -> Axis:
     seen = (by_block != 0).any(axis=1)
     first, last = seen.argmax(axis=1), low - 1 - seen[:, ::-1].argmax(axis=1)
     taps = int((last - first).max()) + 1
-    windows = np.minimum(first, low - taps)[:, None] + np.arange(taps)
+    # no window goes beyond what any pixel sees: what lies in the padding need not be known
+    windows = np.minimum(first, last.max() + 1 - taps)[:, None] + np.arange(taps)
     cut = np.take_along_axis(by_block, windows[:, None], axis=2)
     return Axis(cut, np.ascontiguousarray(cut.transpose(0, 2, 1)), windows, full)
 

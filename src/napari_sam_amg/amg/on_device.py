@@ -21,6 +21,7 @@ from napari_sam_amg.sam.precision import float32_as_such
 
 BYTES_AT_ONCE = 2**28  # of the largest arrays of all masks
 BLOCKS_AT_ONCE = 2**16  # multiplied out: 0.3 GB
+UPPER = 2**32  # two counts of pixels in one number: what is above this many counts the second one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,10 @@ def device_upsampler(
 ) -> "DeviceUpsampler":
     """For masks as ``upsample.upsampler`` takes them."""
     grid = upsampler(low_res, img_size, input_size, original_size).grid
-    return DeviceUpsampler(_side(grid.rows, device), _side(grid.columns, device))
+    rows, columns = _side(grid.rows, device), _side(grid.columns, device)
+    bits = 2 ** torch.arange(BYTE - 1, -1, -1, dtype=torch.uint8, device=device)
+    counted = torch.tensor([0, 1, 1, 1 + UPPER], device=device)
+    return DeviceUpsampler(rows, columns, rows.pixels[:, None] * columns.pixels, counted, bits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,48 +72,53 @@ class DeviceUpsampler:
 
     rows: Side
     columns: Side
+    areas: Tensor  # (rows, columns) of blocks: their pixels
+    counted: Tensor  # (4,) int64: what a pixel counts that is above so many of the three levels
+    bits: Tensor  # (BYTE,) uint8: of the pixels in a byte
 
     def measure(self, logits: Tensor, threshold: float, offset: float) -> "DeviceMeasures":
         """Boxes, pixel counts and pixels of the masks behind (M, s, s) logits."""
         (row_blocks, taps), low = self.rows.windows.shape, logits.shape[-1]
         canvas = row_blocks * BLOCK * len(self.columns.windows) * BLOCK // BYTE
         at_once = max(1, BYTES_AT_ONCE // (canvas + 4 * row_blocks * taps * low))
+        levels = torch.tensor([threshold - offset, threshold, threshold + offset])
         with torch.inference_mode(), float32_as_such(logits.device):
-            parts = in_halves(lambda some: self._measure(some.float(), threshold, offset), logits, at_once)
-        numbers, packed = (torch.cat(column) for column in zip(*parts, strict=True))
-        return DeviceMeasures(Handover(numbers), packed)
+            there = to_device(levels, logits.device)
+            parts = in_halves(lambda some: self._measure(some.float(), there, levels.tolist()), logits, at_once)
+        counts, seen, packed = (_joined(column) for column in zip(*parts, strict=True))
+        return DeviceMeasures(Handover(counts), Handover(seen), self.rows.length, packed)
 
-    def _measure(self, logits: Tensor, threshold: float, offset: float) -> tuple[Tensor, Tensor]:
-        """Numbers of m masks (m, 6): pixels above the lower and the upper level, first and last x and y; and bits."""
-        levels = threshold - offset, threshold + offset
+    def _measure(self, logits: Tensor, levels: Tensor, each: list[float]) -> tuple[Tensor, Tensor, Tensor]:
+        """Of m masks: pixels (m,) above the lower level, and UPPER times those above the upper one; (m, n) in which
+        rows, then columns, of whole blocks they have any; and bits.
+        """
+        lower, threshold, upper = each
         least, greatest = self._bounds(logits)
-        crossed = (least <= levels[0]) & (greatest > levels[0])
-        for level in (threshold, levels[1]):
-            crossed |= (least <= level) & (greatest > level)
-        area = (self.rows.pixels[:, None] * self.columns.pixels).masked_fill(crossed, 0)
-        counts = torch.stack([(area * (least > level)).sum((1, 2), dtype=torch.int32) for level in levels], dim=1)
-        whole = (least > threshold) & ~crossed
-        # in which rows and columns of blocks there is how much of a mask
-        in_rows = whole.any(2)[:, :, None] * self.rows.inside.int()
-        in_columns = whole.any(1)[:, :, None] * self.columns.inside.int()
-        words = whole[:, :, None] * self.columns.full  # (m, rows of blocks, 1, columns of blocks)
-        words = words.expand(-1, -1, BLOCK, -1).contiguous()
+        above = torch.bucketize(least, levels, out_int32=True)  # how many levels all of a block is above
+        crossed = above != torch.bucketize(greatest, levels, out_int32=True)
+        above.masked_fill_(crossed, 0)
+        counts = (self.counted[above] * self.areas).sum((1, 2))
+        whole = above > 1
+        in_rows = whole.sum(2, dtype=torch.int32)[:, :, None] * self.rows.inside
+        in_columns = whole.sum(1, dtype=torch.int32)[:, :, None] * self.columns.inside
+        pixels = torch.cat([in_rows, in_columns], dim=1)  # (m, rows and columns of blocks, BLOCK): more than 0 if any
+        words = whole[:, :, None].expand(-1, -1, BLOCK, -1) * self.columns.full
+        lines, count = pixels.view(-1, BLOCK), pixels.shape[1]
         for some in crossed.nonzero().split(BLOCKS_AT_ONCE):
             mask, row, column = some.unbind(1)
             values = self._values(logits, mask, row, column)
-            over = torch.stack([(values > level).sum((1, 2), dtype=torch.int32) for level in levels], dim=1)
+            over = (values > lower).sum((1, 2)).add_((values > upper).sum((1, 2)), alpha=UPPER)
             counts.index_add_(0, mask, over)
-            above = values > threshold
-            in_rows.view(-1, BLOCK).index_add_(0, mask * in_rows.shape[1] + row, above.any(2).int())
-            in_columns.view(-1, BLOCK).index_add_(0, mask * in_columns.shape[1] + column, above.any(1).int())
-            words[mask, row, :, column] = _pack(above)
-        extents = [_extent(some.flatten(1) > 0) for some in (in_columns, in_rows)]
-        return torch.cat([counts, *extents], dim=1), words.flatten(1, 2).view(torch.uint8)
+            inside = values > threshold
+            first = mask * count
+            lines.index_add_(0, first + row, inside.sum(2, dtype=torch.int32))
+            lines.index_add_(0, first.add_(in_rows.shape[1]).add_(column), inside.sum(1, dtype=torch.int32))
+            words[mask, row, :, column] = self._pack(inside)
+        return counts, pixels.flatten(1) > 0, words.flatten(1, 2).view(torch.uint8)
 
     def _bounds(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """The least and the greatest logit that each block of each mask sees: two (m, rows, columns) of blocks."""
-        by_row = logits[:, self.rows.windows]  # (m, rows of blocks, taps, s)
-        least, greatest = by_row.amin(2), by_row.amax(2)
+        least, greatest = torch.aminmax(logits[:, self.rows.windows], dim=2)  # of (m, rows of blocks, taps, s)
         return least[..., self.columns.windows].amin(3), greatest[..., self.columns.windows].amax(3)
 
     def _values(self, logits: Tensor, mask: Tensor, row: Tensor, column: Tensor) -> Tensor:
@@ -122,44 +131,38 @@ class DeviceUpsampler:
             values.masked_fill_(~inside, -torch.inf)
         return values
 
-
-def _pack(above: Tensor) -> Tensor:
-    """(K, BLOCK, BLOCK) pixels -> (K, BLOCK) words."""
-    weights = 2 ** torch.arange(BYTE - 1, -1, -1, dtype=torch.uint8, device=above.device)
-    in_bytes = (above.unflatten(2, (-1, BYTE)) * weights).sum(3, dtype=torch.uint8)
-    return in_bytes.view(torch.int32)[..., 0]
+    def _pack(self, above: Tensor) -> Tensor:
+        """(K, BLOCK, BLOCK) pixels -> (K, BLOCK) words."""
+        in_bytes = (above.unflatten(2, (-1, BYTE)) * self.bits).sum(3, dtype=torch.uint8)
+        return in_bytes.view(torch.int32)[..., 0]
 
 
-def _extent(some: Tensor) -> Tensor:
-    """The first and last that is true of each row of (m, n): (m, 2) int32; n and -1 where none is."""
-    places = torch.arange(some.shape[1], dtype=torch.int32, device=some.device)
-    first = torch.where(some, places, some.shape[1]).amin(1)
-    return torch.stack([first, torch.where(some, places, -1).amax(1)], dim=1).to(torch.int32)
+def _joined(parts: tuple[Tensor, ...]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class DeviceMeasures:
     """As ``upsample.Measures``; the first question waits for the GPU."""
 
-    def __init__(self, numbers: Handover, packed: Tensor) -> None:
-        self._numbers, self._packed = numbers, packed
-
-    @cached_property
-    def _columns(self) -> Indices:
-        return self._numbers.wait().numpy().astype(np.int64)
+    def __init__(self, counts: Handover, seen: Handover, height: int, packed: Tensor) -> None:
+        self._counts, self._seen, self._height, self._packed = counts, seen, height, packed
 
     @property
     def larger(self) -> Indices:
-        return self._columns[:, 0]
+        return self._counts.wait().numpy() % UPPER
 
     @property
     def smaller(self) -> Indices:
-        return self._columns[:, 1]
+        return self._counts.wait().numpy() // UPPER
 
     @cached_property
     def boxes(self) -> Indices:
-        first_x, last_x, first_y, last_y = self._columns[:, 2:].T
-        boxes = np.stack([first_x, first_y, last_x, last_y], axis=1)
-        boxes[last_x < 0] = 0
+        seen, rows = self._seen.wait().numpy(), -(-self._height // BLOCK) * BLOCK
+        in_rows, in_columns = seen[:, :rows], seen[:, rows:]
+        first = [some.argmax(axis=1) for some in (in_columns, in_rows)]
+        last = [some.shape[1] - 1 - some[:, ::-1].argmax(axis=1) for some in (in_columns, in_rows)]
+        boxes = np.stack([*first, *last], axis=1)
+        boxes[~in_rows.any(axis=1)] = 0
         return boxes
 
     def bits(self, rows: Indices) -> list[Bits]:
@@ -178,9 +181,11 @@ class DeviceMeasures:
     def _gather(self, rows: Indices, left: Indices, top: Indices, widths: Indices, sizes: Indices) -> Tensor:
         """The bytes of all boxes, one after another."""
         total, (_, height, row_bytes) = int(sizes.sum()), self._packed.shape
+        before = sizes.cumsum() - sizes
         starts = (rows * height + top) * row_bytes + left
-        table = np.stack([starts, widths, sizes.cumsum() - sizes, sizes])
+        table = np.stack([starts - before, widths, before, row_bytes - widths, sizes])
         numbers = to_device(torch.from_numpy(table), self._packed.device)
-        start, width, before = numbers[:3].repeat_interleave(numbers[3], dim=1, output_size=total)
-        here = torch.arange(total, device=self._packed.device) - before
-        return self._packed.flatten()[start + here // width * row_bytes + here % width]
+        start, width, before, gap = numbers[:4].repeat_interleave(numbers[4], dim=1, output_size=total)
+        here = torch.arange(total, device=self._packed.device)
+        skipped = (here - before).floor_divide_(width).mul_(gap)  # bytes between the rows of a box
+        return self._packed.flatten()[skipped.add_(start).add_(here)]

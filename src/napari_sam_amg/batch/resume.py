@@ -9,7 +9,7 @@ from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.io.raw_image import SourceImage
 from napari_sam_amg.io.staging import work_folder
 from napari_sam_amg.jobs.identity import identity_of, made_by
-from napari_sam_amg.jobs.kept import KeptRun, OtherRun, drop_work
+from napari_sam_amg.jobs.kept import KeptRun, OtherRun, count_units, drop_work
 from napari_sam_amg.params import AmgParameters
 
 
@@ -37,7 +37,9 @@ def kept_run(stage: Path, identity: dict[str, Any], anew: bool, wants_images: bo
             raise ValueError(
                 f"{folder}: {error}; give the same settings to go on with it, or --overwrite to begin anew"
             ) from error
+        done = count_units(folder)
         drop_work(folder)
         kept = KeptRun(folder, identity, wants_images)
+        kept.dropped = done if error.parts == {"input"} else 0
     with kept:
         yield kept

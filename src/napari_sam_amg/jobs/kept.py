@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -48,7 +48,7 @@ class KeptRun:
         self.folder, self.wants_images = folder, wants_images
         self.units = folder / UNITS
         self.run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        before = next(iter(entries(folder / JOURNAL)), None)
+        before = _header(folder)
         if before is None:
             drop_work(folder)  # without its first line nothing in it can be told to be of this run
         elif before.get("identity") != identity:
@@ -57,15 +57,18 @@ class KeptRun:
         self.journal = Journal(folder / JOURNAL)
         if before is None:
             self.journal.add({"run": self.run, "identity": dict(identity)})
-        self.done: dict[str, Entry] = {entry["unit"]: entry for entry in self.journal.entries if "unit" in entry}
+        names = (entry for entry in self.journal.entries if isinstance(entry.get("unit"), str))
+        self.done: dict[str, Entry] = {entry["unit"]: entry for entry in names}
         self.continued = len(self.done)  # units that were there when the run was continued
+        self.dropped = 0  # units of another state of the image, which were in the folder before
 
     def surveyed(self, look: Callable[[], Survey | None]) -> Survey | None:
         """What a look at all planes says, as it was when the run began."""
         record = self._said("survey")
         # what it shows is needed until all is decided; if that was lost, one has to look again
-        if record is not None and (self._said("decided") is not None or parts_are_kept(record, self.folder)):
-            return survey_of(record, self.folder)
+        with _damaged("survey"):
+            if record is not None and (self._said("decided") is not None or parts_are_kept(record, self.folder)):
+                return survey_of(record, self.folder)
         survey = look()
         if survey is not None and survey.parts:
             write_parts(survey.parts, self.folder)
@@ -75,7 +78,8 @@ class KeptRun:
     def decided(self, params: AmgParameters, decide: Callable[[], AmgParameters]) -> AmgParameters:
         """What was decided when the run began, with those of ``params`` that may change meanwhile."""
         if (record := self._said("decided")) is not None:
-            return AmgParameters(**record | {name: getattr(params, name) for name in may_change(params)})
+            with _damaged("decided"):
+                return AmgParameters(**record | {name: getattr(params, name) for name in may_change(params)})
         decided = decide()
         self.journal.add({"decided": dataclasses.asdict(decided)})
         return decided
@@ -149,6 +153,24 @@ class KeptWork:
                 yield candidates
 
 
+@contextmanager
+def _damaged(what: str) -> Iterator[None]:
+    """A line that could be read as JSON and says something else than was written: what it told of is done again."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        LOGGER.warning("the journal's line %r is damaged (%s); what it said is worked out again", what, error)
+
+
+def _header(folder: Path) -> Entry | None:
+    """The journal's first line, which says whose work it is; None if there is none."""
+    first = next(iter(entries(folder / JOURNAL)), None)
+    if first is not None and not isinstance(first.get("identity"), dict):
+        LOGGER.warning("%s: the journal's first line is damaged; what was done is done again", folder)
+        return None
+    return first
+
+
 def drop_work(folder: Path) -> None:
     """Delete what is kept in a folder, its journal last: half of it is still known as what it is."""
     if folder.exists():
@@ -158,7 +180,7 @@ def drop_work(folder: Path) -> None:
 
 def count_units(folder: Path) -> int:
     """How many units of a run are done."""
-    return len({entry["unit"] for entry in entries(folder / JOURNAL) if "unit" in entry})
+    return len({entry["unit"] for entry in entries(folder / JOURNAL) if isinstance(entry.get("unit"), str)})
 
 
 def head(folder: Path) -> Entry:
@@ -171,8 +193,7 @@ def head(folder: Path) -> Entry:
 
 
 def _other_run(before: Entry, identity: Identity, done: int) -> OtherRun:
-    old = before.get("identity")
-    old = old if isinstance(old, dict) else {}
+    old = before["identity"]
     parts = frozenset(name for name in {*old, *identity} if old.get(name) != identity.get(name))
     units = f"{done} unit" + "s" * (done != 1)
     # axes that were named are part of the settings, and of the image: said once

@@ -23,7 +23,8 @@ from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 
 #: Image tokens upscaled at once, of all prompts: on a CPU their pixels should stay in its cache.
 CPU_TOKENS_AT_ONCE = 8192
-GPU_TOKENS_AT_ONCE = 2**18
+#: Numbers in one of the two large arrays, by the bytes of a number: 0.4 GB, or 0.3 GB of 16-bit ones.
+GPU_NUMBERS_AT_ONCE = {4: 96 * 2**20, 2: 144 * 2**20}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,21 +115,29 @@ class MaskDecoder(nn.Module):
         predicted_iou: Tensor = self.iou_prediction_head(found[:, 0])[:, masks.start : masks.stop]
         return found[:, 1:], image_tokens, predicted_iou
 
-    def draw(self, reading: Reading, prompt_index: Tensor, mask_index: Tensor, place: Tensor | None = None) -> Tensor:
+    def draw(
+        self, reading: Reading, prompt_index: Tensor, mask_index: Tensor, place: Tensor | None = None,
+        first_rows: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """Low-resolution logits of M chosen masks: two (M,) indices -> (M, 4 * rows, 4 * columns).
 
         ``mask_index`` counts within the masks of the reading. The pairs of indices, on the host, are sorted
         and differ, as ``torch.nonzero`` gives them; prompts that they do not name are not upscaled. A GPU is
-        not waited for. ``place``: contiguous memory for the result; by default new.
+        not waited for. ``place``: contiguous memory for the result; by default new. ``first_rows`` of the image
+        tokens are drawn, by default all.
         """
         rows, columns = reading.side.transformer.grid_size
+        rows = rows if first_rows is None else first_rows
         device = reading.mask_tokens.device
         prompts, position, counts = torch.unique_consecutive(prompt_index, return_inverse=True, return_counts=True)
         weights = self._hypernetworks(reading, to_device(prompts, device))
-        tokens_at_once = CPU_TOKENS_AT_ONCE if takes_cpu_way(device) else GPU_TOKENS_AT_ONCE
-        at_once, bounds = max(1, tokens_at_once // (rows * columns)), [0, *counts.cumsum(0).tolist()]
+        shared, bounds = reading.side.upscaling.shared, [0, *counts.cumsum(0).tolist()]
+        numbers = CPU_TOKENS_AT_ONCE * len(shared)
+        if not takes_cpu_way(device):
+            numbers = GPU_NUMBERS_AT_ONCE[shared.element_size()]
+        at_once = max(1, numbers // (rows * columns * len(shared)))
         shape = (len(prompt_index), rows, 2, 2, columns, 4)
-        logits = reading.side.upscaling.shared.new_empty(shape) if place is None else place.view(shape)
+        logits = shared.new_empty(shape) if place is None else place.view(shape)
         for start in range(0, len(prompts), at_once):
             some = slice(start, min(start + at_once, len(prompts)))
             theirs = slice(bounds[some.start], bounds[some.stop])
@@ -136,7 +145,7 @@ class MaskDecoder(nn.Module):
             tokens = reading.image_tokens.of(prompts[some])
             pairs = to_device(torch.stack([position[theirs] - start, column]), device)
             weights_here = weights[some] if len(masks) == weights.shape[1] else weights[some, to_device(masks, device)]
-            for grid_rows, row, drawn in reading.side.upscaling.draw(tokens, weights_here, reading.scratch):
+            for grid_rows, row, drawn in reading.side.upscaling.draw(tokens, weights_here, reading.scratch, rows):
                 # of one prompt all that was drawn is asked
                 chosen = drawn[0].movedim(2, 0) if len(drawn) == 1 else drawn.movedim(3, 1)[pairs[0], pairs[1]]
                 logits[theirs, grid_rows, :, row] = chosen.permute(0, 3, 1, 4, 2)  # from (M, 2, 4, rows, columns)

@@ -39,30 +39,32 @@ class Upscaling:
     second_bias: Tensor  # (2 * C / 8, 1)
 
     def draw(
-        self, tokens: ImageTokens, weights: Tensor, scratch: Scratch | None
+        self, tokens: ImageTokens, weights: Tensor, scratch: Scratch | None, first_rows: int | None = None
     ) -> Iterator[tuple[slice, int, Tensor]]:
         """The logits of m masks for each of P prompts, from (P, m, C / 8) weights of the upscaled channels.
 
         Some rows of the grid at a time, and one row of pixels of the second convolution's blocks, 0 or 1: the logits
         are (P, 2, 4, m, rows, columns). The 2 are the rows of pixels of the first convolution's blocks: pixel row
-        2 * first + second of 4 is meant. The 4 are columns of pixels.
+        2 * first + second of 4 is meant. The 4 are columns of pixels. ``first_rows`` of the grid, by default all.
         """
         columns = self.grid_size[1]
         vectors = (self.first @ tokens.vectors.transpose(1, 2)).to(self.shared.dtype)  # (P, 4 * C / 4, K)
-        weights = weights.to(self.shared.dtype)[:, None]
-        rows = weights.shape[0] * self.shared.shape[0]
-        for some in cut(self.shared.shape[1], rows, self.shared, scratch, columns, NUMBERS_AT_ONCE):
+        prompts, masks, _ = weights.shape
+        weights = weights.to(self.shared.dtype)[:, None].expand(-1, 8, -1, -1).flatten(0, 1)
+        rows = prompts * self.shared.shape[0]
+        count = self.shared.shape[1] if first_rows is None else first_rows * columns
+        for some in cut(count, rows, self.shared, scratch, columns, NUMBERS_AT_ONCE):
             here, shared = tokens.piece(some), self.shared[:, some]
-            place = out(scratch, "upscaled once", (weights.shape[0], *shared.shape), shared)
+            place = out(scratch, "upscaled once", (prompts, *shared.shape), shared)
             x = torch.addcmul(self.first_bias, shared, here.scale[:, None].to(shared.dtype), out=place)
             x = x.baddbmm_(vectors, here.attention).unflatten(1, (4, -1))
             x = gelu(divided(x, self.norm, scratch)).flatten(0, 1)  # (P * 4, C / 4, N)
             for row, second in enumerate(self.second):
                 place = out(scratch, "upscaled twice", (x.shape[0], second.shape[0], x.shape[2]), x)
                 pixels = gelu(torch.baddbmm(self.second_bias, second.expand(x.shape[0], -1, -1), x, out=place))
-                logits = weights @ pixels.view(weights.shape[0], 8, weights.shape[-1], -1)  # (P, 8, m, N)
+                logits = torch.bmm(weights, pixels.view(prompts * 8, weights.shape[-1], -1))  # (P * 8, m, N)
                 grid_rows = slice(some.start // columns, some.stop // columns)
-                yield grid_rows, row, logits.unflatten(3, (-1, columns)).unflatten(1, (2, 4))
+                yield grid_rows, row, logits.view(prompts, 2, 4, masks, -1, columns)
 
 
 def divided(x: Tensor, norm: LayerNorm2d, scratch: Scratch | None) -> Tensor:

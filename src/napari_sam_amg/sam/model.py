@@ -1,5 +1,6 @@
 """One SAM model: an image becomes an embedding, points become masks."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -43,8 +44,8 @@ STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
 #: once, and 64 as long as 32. On a GPU more is better, while its memory does: 148 of 8 heads at once take 1.9 GB.
 CPU_HEADS_AT_ONCE = 128  # on 64 x 64 image tokens
 GPU_HEADS_AT_ONCE = {"exact": 1184, "fast": 2048}
-#: Numbers of prompts for which a GPU's work is recorded. A guided search asks few at once, which take less time than
-#: to start what reads the image for them; with more it is the other way round, and records cost memory.
+#: Numbers of prompts for which a GPU's work is recorded, and as many as are decoded at once by default. A guided search
+#: asks few at once, which take less time than to start what reads the image for them.
 READ_AS_RECORDED = (16, 32, 64, 128)
 
 
@@ -58,6 +59,12 @@ class ImageEmbedding:
     img_size: int  # side of the padded input
     maps: ObjectMaps | None = None  # of objects that the model sees before it is asked, if it has such maps
 
+    def image_rows(self, grid_side: int) -> int:
+        """Of as many rows of image tokens those whose logits, four rows each, say anything of the image."""
+        per_pixel = 4 * grid_side / self.img_size
+        last = math.floor((self.input_size[0] - 0.5) * per_pixel - 0.5) + 1  # as bilinear interpolation looks at them
+        return min(grid_side, last // 4 + 1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedMasks:
@@ -65,7 +72,9 @@ class DecodedMasks:
 
     prompt_index: Tensor  # (M,) int64, row of the points that were decoded; on the host
     predicted_iou: Tensor  # (M,); on the host
-    low_res_logits: Tensor  # (M, s, s), over the padded square input; on the GPU if it is CUDA's, else on the host
+    #: (M, s, s), over the padded square input, or its first rows, without the padding below the image; on the GPU if it
+    #: is CUDA's, else on the host.
+    low_res_logits: Tensor
 
 
 Points = NDArray[np.float64]
@@ -154,16 +163,17 @@ class Sam(nn.Module):
     @property
     def micro_batch(self) -> int:
         """Prompts decoded at once; by default what suits the device."""
-        if self._micro_batch is not None:
-            return self._micro_batch
-        heads = CPU_HEADS_AT_ONCE if takes_cpu_way(self.device) else GPU_HEADS_AT_ONCE[self.precision]
-        return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
+        return self._micro_batch if self._micro_batch is not None else self._usual_micro_batch()
 
     @micro_batch.setter
     def micro_batch(self, prompts: int | None) -> None:
         if prompts is not None and prompts < 1:
             raise ValueError(f"micro_batch={prompts} is out of range: it must be at least 1, or None for the default")
         self._micro_batch = prompts
+
+    def _usual_micro_batch(self) -> int:
+        heads = CPU_HEADS_AT_ONCE if takes_cpu_way(self.device) else GPU_HEADS_AT_ONCE[self.precision]
+        return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     def preprocess(self, image: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int]]:
         """(H, W, 3) uint8 RGB -> (1, 3, S, S) normalised and zero-padded, and the (h, w) inside it.
@@ -210,10 +220,10 @@ class Sam(nn.Module):
         (P, 3), on the host, to the booleans of those worth drawing.
         """
         with self._scratch() as scratch:
-            return self._decode(embedding, points, keep, scratch, None)
+            return self._decode(embedding, points, keep, scratch, None, self.config.grid_side)
 
     def decode_batches(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
-        """``decode`` for one batch of points after another, with the points.
+        """``decode`` for one batch of points after another, with the points; nothing is drawn below the image.
 
         The logits of a batch are lost with the next one. On CUDA as many batches are decoded at once as suit it, and
         the next ones are begun before these are awaited, so batches are taken ahead: which points they hold must not
@@ -223,26 +233,28 @@ class Sam(nn.Module):
             yield from self._decode_ahead(embedding, batches, keep)
             return
         with self._scratch() as scratch:
-            decode = partial(self._decode, scratch=scratch, kept=scratch)
+            rows = embedding.image_rows(self.config.grid_side)
+            decode = partial(self._decode, scratch=scratch, kept=scratch, rows=rows)
             yield from one_by_one(decode, embedding, batches, keep)
 
     def _decode(
-        self, embedding: ImageEmbedding, points: Points, keep: Keep, scratch: Scratch | None, kept: Scratch | None
-    ) -> DecodedMasks:
-        """``kept``: where the logits live; in new memory without."""
+        self, embedding: ImageEmbedding, points: Points, keep: Keep, scratch: Scratch | None, kept: Scratch | None,
+        rows: int,
+    ) -> DecodedMasks:  # fmt: skip
+        """``kept``: where the logits live; in new memory without. ``rows``: of image tokens that are drawn."""
         drawn: list[_Drawn] = []
-        place = None if kept is None else self._place_for_logits(kept, len(points))
+        place = None if kept is None else self._place_for_logits(kept, len(points), rows)
         masks = 0
         for chunk in self._micro_batches(embedding, points):
             rest = None if place is None else place[masks:]
-            drawn.append(self._draw(self._read(embedding, chunk, scratch), keep, rest))
+            drawn.append(self._draw(self._read(embedding, chunk, scratch), keep, rows, rest))
             masks += len(drawn[-1].prompt_index)
         return self._join(drawn, None if place is None else place[:masks])
 
-    def _place_for_logits(self, kept: Scratch, points: int) -> Tensor:
+    def _place_for_logits(self, kept: Scratch, points: int, rows: int) -> Tensor:
         """Enough for all masks of as many points: a CPU gives memory when it is written to."""
         masks, side = points * (self.mask_decoder.num_mask_tokens - 1), 4 * self.config.grid_side
-        return kept.take("logits", (masks, side, side), torch.empty(0, dtype=self.dtype))
+        return kept.take("logits", (masks, 4 * rows, side), torch.empty(0, dtype=self.dtype))
 
     def _decode_ahead(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
         def begin(points: Points) -> _Read | None:
@@ -258,11 +270,12 @@ class Sam(nn.Module):
         self, embedding: ImageEmbedding, points: Points, read: "_Read | None", keep: Keep
     ) -> "list[_Drawn]":
         """What was read, or else the points again, as many at a time as the memory does for."""
+        rows = embedding.image_rows(self.config.grid_side)
         if read is not None:
             with suppress(torch.OutOfMemoryError):
-                return [self._draw(read, keep)]
+                return [self._draw(read, keep, rows)]
         prompts = self._prompts(embedding, points)
-        return in_halves(lambda some: self._draw(self._read(embedding, some, None), keep), prompts, len(prompts))
+        return in_halves(lambda some: self._draw(self._read(embedding, some, None), keep, rows), prompts, len(prompts))
 
     def _micro_batches(self, embedding: ImageEmbedding, points: Points) -> tuple[Tensor, ...]:
         return self._prompts(embedding, points).split(self.micro_batch)
@@ -280,7 +293,7 @@ class Sam(nn.Module):
     def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
         masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
         with float32_as_such(self.device):
-            if takes_gpu_way(self.device) and len(points) <= max(READ_AS_RECORDED):
+            if takes_gpu_way(self.device) and len(points) <= self._usual_micro_batch():
                 reading = self._recorded_reading(embedding.side, points, masks)
             else:
                 sparse = self.prompt_encoder.embed_object_points(points)
@@ -290,7 +303,8 @@ class Sam(nn.Module):
     def _recorded_reading(self, side: DecoderSide, points: Tensor, masks: range) -> Reading:
         """Of (P, 2) points, with as many more as make up the next number of which there may be a record."""
         prompts = len(points)
-        padded = next(number for number in READ_AS_RECORDED if number >= prompts)
+        most = self._usual_micro_batch()
+        padded = next((number for number in READ_AS_RECORDED if prompts <= number < most), most)
 
         def read(given: tuple[ImageSide, Tensor]) -> tuple[Tensor, ImageTokens, Tensor]:
             image, some = given
@@ -301,12 +315,12 @@ class Sam(nn.Module):
         return Reading(side, masks, mask_tokens[:prompts], image_tokens.first(prompts), predicted_iou[:prompts], None)
 
     @torch.inference_mode()
-    def _draw(self, read: "_Read", keep: Keep, place: Tensor | None = None) -> "_Drawn":
+    def _draw(self, read: "_Read", keep: Keep, rows: int, place: Tensor | None = None) -> "_Drawn":
         iou = read.predicted_iou.wait()
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
         place = None if place is None else place[: len(prompt_index)]
         with float32_as_such(self.device):
-            logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place)
+            logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place, rows)
         # of a GPU of CUDA the logits stay where they are, to be measured there
         logits = logits if takes_gpu_way(self.device) else logits.cpu()
         return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], logits)
@@ -342,7 +356,7 @@ class _Drawn:
     prompts: int
     prompt_index: Tensor  # (M,) within the micro-batch
     predicted_iou: Tensor  # (M,)
-    low_res_logits: Tensor  # (M, s, s)
+    low_res_logits: Tensor  # as of DecodedMasks
 
 
 def joined(batches: Iterable[Points], at_once: int) -> Iterator[Points]:

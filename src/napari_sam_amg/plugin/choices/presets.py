@@ -50,7 +50,7 @@ _BUILT_IN = {
     OWN: _BuiltIn("What the model was made with: a good beginning for every image."),
     "nuclei": _BuiltIn(
         "Only what the model is sure of, and no specks: fewer false objects, a few faint ones are missed.",
-        {"pred_iou_thresh": 0.56, "min_mask_region_area": 30},
+        {"pred_iou_thresh": 0.62, "min_mask_region_area": 30},
         {"min_mask_region_area": 30},
     ),
     "cells, dense": _BuiltIn(
@@ -65,7 +65,7 @@ _BUILT_IN = {
     ),
     "everything": _BuiltIn(
         "All that might be an object, doubtful ones too, at the price of time and of false ones.",
-        {"pred_iou_thresh": 0.36, "stability_score_thresh": 0.25, "coarse_points_per_side": 32},
+        {"pred_iou_thresh": 0.44, "stability_score_thresh": 0.25, "coarse_points_per_side": 32},
         {"points_per_side": 64, "min_visible_fraction": 0.3, "crop_n_layers": 1, "crop_layers": "all"},
     ),
 }

@@ -4,6 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
 
 from napari_sam_amg.io.discover import ZARR_ENDING
@@ -19,7 +20,23 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 def read(path: Path) -> LayerData:
     """Raises ``ValueError`` or ``OSError`` for what is no label volume, and for a table that is none."""
-    return labels_layer(read_label_volume(path), path.name.removesuffix(ZARR_ENDING) + " masks")
+    layer = labels_layer(read_label_volume(path), path.name.removesuffix(ZARR_ENDING) + " masks")
+    if (viewer := napari.current_viewer()) is not None and not viewer.layers:
+        see_all(viewer, layer)
+    return layer
+
+
+def see_all(viewer: napari.Viewer, layer: LayerData) -> None:
+    """Moves the camera of an empty window so far away that all of ``layer`` is in sight, until napari places it.
+
+    While napari adds a first layer it shows sliders, and with them draws the canvas before it has moved the camera.
+    From where that was it would read the finest level.
+    """
+    data, arguments, _ = layer
+    shape = (data[0] if arguments["multiscale"] else data).shape
+    corners = arguments["translate"], arguments["translate"] + arguments["scale"] * shape
+    camera = getattr(viewer, "scene", viewer).camera  # the scene's since napari 0.9
+    camera.zoom = 1 / np.abs(corners).max()
 
 
 def labels_layer(labels: WrittenLabels, name: str) -> LayerData:

@@ -3,7 +3,6 @@
 A click on a row goes to the object, and what is chosen in the table is chosen in the image.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,12 @@ from qtpy.QtWidgets import QHeaderView, QMainWindow, QTableView, QToolTip, QWidg
 from napari_sam_amg.plugin.reviewing.column_help import column_help
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
 from napari_sam_amg.plugin.reviewing.results import cursor_aside, go_to, is_result
+from napari_sam_amg.plugin.reviewing.rows_of_objects import LAYER_COLUMN, RowsOfObjects
 from napari_sam_amg.plugin.window import without_proxy
 
 PLUGIN, WIDGET = "napari", "Features table widget"
 HEIGHT, ROW = 260, 22  # px: of the table, of a row
 MOST_MARKED = 200  # rows: each of their cells is looked up whenever the table changes
-LAYER_COLUMN = "Layer"  # the table's first one where several layers are selected; the next is the label
 
 
 def open_table(viewer: Viewer, layer: Labels | None) -> None:
@@ -74,70 +73,6 @@ def row_tables(viewer: Viewer) -> "list[ObjectRows]":
     """What was added to those that are open."""
     found = [table.findChild(ObjectRows) for table in tables(viewer)]
     return [rows for rows in found if isinstance(rows, ObjectRows)]
-
-
-class RowsOfObjects(QSortFilterProxyModel):
-    """In place of napari's own: it leaves rows out, and sorts 2000 rows in .05 s instead of 3 s.
-
-    napari's needs a row for every number up to the highest label, since it takes the row's number for the label; rows
-    of the background, and of labels that are not there, hold nothing. Its order is worked out from the cells, one
-    after the other, in Python.
-    """
-
-    def __init__(self, parent: QObject, rule: Callable[[pd.DataFrame], NDArray[np.bool_] | None]) -> None:
-        super().__init__(parent)
-        self._rule = rule
-        self._of: pd.DataFrame | None = None  # the table for which the following was worked out
-        self._accepted: list[bool] | None = None
-        self._ranks: dict[int, list[int]] = {}
-
-    def forget(self) -> None:
-        """The rule may have changed."""
-        before, was_of = self._accepted, self._of
-        self._of = None
-        self._look()
-        if self._accepted != before or self._of is not was_of:
-            self.invalidate()
-
-    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
-        self._look()
-        return self._accepted is None or self._accepted[row]
-
-    def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
-        self._look()
-        column = left.column()
-        if column not in self._ranks:
-            self._ranks[column] = _ranks(self._cells(column))
-        ranks = self._ranks[column]
-        return ranks[left.row()] < ranks[right.row()]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """What napari's model shows."""
-        table: pd.DataFrame = self.sourceModel().df  # type: ignore[union-attr]
-        return table
-
-    def _look(self) -> None:
-        if self._of is not self.table:
-            self._of, self._ranks = self.table, {}
-            accepted = self._rule(self._of)
-            self._accepted = None if accepted is None or len(accepted) != len(self._of) else accepted.tolist()
-
-    def _cells(self, column: int) -> "pd.Series[Any]":
-        """Those of a column of the view: the label comes first, or after the layer."""
-        table = self.table
-        labels = 1 if table.columns[:1].tolist() == [LAYER_COLUMN] else 0
-        if column == labels:
-            return pd.Series(table.index)
-        return table.iloc[:, column - (column > labels)]
-
-
-def _ranks(cells: "pd.Series[Any]") -> list[int]:
-    """Of each row, the place of its cell in order; text in whatever case, and what is missing last."""
-    if cells.dtype == object or isinstance(cells.dtype, pd.CategoricalDtype):
-        cells = cells.astype(object).where(cells.isna(), cells.astype(str).str.lower())
-    ranks: list[int] = cells.rank(method="dense", na_option="bottom").astype(int).tolist()
-    return ranks
 
 
 class ObjectRows(QObject):

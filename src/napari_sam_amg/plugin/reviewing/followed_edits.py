@@ -1,6 +1,6 @@
 """Painting, erasing and filling are followed: the table of a result layer is measured again for what changed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,28 +12,16 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.plugin.placing import shown_order, shown_position
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
+from napari_sam_amg.plugin.reviewing.mended_rows import Measured, MendedRows
 from napari_sam_amg.plugin.reviewing.reviewed import ReviewedLayer
 from napari_sam_amg.plugin.reviewing.strokes import end_stroke, forget_strokes, patches_of
 from napari_sam_amg.plugin.reviewing.survey import Survey
 from napari_sam_amg.plugin.reviewing.table_grid import table_grid
 from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.review.edits import HandEdits, Index, Patch, Step
-from napari_sam_amg.review.remeasure import (
-    DRAWN,
-    EDITED,
-    MODEL,
-    ORIGIN,
-    Box,
-    Grid,
-    boxes_of,
-    joined,
-    measured,
-    mended,
-    pieces,
-)
+from napari_sam_amg.review.remeasure import Grid
 
 LARGEST = 1 << 24  # pixels of a plane of which a copy is kept, to see what a script changes
-FEW = 4  # planes that are looked through at once
 
 
 class FollowedEdits(QObject):
@@ -46,12 +34,9 @@ class FollowedEdits(QObject):
         super().__init__()
         self.review, self.hand = review, HandEdits()
         review.edits = self.hand
-        self.stale: tuple[str, ...] = ()  # columns that are measured on demand
-        self.known = pd.DataFrame({"index": np.empty(0, np.int64)})  # rows of the model's own masks
+        self.rows = MendedRows(self)
         self.viewer, self._survey = viewer, Survey(self)
         self._strokes: list[Any] = []  # what napari told, not taken yet
-        self._at: dict[int, dict[Index, Box]] = {}  # where objects are that were touched, by id
-        self._unknown: dict[int, str] = {}  # objects that were changed out of sight by nobody knows whom
         self.is_own = self._is_waiting = False
         self._is_known = False  # why the layer was drawn again
         self._sight: tuple[Index, NDArray[Any]] | None = None  # the plane in sight: which, and a copy
@@ -220,16 +205,11 @@ class FollowedEdits(QObject):
             self.hand.follow(self.review.kept.give_away(new))
         return new
 
-    def surveyed(self, patches: list[Patch], found: Mapping[int, Mapping[str, float] | None]) -> None:
+    def surveyed(self, patches: list[Patch], found: Measured) -> None:
         """All planes were compared with what was there before, and with the table."""
         if patches:
             self.hand.draw(patches, self._new_in(patches), "replace")
-        for patch in patches:
-            for label in patch.ids:
-                self._at.pop(label, None)
-        known = set(self.known["index"].tolist())
-        steps = self.hand.touched
-        self._unknown |= {label: EDITED if label in known else DRAWN for label in found if label not in steps}
+        self.rows.surveyed(patches, found)
         self.put(found)
 
     def mend(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> None:
@@ -239,45 +219,14 @@ class FollowedEdits(QObject):
 
     def mending(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> Iterator[None]:
         """The same, object by object; the table follows at the end."""
-        boxes: dict[int, dict[Index, Box]] = {label: {} for label in more}
-        for patch in patches:
-            for label in patch.ids:
-                places = boxes.setdefault(label, {})
-                places[patch.index] = joined(places.get(patch.index), patch.box)
-        if self.alive() is None or not boxes:
-            return
-        found, grid = {}, self.grid
-        for label, where in self.where(boxes).items():
-            found[label] = self._row(label, where, grid)
-            yield
-        self.put(found)
+        if self.alive() is not None:
+            self.put((yield from self.rows.touched_by(patches, more)))
 
-    def _row(self, label: int, where: Mapping[Index, Box], grid: Grid) -> dict[str, float] | None:
-        """What is measured of an object; None if it is gone."""
-        parts = pieces(self.review.plane, label, where)
-        self._at[label] = {part.index: part.box for part in parts}
-        return measured(parts, grid) if parts else None
-
-    def where(self, touched: Mapping[int, Mapping[Index, Box]]) -> dict[int, dict[Index, Box]]:
-        """Boxes in which objects are: where they were, and where they were touched.
-
-        One that was nowhere until now may be anywhere in the planes in which it was touched.
-        """
-        rows = boxes_of(self.review.layer.features, touched, self.grid, self.axes)
-        found: dict[int, dict[Index, Box]] = {}
-        for label, more in touched.items():
-            old = self._at.get(label) or rows.get(label)
-            new = {index: joined(old.get(index), box) for index, box in more.items()} if old else {}
-            found[label] = old | new if old else dict.fromkeys(more, np.s_[0:, 0:])
-        return found
-
-    def put(self, found: Mapping[int, Mapping[str, float] | None]) -> None:
+    def put(self, found: Measured) -> None:
         """Into the table: what was measured of some objects, None of those that are gone."""
-        layer = self.alive()
-        if layer is None or not found:
+        if self.alive() is None or not found:
             return
-        table = mended(self.review.table, found, self.known, self.hand, self.stale, self._unknown)
-        self.show_table(table)
+        self.show_table(self.rows.with_found(found))
         self.measured.emit({label for label, row in found.items() if row is not None})
         self.changed.emit()
 
@@ -300,25 +249,12 @@ class FollowedEdits(QObject):
             return
         self._data, self._is_known = layer.data, self._is_waiting
         forget_strokes(layer)
-        rows = self.review.table
-        if ORIGIN in rows:
-            rows = rows[rows[ORIGIN].isna() | (rows[ORIGIN] == MODEL)]
-        rest = self.known[~self.known["index"].isin(rows["index"])]
-        self.known = pd.concat([part for part in (rest, rows) if len(part)] or [rows], ignore_index=True)
+        self.rows.learn(self.review.table)
         self._look_at(layer)
         if self.hand:
-            self._mend_touched()
+            found = self.rows.touched_by_hands()
+            self._survey.start() if found is None else self.put(found)
         layer_objects(layer).look_again()
-
-    def _mend_touched(self) -> None:
-        """Other labels came beneath what hands made: each of their objects may be anywhere in its planes."""
-        planes = self.hand.planes | {index for at in self._at.values() for index in at}
-        self._at.clear()
-        if len(planes) > FEW:
-            self._survey.start()
-            return
-        whole, grid = dict.fromkeys(planes, np.s_[0:, 0:]), self.grid
-        self.put({label: self._row(label, whole, grid) for label in self.hand.touched})
 
 
 class _Own:

@@ -137,7 +137,7 @@ class Measuring(QObject):
             self.failed.emit(f"{error}.")
             images = []
         ids = layer_objects(layer).ids() if self._changed is None else self._changed
-        boxes = self._edits.where({label: {} for label in sorted(ids)})
+        boxes = self._edits.rows.where({label: {} for label in sorted(ids)})
         data, places = layer.data, {index: review.place(index) for index in self._edits.planes()}
         down, right = review.plane_axes
 
@@ -191,7 +191,7 @@ class Measuring(QObject):
                 values[places] = new[name].to_numpy(np.float64)
                 rows[name] = values
         self.columns = job.columns
-        self._edits.stale = tuple(job.columns)
+        self._edits.rows.stale = tuple(job.columns)
         self._edits.show_table(rows[in_order_of_use(map(str, rows.columns))].reset_index())
 
 

@@ -86,7 +86,7 @@ class Outline:
         """In 3D: the edges of the boxes around the objects."""
         review = self._edits.review
         shown = shown_order(layer, self._viewer.dims)[-3:]
-        places = [there for there in self._edits.where({label: {} for label in ids}).values() if there]
+        places = [there for there in self._edits.rows.where({label: {} for label in ids}).values() if there]
         found = [_cage(_ends(there, review.plane_axes, review.stack_axes, layer.ndim))[:, shown] for there in places]
         return np.concatenate(found) if found else np.empty((0, 2))
 

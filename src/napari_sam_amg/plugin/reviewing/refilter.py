@@ -24,7 +24,7 @@ from napari_sam_amg.plugin.reviewing.filtered import (
     Relinked,
     filtered_planes,
 )
-from napari_sam_amg.plugin.reviewing.reviewed import Index, ReviewedLayer
+from napari_sam_amg.plugin.reviewing.reviewed import Index, ReviewedLayer, differing
 
 TURN = 0.03  # s, of the main thread, at a time
 RARELY = 5  # of the main thread's time, at most one part in this many goes into showing planes that are not in sight
@@ -201,9 +201,14 @@ class Refilter(QObject):
         edits = self._review.edits
         labels = {plane.index: plane.labels for plane in planes}
         if edits is not None:
+            beneath: dict[Index, frozenset[int]] = {}
             for index, found in labels.items():
                 labels[index] = edits.apply(index, found)
+                if (box := differing(found, labels[index])) is not None:
+                    both = np.unique([found[box], labels[index][box]])
+                    beneath[index] = frozenset(both.tolist()) - {0}
                 yield
+            self._review.beneath = beneath
         try:
             yield from self._review.showing(labels, rows, drawn=self.position() in labels)
         except ValueError as error:

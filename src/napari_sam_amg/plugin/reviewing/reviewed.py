@@ -58,6 +58,8 @@ class ReviewedLayer(QObject):
         self.why_none = ""  # why not, in a sentence; empty while nobody has said
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
+        #: Planes that were shown last in which hands have made something else of the labels, and the objects there.
+        self.beneath: Mapping[Index, frozenset[int]] = {}
         self.tracks: ReferenceType[Tracks] | None = None  # the layer beside of objects that go through time
         self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
         self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
@@ -114,6 +116,8 @@ class ReviewedLayer(QObject):
             return "The run goes on; its results can be changed when it is over."
         if not isinstance(data, np.ndarray):
             return "These labels lie on the disk and can only be looked at."
+        if self.source is not None and data.shape != self.source.labels_shape:
+            return "These labels are of another size than those that the run gave."
         return "" if data.flags.writeable else "These labels can only be read."
 
     @property
@@ -230,7 +234,11 @@ class ReviewedLayer(QObject):
     def _check(self, planes: Mapping[Index, NDArray[np.int32]]) -> None:
         if self.why_fixed:
             raise ValueError(self.why_fixed)
+        kind = self.layer.data.dtype
+        most = np.iinfo(kind).max if kind.itemsize < np.dtype(np.int32).itemsize else None
         for index, labels in planes.items():
+            if most is not None and labels.max(initial=0) > most:
+                raise ValueError(f"label {labels.max()} does not fit the layer's data of type {kind}, up to {most}")
             if self.plane(index).shape != labels.shape:
                 size, wanted = (" x ".join(map(str, one.shape)) for one in (labels, self.plane(index)))
                 raise ValueError(f"labels of {size} pixels do not fit plane {index} of {wanted} pixels")
