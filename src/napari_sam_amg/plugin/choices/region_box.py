@@ -51,7 +51,8 @@ class RegionRows(QObject):
 
     def _see(self, event: Event) -> None:
         """Whether the field in view is one is told when the camera stands."""
-        if isalive(self.region) and self.region.currentData() == VIEW:
+        is_there: bool = isalive(self.region)  # type: ignore[no-untyped-call]
+        if is_there and self.region.currentData() == VIEW:
             self._moved.start()
 
     def _list(self, event: Event | None = None) -> None:

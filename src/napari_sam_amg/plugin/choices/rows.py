@@ -61,11 +61,14 @@ class FullNameCombo(QComboBox):
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """With an ellipsis where there is no room: Qt cuts the name off in the middle of a letter."""
+        style = self.style()
+        if style is None:
+            super().paintEvent(event)
+            return
         painter, option = QStylePainter(self), QStyleOptionComboBox()
         self.initStyleOption(option)
         kind, part = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
-        room = painter.style().subControlRect(kind, option, part, self).width() - TEXT_MARGIN
-        option.currentText = self.shown_name(room)
+        option.currentText = self.shown_name(style.subControlRect(kind, option, part, self).width() - TEXT_MARGIN)
         painter.drawComplexControl(kind, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
