@@ -173,3 +173,10 @@ def test_defaults_out_of_a_file_may_say_16_point_0():
         merged({"points_per_side": 16.5})
     with pytest.raises(ValueError, match=r"crop_n_layers=1.0 is not allowed"):
         merged({}, {"crop_n_layers": 1.0})
+
+
+def test_areas_between_which_nothing_lies_are_refused():
+    with pytest.raises(ValueError, match="min_area=9 is more than max_area=3: no mask would be kept"):
+        AmgParameters(min_area=9, max_area=3)
+    assert AmgParameters(min_area=9, max_area=9).max_area == 9
+    assert AmgParameters(min_area=9).max_area == 0  # off

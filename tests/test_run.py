@@ -7,9 +7,17 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_sam_amg import AmgParameters, PlaneStack, generate_masks, propose_candidates, segment_planes
+from napari_sam_amg import (
+    AmgParameters,
+    PlaneStack,
+    generate_masks,
+    parameters_for,
+    propose_candidates,
+    segment_planes,
+)
 from napari_sam_amg.amg.preprocess import IntensityRange, survey
 from napari_sam_amg.objects.table import Units
+from tests.cli.terminal import DEFAULTS, INFO
 from tests.disc_model import BlobModel, blobs
 
 PARAMS = AmgParameters(points_per_side=16, stability_score_thresh=0.6)
@@ -286,3 +294,31 @@ def test_the_engine_needs_no_viewer(module):
 
 def test_importing_the_package_imports_no_torch():
     assert "torch" not in imported_by("import napari_sam_amg, napari_sam_amg.params, napari_sam_amg.cli")
+
+
+def test_parameters_are_the_model_s_own_but_for_those_given():
+    model = BlobModel(info=INFO)
+    assert parameters_for(model, overlap="small") == replace(parameters_for(model), overlap="small")
+    assert parameters_for(model).points_per_side == DEFAULTS["points_per_side"]
+    (own,) = (step.result.params for step in segment_planes(PlaneStack(STACK[0]), model) if step.result is not None)
+    assert own.points_per_side == DEFAULTS["points_per_side"]
+    with pytest.raises(ValueError, match="'overlapp' is no parameter: allowed are points_per_side, "):
+        parameters_for(model, overlapp="small")
+
+
+MODEL, ONE = BlobModel(), STACK[0]
+WRONG = {
+    "path": (lambda: generate_masks("a.tif", MODEL), "an image of type str is not allowed: expected an array"),
+    "list": (lambda: generate_masks(ONE.tolist(), MODEL), "an image of type list is not allowed"),
+    "nothing": (lambda: PlaneStack(None), "an image of type NoneType is not allowed"),
+    "name of a model": (lambda: generate_masks(ONE, "embedded"), "model='embedded' is not allowed: it must be loaded"),
+    "no model": (lambda: propose_candidates(ONE, None), "model=None is not allowed"),
+    "parameters": (lambda: generate_masks(ONE, MODEL, {"link": "z"}), "params={'link': 'z'} is not allowed: give Amg"),
+    "array": (lambda: list(segment_planes(STACK, MODEL)), r"type ndarray is not allowed: write PlaneStack\(array\)"),
+}
+
+
+@pytest.mark.parametrize(("call", "words"), WRONG.values(), ids=WRONG)
+def test_arguments_of_other_kinds_are_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.objects.linker import link_planes
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.replay import segment_again
-    from napari_sam_amg.run import PlaneResult, Step, generate_masks, propose_candidates, segment_planes
+    from napari_sam_amg.run import PlaneResult, Step, generate_masks, parameters_for, propose_candidates, segment_planes
     from napari_sam_amg.settings import Settings, read_settings
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "generate_masks",
     "link_planes",
     "load_model",
+    "parameters_for",
     "propose_candidates",
     "read_settings",
     "refilter",
@@ -71,6 +72,7 @@ _HOME = {
     "generate_masks": "run",
     "link_planes": "objects.linker",
     "load_model": "models.checkpoint",
+    "parameters_for": "run",
     "propose_candidates": "run",
     "read_settings": "settings",
     "refilter": "amg.generate",

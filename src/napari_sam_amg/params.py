@@ -223,6 +223,8 @@ class AmgParameters:
                 f"{'None' if self.point_grids is None else 'a list'}"
             )
 
+        if self.max_area and self.min_area > self.max_area:
+            raise ValueError(f"min_area={self.min_area} is more than max_area={self.max_area}: no mask would be kept")
         if self.tile_size and self.tile_size < SMALLEST_TILE:
             raise ValueError(
                 f"tile_size={self.tile_size} is not allowed: choose 0, so that tiles suit the objects, or at least "
@@ -260,12 +262,21 @@ def merged(defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None) 
     ``crop_layers="auto"`` would choose instead.
     """
     given = given or {}
+    check_names(given)
     values = {**whole_numbers(defaults), **given}
     if values.get("point_grids") is not None and "points_per_side" not in given:
         values["points_per_side"] = None
     if {"point_grids", "crop_n_layers"} & given.keys() and "crop_layers" not in given:
         values["crop_layers"] = "all"
     return AmgParameters(**values)
+
+
+def check_names(given: Iterable[str]) -> None:
+    """``ValueError`` for a name that no parameter has."""
+    names = [spec.name for spec in dataclasses.fields(AmgParameters)]
+    for name in given:
+        if name not in names:
+            raise ValueError(f"{name!r} is no parameter: allowed are {', '.join(names)}")
 
 
 def whole_numbers(defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,8 @@ from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.sam.scratch import keeps_scratch
 
 __all__ = [
-    "PlaneResult", "Step", "as_rgb", "generate_masks", "propose_candidates", "segment_planes", "survey_if_needed",
+    "PlaneResult", "Step", "as_rgb", "generate_masks", "parameters_for", "propose_candidates", "segment_planes",
+    "survey_if_needed",
 ]  # fmt: skip
 
 
@@ -51,7 +52,7 @@ class Step:
 def segment_planes(
     stack: PlaneStack,
     model: Model,
-    params: AmgParameters,
+    params: AmgParameters | None = None,
     *,
     intensities: IntensityRange | None = None,
     surveyed: Survey | None = None,
@@ -62,8 +63,9 @@ def segment_planes(
 ) -> Iterator[Step]:
     """Segment every plane of a stack.
 
-    ``intensities`` maps pixel values to what the model sees; by default they are those of ``surveyed``, a survey of
-    this stack, which is made if it is needed and not given. ``units`` says how large pixels are, which adds columns in
+    ``params``: by default those that suit the model, see :func:`parameters_for`. ``intensities`` maps pixel values to
+    what the model sees; by default they are those of ``surveyed``, a survey of this stack, which is made if it is
+    needed and not given. ``units`` says how large pixels are, which adds columns in
     physical units. ``crop_layers="auto"`` chooses by the plane that shows most, for the whole stack.
     The plane ``first`` is segmented before the others, which come in their order; ids count in the order of work.
 
@@ -78,6 +80,7 @@ def segment_planes(
     of memory is raised at once. ``work`` stands in for the model where that is asked: work that is kept in files and
     continued, see :mod:`napari_sam_amg.jobs`.
     """
+    params = _checked(stack, model, params)
     check_mode(model, params)
     axis = None if params.link == "none" else linked_axis(params, axes, len(stack.stack_shape))
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
@@ -128,13 +131,33 @@ def survey_if_needed(
     return found
 
 
+def parameters_for(model: Model, **given: Any) -> AmgParameters:
+    """The parameters that suit a model, but for those that are given by name: ``parameters_for(model, link="z")``.
+
+    ``ValueError`` for a name that is no parameter, a value that is not allowed, and what is no model.
+    """
+    if not hasattr(model, "info"):
+        raise ValueError(f"model={model!r} is not allowed: it must be loaded, by load_model, for one")
+    return merged(model.info.amg_defaults, given)
+
+
+def _checked(stack: Any, model: Model, params: Any) -> AmgParameters:
+    """The parameters. ``ValueError`` for arguments of other kinds, which would fail far from here."""
+    own = parameters_for(model)
+    if not isinstance(stack, PlaneStack):
+        raise ValueError(f"a stack of type {type(stack).__name__} is not allowed: write PlaneStack(array)")
+    if params is not None and not isinstance(params, AmgParameters):
+        raise ValueError(f"params={params!r} is not allowed: give AmgParameters, or parameters_for(model, ...)")
+    return own if params is None else params
+
+
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:
     """All masks of one image, the result of ``segment_anything.SamAutomaticMaskGenerator``.
 
     ``image``: (H, W, 3) uint8 RGB, used as it is; anything else that :class:`PlaneStack` takes as
     one plane is mapped to that by percentiles. ``params``: by default those that suit the model.
     """
-    params = params or merged(model.info.amg_defaults)
+    params = _checked(_one_plane(image), model, params)
     if params.mode == "ais":
         return _ais_masks(as_rgb(image), model, params)
     stored = propose_candidates(image, model, params)
@@ -156,7 +179,7 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     Run it with the weakest thresholds of interest; ``refilter`` then gives the masks for stricter
     ones in a fraction of the time: ``refilter(stored, replace(stored.params, pred_iou_thresh=0.6))``.
     """
-    params = settled(params or merged(model.info.amg_defaults), model)
+    params = settled(_checked(_one_plane(image), model, params), model)
     if params.mode == "ais":
         raise ValueError("mode='ais' asks no points and has no candidates: use generate_masks or segment_planes")
     if params.point_search == "guided":
@@ -169,10 +192,13 @@ def propose_candidates(image: NDArray[Any], model: Model, params: AmgParameters 
     return stored
 
 
+def _one_plane(image: NDArray[Any]) -> PlaneStack:
+    return PlaneStack(image, rgb=len(getattr(image, "shape", ())) == 3)
+
+
 def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
     """One image as (H, W, 3) uint8: unchanged if it is that already, else mapped by percentiles."""
-    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-        PlaneStack(image, rgb=True)  # the size check
+    stack = _one_plane(image)
+    if stack.rgb and image.shape[2] == 3 and image.dtype == np.uint8:
         return image
-    stack = PlaneStack(image, rgb=image.ndim == 3)
     return to_rgb(stack.plane(()), percentile_range(stack))

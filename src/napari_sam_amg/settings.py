@@ -11,13 +11,14 @@ layer has in its metadata. A file of one's own, JSON or TOML, has some of the sa
 
 import dataclasses
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_sam_amg.params import AmgParameters, check_value, merged, whole_numbers
+from napari_sam_amg.params import AmgParameters, check_names, check_value, merged, whole_numbers
 
 METADATA_KEY = "napari-sam-amg"  # of a layer's metadata
 #: How an image is read: keys of a record, and flags of the command line by the same names.
@@ -58,16 +59,20 @@ def overridden(params: AmgParameters, given: Mapping[str, Any]) -> AmgParameters
     return merged(values, given)
 
 
-def read_settings(path: Path) -> Settings:
-    """Of a file. ``ValueError`` names it and what is wrong with it."""
+def read_settings(path: str | os.PathLike[str]) -> Settings:
+    """Settings out of a record (NAME_run.json, NAME.json), or a file of one's own, JSON or TOML.
+
+    ``ValueError`` names the file and what is wrong with it.
+    """
     try:
         return settings_of(read_record(path))
     except ValueError as error:
         raise ValueError(error if str(path) in str(error) else f"{path}: {error}") from error
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file says, JSON or TOML. ``ValueError`` if it is neither."""
+    path = Path(path)
     try:
         text = path.read_text("utf-8")
         record = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
@@ -152,10 +157,7 @@ def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _known(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters by name, each of them checked."""
-    names = [spec.name for spec in dataclasses.fields(AmgParameters)]
-    for name in parameters:
-        if name not in names:
-            raise ValueError(f"{name!r} is no parameter: allowed are {', '.join(names)}")
+    check_names(parameters)
     return {name: check_value(name, value) for name, value in whole_numbers(parameters).items()}
 
 

@@ -325,3 +325,35 @@ def test_an_object_whose_centre_gives_no_mask_is_asked_again_beside_it_while_suc
 def test_points_beside_an_object_at_the_edge_are_in_the_image():
     seen = SeenObjects(np.array([[1.0, 2.0]]), np.array([400.0]), np.array([20.0]), np.zeros((1, 1), bool))
     assert guided.second_points(seen, np.array([0])).tolist() == [[1, 0], [0, 2]]
+
+
+CORE = (40.0, 0.0, 144.0, 70.0)  # of a crop of 144 x 96 px: a tile goes on to the left and below, by 40 and 26 px
+
+
+def first_points(points, areas, thickness, core):
+    seen = SeenObjects(np.array(points, float), np.array(areas), np.array(thickness), np.zeros((1, 1), bool))
+    (crop,) = crop_boxes((96, 144), PARAMS)
+    search = guided.Search(crop, [crop], GivenMaps(seen), search_levels(PARAMS)[0], PARAMS, PARAMS, core)
+    parts = search.parts()
+    first, _ = next(parts)
+    next(parts)
+    coarse, _ = next(parts)
+    return (first * (144, 96)).round().tolist(), coarse * (144, 96)
+
+
+def test_a_tile_asks_what_may_reach_into_its_core_and_leaves_the_rest_to_its_neighbours():
+    discs = [(10, 50), (29, 50), (31, 50), (60, 81), (60, 79), (60, 50), (130, 3)]
+    areas, thickness = np.full(7, np.pi * 25), np.full(7, 10.0)
+    every, grid = first_points(discs, areas, thickness, None)
+    assert every == [list(point) for point in discs]
+    first, coarse = first_points(discs, areas, thickness, CORE)
+    assert first == [[31, 50], [60, 79], [60, 50], [130, 3]]
+    near = (grid[:, 0] >= 20) & (grid[:, 1] <= 90)  # half of the larger halo
+    assert 0 < near.sum() < len(grid)
+    np.testing.assert_array_equal(coarse, grid[near])
+
+
+def test_a_rod_that_a_tile_cuts_far_from_its_core_is_asked_as_it_may_reach_there():
+    """Its centre is outside, so it is asked at the edge: 60 px long and 6 px thick there."""
+    first, _ = first_points([(0, 40), (0, 60)], np.array([360.0, 90.0]), np.array([6.0, 6.0]), CORE)
+    assert first == [[0, 40]]

@@ -44,6 +44,8 @@ def test_a_part_of_a_plane_looks_as_it_does_within_the_whole(halo, window):
     part = proposed(region, of)
     np.testing.assert_array_equal(part.image, whole[region.window])
     assert region.size == part.image.shape[:2]
+    left, top, right, bottom = region.core
+    np.testing.assert_array_equal(part.image[top:bottom, left:right], whole[20:60, :40])
     assert finish(part, PARAMS).labels.shape == region.size
 
 

@@ -78,3 +78,17 @@ def test_formats_may_be_a_list_or_one_name_and_an_unknown_one_is_named():
     assert Options(formats="masks").formats == {"masks"}
     with pytest.raises(ValueError, match="formats='coco' is not allowed: choose from labels, zarr, coco-rle"):
         Options(formats={"coco"})
+
+
+def test_single_parameters_may_be_given_by_name(here):
+    own = here.model.info.amg_defaults["points_per_side"]
+    for params, points in ((None, own), (AmgParameters(points_per_side=7), 7)):
+        (found,) = segment_to_files(here.png(), here.out, params=params, overlap="small", overwrite=True)
+        asked = json.loads(found.outputs[-1].read_text())["settings"]["parameters"]
+        assert (asked["overlap"], asked["points_per_side"]) == ("small", points)
+
+
+def test_a_name_that_is_neither_parameter_nor_option_is_refused(here):
+    with pytest.raises(TypeError, match=r"'overlapp' is no parameter: allowed are .*overlap.*options .*overwrite"):
+        segment_to_files(here.png(), here.out, overlapp="small")
+    assert here.written() == []

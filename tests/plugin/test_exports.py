@@ -209,7 +209,7 @@ def test_all_of_a_layer_is_saved_from_the_menu_and_opened_again(menu: Menu, laye
     assert menu.save() == f"Saved as a_labels.tif, a_features.csv, a_run.json in {tmp_path}"
     assert menu.asked == ["cells masks_labels.tif"]
     assert any("Not saved" in str(message.message) for message in menu.plugin.messages)
-    (again,) = menu.plugin.viewer.open(tmp_path / "a_labels.tif", plugin=None)
+    (again,) = menu.plugin.viewer.open(tmp_path / "a_labels.tif", plugin="napari-sam-amg")
     np.testing.assert_array_equal(again.data, layer.data)
     pd.testing.assert_frame_equal(again.features, layer.features)
     menu.answer = str(tmp_path / "absent" / "b.tif")

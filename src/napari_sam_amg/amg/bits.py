@@ -19,6 +19,11 @@ def unpack(bits: Bits, first: int, width: int) -> NDArray[np.bool_]:
     return np.unpackbits(bits, axis=1)[:, lead : lead + width].view(np.bool_)
 
 
+def pack(pixels: NDArray[np.bool_], first: int) -> Bits:
+    """The bits of a box (height, width) that begins with column ``first`` of its crop: what ``unpack`` undoes."""
+    return np.packbits(np.pad(pixels, ((0, 0), (first % BYTE, 0))), axis=1)
+
+
 def cut_out(rows: Bits, x0: int, y0: int, x1: int, y1: int) -> Bits:
     """Of packed rows the bytes that hold a box, its last column and row included, in memory of their own."""
     return rows[y0 : y1 + 1, x0 // BYTE : x1 // BYTE + 1].copy()

@@ -39,6 +39,9 @@ def crop_boxes(size: tuple[int, int], params: AmgParameters) -> list[CropBox]:
     return [box for layer in layers for box in layer_boxes(size, layer, params.crop_overlap_ratio)]
 
 
+Part = tuple[float, float, float, float]  # x0, y0, x1, y1, px of the image
+
+
 def layer_boxes(size: tuple[int, int], layer: int, overlap_ratio: float) -> list[CropBox]:
     """The crops of one layer, 4 ** layer if the image has pixels for as many; layer 0 is the image itself."""
     height, width = size
@@ -49,7 +52,7 @@ def layer_boxes(size: tuple[int, int], layer: int, overlap_ratio: float) -> list
     return [CropBox(x0, y0, x1, y1, layer) for x0, x1 in columns for y0, y1 in rows]
 
 
-def own_part(crop: CropBox, crops: Sequence[CropBox], margin: float) -> tuple[float, float, float, float]:
+def own_part(crop: CropBox, crops: Sequence[CropBox], margin: float) -> Part:
     """Of a crop among ``crops``, the part that no other of its layer holds better: (x0, y0, x1, y1), px of the image.
 
     Neighbours share what they have in common at its middle, and ``margin`` of its width beyond.

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.crops import crop_boxes
+from napari_sam_amg.amg.crops import Part, crop_boxes
 from napari_sam_amg.amg.filters import (
     best_in_crop,
     of_right_size,
@@ -24,13 +24,16 @@ from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.params import AmgParameters
 
 
-def candidate_steps(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[StoredCandidates | None]:
+def candidate_steps(
+    image: NDArray[np.uint8], model: Model, params: AmgParameters, core: Part | None = None
+) -> Iterator[StoredCandidates | None]:
     """Yield None after each batch of points (``propose.count_batches`` of them), then the candidates.
 
-    ``image``: (H, W, 3) uint8 RGB. Closing the generator cancels.
+    ``image``: (H, W, 3) uint8 RGB; ``core`` as :func:`~napari_sam_amg.amg.propose.propose` takes it. Closing the
+    generator cancels.
     """
     batches = []
-    for proposed in propose(image, model, params):
+    for proposed in propose(image, model, params, core):
         batches.append(proposed)
         yield None
     # batches of one crop come one after another, and duplicates go within a crop first

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.coverage import Coverage
-from napari_sam_amg.amg.crops import CropBox, own_part
+from napari_sam_amg.amg.crops import CropBox, Part, own_part
 from napari_sam_amg.amg.filters import non_maximum, passing, sure
 from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
 from napari_sam_amg.amg.prompts import count_point_batches
@@ -53,7 +53,8 @@ class Search:
     """The points of one crop, of the objects in ``maps`` first if these are given, then of the grid's ``levels``.
 
     ``learn`` what a part has found before the next one is taken. ``own``: with the model's own thresholds, which alone
-    decide what counts as found: those of the run may be any, and its points are the same.
+    decide what counts as found: those of the run may be any, and its points are the same. ``core``: of a tile, (x0,
+    y0, x1, y1) in pixels of the image; objects and points beyond are asked by the tiles that have them in theirs.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Search:
         levels: Sequence[Points],
         params: AmgParameters,
         own: AmgParameters,
+        core: Part | None = None,
     ) -> None:
         self._crop, self._crops, self._maps, self._levels, self._params = crop, crops, maps, levels, params
-        self._own = own
+        self._own, self._core = own, core
         self._coverage = Coverage(crop)
         self._known: list[Candidates] = [no_candidates()]  # of all parts before
         self._found: list[Candidates] = [no_candidates()]  # of this part
@@ -88,7 +90,7 @@ class Search:
     def _guided_parts(self, seen: SeenObjects) -> Iterator[tuple[Points, int]]:
         some = largest(seen, MOST_CENTRES)
         centres = seen.points / self._crop.size[::-1]
-        asked = some[self._is_own(centres[some])]
+        asked = some[self._is_own(centres[some]) & self._reaches_core(seen)[some]]
         yield self._with_saving(centres[asked], MOST_CENTRES)
         missed = asked[self._is_missed(centres[asked])]
         missed = missed[: MOST_CENTRES // 2 if len(missed) <= ACCIDENTS * len(asked) else 0]
@@ -97,7 +99,7 @@ class Search:
         for level in self._levels:
             points = self._coverage.open(level) if goes_on else level[:0]
             if self._params.point_grids is None:  # the points of an explicit grid are wanted where they are
-                points = points[self._is_own(points)]
+                points = points[self._is_own(points) & self._is_near_core(points)]
             if knows_background:
                 points = points[~seen.in_background(points)]
             self._turn_page()
@@ -113,6 +115,26 @@ class Search:
         low = (np.array([x0, y0]) - (self._crop.x0, self._crop.y0)) / self._crop.size[::-1]
         high = (np.array([x1, y1]) - (self._crop.x0, self._crop.y0)) / self._crop.size[::-1]
         return np.all((points >= low) & (points <= high), axis=1)
+
+    def _reaches_core(self, seen: SeenObjects) -> NDArray[np.bool_]:
+        """Which objects might: of one that is cut the centre lies at the edge, and all of it on the core's side."""
+        return self._beyond_core(seen.points) <= lengths(seen)
+
+    def _is_near_core(self, points: Points) -> NDArray[np.bool_]:
+        """Which lie in the core or the nearer part of the halo, as crops share what both see."""
+        if self._core is None:
+            return np.ones(len(points), bool)
+        x0, y0, x1, y1 = self._core
+        halo = max(x0, y0, self._crops[0].x1 - x1, self._crops[0].y1 - y1)
+        return self._beyond_core(points * self._crop.size[::-1]) <= 2 * MARGIN * halo
+
+    def _beyond_core(self, points: Points) -> NDArray[np.float64]:
+        """(n,) px from points, in pixels of the crop, to the core; 0 inside, and where there are no tiles."""
+        if self._core is None:
+            return np.zeros(len(points))
+        x0, y0, x1, y1 = self._core
+        places = points + np.array([self._crop.x0, self._crop.y0])
+        return np.maximum(np.maximum((x0, y0) - places, places - (x1, y1)), 0).max(axis=1)
 
     def _is_missed(self, points: Points) -> NDArray[np.bool_]:
         """Which lie in no mask that was found, whether the model is sure of it or not."""
@@ -137,6 +159,11 @@ def count_batches_of_centres(params: AmgParameters) -> int:
 def largest(seen: SeenObjects, count: int) -> NDArray[np.int64]:
     """Which are the ``count`` largest objects, in their order."""
     return np.sort(np.argsort(-seen.areas, kind="stable")[:count])
+
+
+def lengths(seen: SeenObjects) -> NDArray[np.float64]:
+    """(N,) px: how long each object is at most, if it is not bent; exact of a disc, 4 / pi times that of a rod."""
+    return 4 / np.pi * seen.areas / seen.thickness
 
 
 def second_points(seen: SeenObjects, missed: NDArray[np.int64]) -> Points:

@@ -40,6 +40,9 @@ class PlaneStack:
     left_out: frozenset[Index] = frozenset()
 
     def __post_init__(self) -> None:
+        if not (hasattr(self.data, "shape") and hasattr(self.data, "dtype")):
+            kind = type(self.data).__name__
+            raise ValueError(f"an image of type {kind} is not allowed: expected an array, such as one of NumPy's")
         shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
         if dtype.kind not in "buif":
             raise ValueError(f"pixels of type {dtype} cannot be segmented: allowed are integers, floats and booleans")

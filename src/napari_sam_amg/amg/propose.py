@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sam_amg.amg.crops import CropBox, crop_boxes
+from napari_sam_amg.amg.crops import CropBox, Part, crop_boxes
 from napari_sam_amg.amg.filters import (
     confident,
     cut_by_crop,
@@ -24,6 +24,7 @@ from napari_sam_amg.amg.filters import (
 from napari_sam_amg.amg.guided import Search, count_batches_of_centres
 from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
 from napari_sam_amg.amg.on_device import DeviceMeasures, device_upsampler
+from napari_sam_amg.amg.one_piece import in_one_piece
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
 from napari_sam_amg.amg.upsample import Measures, upsampler
 from napari_sam_amg.params import AmgParameters, merged
@@ -65,11 +66,14 @@ def count_batches(size: tuple[int, int], params: AmgParameters) -> int:
 
 
 @keeps_scratch
-def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> Iterator[Proposed]:
+def propose(
+    image: NDArray[np.uint8], model: Model, params: AmgParameters, core: Part | None = None
+) -> Iterator[Proposed]:
     """The candidates of every batch of points, after the two thresholds.
 
     ``image``: (H, W, 3) uint8 RGB. Yields ``count_batches`` times, crops in the order of ``crop_boxes``; a batch
-    that is saved, since the masks found so far cover its points, brings none at once.
+    that is saved, since the masks found so far cover its points, brings none at once. ``core``: of a tile, what no
+    other one holds; what lies around it a guided search leaves to its neighbours.
     """
     levels = search_levels(params)
     # points must not depend on the thresholds of the run, or stored candidates would allow no others
@@ -80,7 +84,7 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
     for crop in crops:
         embedding = embed_crop(model, image, crop)
         maps = embedding.maps if params.point_search == "guided" else None
-        search = Search(crop, crops, maps, levels[crop.layer], params, own)
+        search = Search(crop, crops, maps, levels[crop.layer], params, own, core)
         for points, saved in search.parts():
             # progress counts on every batch that there might be, also on those that need not be asked
             for _ in range(saved):
@@ -89,6 +93,8 @@ def propose(image: NDArray[np.uint8], model: Model, params: AmgParameters) -> It
             # next one are asked is decided when all masks of this one are known, whatever the device.
             batches = point_batches(crop, points, params.points_per_batch)
             for batch, candidates in zip(batches, _ask(model, embedding, crop, points, drawn), strict=True):
+                if params.point_search == "guided":  # the others are the reference's, whose masks are as they are
+                    candidates = in_one_piece(candidates)
                 cut = cut_by_crop(candidates.boxes, crop, size, edge_tolerance(crop, params.crop_layers))
                 whole = candidates.select(~cut)
                 search.learn(whole)

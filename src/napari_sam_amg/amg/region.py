@@ -48,6 +48,13 @@ class Region:
         rows, columns = self.window
         return rows.stop - rows.start, columns.stop - columns.start
 
+    @property
+    def core(self) -> tuple[int, int, int, int]:
+        """Its pixels within what is seen, its halo apart: (x0, y0, x1, y1)."""
+        top, left = (side.start for side in self.window)
+        (y0, y1), (x0, x1) = self.rows, self.columns
+        return x0 - left, y0 - top, x1 - left, y1 - top
+
     def holds(self, y: int, x: int) -> bool:
         """Whether pixel (y, x) of the plane lies in it, its halo apart."""
         return self.rows[0] <= y < self.rows[1] and self.columns[0] <= x < self.columns[1]
@@ -98,7 +105,10 @@ def propose_steps(
         if nothing:
             yield RegionCandidates(region, None, image, nothing)
             return
-        for found in (ais_steps if params.mode == "ais" else candidate_steps)(image, model, params):
+        core = region.core if region.halo else None
+        for found in (
+            ais_steps(image, model, params) if params.mode == "ais" else candidate_steps(image, model, params, core)
+        ):
             yield None if found is None else RegionCandidates(region, found, image)
     except FAILURES as error:
         if is_out_of_memory(error):

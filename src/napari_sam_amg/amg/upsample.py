@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.bits import Bits, cut_out
 from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Blocks, Grid, Indices, Logits, Patch, axis
+from napari_sam_amg.sam.looks import look
 
 Words = NDArray[np.uint32]  # a row of a block each: BLOCK bits
 
@@ -95,6 +96,7 @@ class Upsampler:
         last = np.full((2, len(patches)), -1)
         canvas = Canvas(patches)
         for blocks in self.grid.walk(patches, (lower, threshold, upper)):
+            look()
             corner, size = self.grid.corners(blocks)
             area = size[0] * size[1]
             area[blocks.crossed] = 0

@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_segment(commands: Any) -> None:
     parser = commands.add_parser(
         "segment",
+        usage="napari-sam-amg segment INPUT [INPUT ...] --output DIR [options]",  # of which --help lists sixty
         help="segment images and folders of images",
         description=_DESCRIPTION,
         epilog=_OUTPUTS.replace("{suffixes}", textwrap.fill(", ".join(SUFFIXES), width=118)),

@@ -1,7 +1,8 @@
 """The command ``segment`` as a function of Python."""
 
+import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from napari_sam_amg.jobs.remote import ModelSpec
 from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.models.defaults import suited
 from napari_sam_amg.models.registry import EMBEDDED, known_models
-from napari_sam_amg.params import AmgParameters, merged
+from napari_sam_amg.params import AmgParameters, check_names, merged
+from napari_sam_amg.settings import overridden
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -53,18 +55,24 @@ def segment_to_files(
     """Segment image files, and those of folders, into the folder ``output``, as ``napari-sam-amg segment`` does.
 
     A stack that was interrupted goes on where it was when this is called again. ``model``: a name, or the path of a
-    checkpoint. ``params``: by default those that suit it. ``client``: of dask.distributed, whose workers then do the
-    work; they must see images, ``output`` and the checkpoint under the same paths. ``options``: fields of
+    checkpoint. ``params``: by default those that suit it; single ones may be given by name, as ``link="z"``.
+    ``client``: of dask.distributed, whose workers then do the work; they must see images, ``output`` and the
+    checkpoint under the same paths. ``options``: such parameters, and fields of
     :class:`napari_sam_amg.batch.options.Options`, as ``formats={"labels", "coco-rle"}``, ``overlay``, ``overwrite``,
     ``skip_existing``, ``resume``.
 
-    What fails at one image is its ``problem``, and stops no other. Raises ``ValueError`` for what concerns all.
+    What fails at one image is its ``problem``, and stops no other. Raises ``ValueError`` for what concerns all, and
+    ``TypeError`` for a name that is neither a parameter nor an option.
     """
     paths = [images] if isinstance(images, str | os.PathLike) else images
-    folder, what = Path(output), Options(**{"quiet": True} | options)
+    folder = Path(output)
+    fields = {spec.name for spec in dataclasses.fields(Options)}
+    what = Options(**{"quiet": True} | {name: value for name, value in options.items() if name in fields})
+    given = {name: value for name, value in options.items() if name not in fields}
+    _check_options(given, fields)
     files, bad_inputs = find_inputs([Path(path) for path in paths], folder, recursive)
     make_folder(folder)
-    batch = _batch(_spec(model, device, precision), params, what, client)
+    batch = _batch(_spec(model, device, precision), params, given, what, client)
     if merge_tables:
         check_merged(files, folder, what, batch.params.link)
     found = {}
@@ -84,7 +92,20 @@ def _spec(model: PathLike, device: str, precision: str) -> ModelSpec:
     return ModelSpec(str(model) if is_name else str(Path(model).expanduser().absolute()), device, precision)
 
 
-def _batch(spec: ModelSpec, params: AmgParameters | None, options: Options, client: "Client | None") -> Batch:
+def _check_options(given: Mapping[str, Any], fields: Collection[str]) -> None:
+    try:
+        check_names(given)
+    except ValueError as error:
+        raise TypeError(f"{error}; and the options {', '.join(sorted(fields))}") from None
+
+
+def _batch(
+    spec: ModelSpec,
+    params: AmgParameters | None,
+    given: Mapping[str, Any],
+    options: Options,
+    client: "Client | None",
+) -> Batch:
     if client is None:
         workers, model = None, _loaded(spec)
     else:
@@ -92,7 +113,8 @@ def _batch(spec: ModelSpec, params: AmgParameters | None, options: Options, clie
 
         workers = Workers(client, spec)
         model = workers.model
-    params = params or merged(model.info.amg_defaults or suited(spec.name))
+    own = merged(model.info.amg_defaults or suited(spec.name), given)
+    params = own if params is None else overridden(params, given)
     layer_grids(params)
     check_mode(model, params)
     return Batch(model, params, options, workers)

@@ -15,6 +15,7 @@ from skimage.measure import label, regionprops
 from skimage.segmentation import find_boundaries
 from torch import Tensor
 
+from napari_sam_amg.sam.looks import look
 from napari_sam_amg.sam.object_maps import SeenObjects, measure
 from napari_sam_amg.sam.precision import float32_as_such
 from napari_sam_amg.sam.unetr import SegmentationDecoder
@@ -105,6 +106,7 @@ def deepest_pixels(labels: NDArray[Any]) -> NDArray[np.float64]:
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     points = np.empty((labels.max(), 2))
     for row, region in enumerate(regionprops(labels)):
+        look()
         within = np.where(region.image, depth[region.slice], 0)
         y, x = np.unravel_index(within.argmax(), within.shape)
         points[row] = x + region.slice[1].start, y + region.slice[0].start

@@ -48,6 +48,7 @@ from napari_sam_amg.sam.attention import Attention
 from napari_sam_amg.sam.gpu_way import takes_gpu_way
 from napari_sam_amg.sam.handover import to_device
 from napari_sam_amg.sam.image_levels import Level, centre
+from napari_sam_amg.sam.looks import look
 from napari_sam_amg.sam.pieces import cut, join_means
 from napari_sam_amg.sam.scratch import Scratch, out, place_for
 
@@ -196,6 +197,7 @@ def read_tokens(
     pieces = cut(tokens.scale.shape[1], prompts * heads * count, level.read_key, scratch)
     values, seen, log_sums = [], [], []
     for some in pieces:
+        look()
         here, there = tokens.piece(some), level.piece(some)
         found = scores(rows, here, there.read_key, there.read_position, scratch)
         if takes_gpu_way(found.device):  # which has no trouble with denormals, and takes one piece
@@ -241,6 +243,7 @@ def write(
     joined = place_for(scratch, f"attention of {len(values_so_far)}", (*vectors.shape[:2], like.shape[2]), like)
     scales = []
     for some in cut(like.shape[2], prompts * heads * count, like, scratch):
+        look()
         here, there = tokens.piece(some) if tokens else None, level.piece(some)
         assert there.write_query is not None
         found = scores(rows, here, there.write_query, there.write_position, scratch)

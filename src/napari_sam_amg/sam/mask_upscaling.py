@@ -18,6 +18,7 @@ from napari_sam_amg.sam.gpu_way import takes_gpu_way
 from napari_sam_amg.sam.image_levels import Level, centre
 from napari_sam_amg.sam.image_tokens import ImageTokens
 from napari_sam_amg.sam.layers import LayerNorm2d
+from napari_sam_amg.sam.looks import look
 from napari_sam_amg.sam.pieces import cut
 from napari_sam_amg.sam.scratch import Scratch, out
 
@@ -54,6 +55,7 @@ class Upscaling:
         rows = prompts * self.shared.shape[0]
         count = self.shared.shape[1] if first_rows is None else first_rows * columns
         for some in cut(count, rows, self.shared, scratch, columns, NUMBERS_AT_ONCE):
+            look()
             here, shared = tokens.piece(some), self.shared[:, some]
             place = out(scratch, "upscaled once", (prompts, *shared.shape), shared)
             x = torch.addcmul(self.first_bias, shared, here.scale[:, None].to(shared.dtype), out=place)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_sam_amg.sam.gpu_way import takes_gpu_way
+from napari_sam_amg.sam.looks import look
 from napari_sam_amg.sam.scratch import Scratch, calls_are_cheap, out
 
 #: Values of the mask made at once, on a CPU for every two threads: 1024 queries of a head of vit_b. torch gives
@@ -73,6 +74,7 @@ def attend_in_pieces(
     shape = (count, height, width, heads, q.shape[4])
     found = q.new_empty(shape) if scratch is None else scratch.take("found", shape, q)
     for window, head, row in _pieces((count, heads, height), _mask_values(q) // (width * k.shape[2])):
+        look()
         part = q[window, head, row].flatten(2, 3)
         mask = _mask(by_row[window, head, row], by_column[window, head, row], scratch)
         part = F.scaled_dot_product_attention(part, k[window, head], v[window, head], attn_mask=mask)

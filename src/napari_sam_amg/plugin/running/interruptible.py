@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.sam.looks import watched_by
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -72,7 +74,8 @@ class Reins:
             self._computing = True
         try:
             self.look()  # as one who computes, so that who asks from here on is answered by the next look
-            yield
+            with watched_by(self.look):
+                yield
         finally:
             with self._changed:
                 self._computing = False
