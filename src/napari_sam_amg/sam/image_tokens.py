@@ -174,7 +174,7 @@ def read(
     """
     asked = attention.heads(attention.q_proj(queries))  # (P, h, T, d)
     value = read_shared(level, asked) if tokens is None else read_tokens(tokens, level, attention, asked, scratch)
-    value = value.unflatten(1, (len(queries), -1)).permute(1, 2, 0, 3).flatten(2)
+    value = value.unflatten(1, (queries.shape[0], -1)).permute(1, 2, 0, 3).flatten(2)
     return F.linear(value.to(queries.dtype), attention.out_proj.weight, level.read_bias)
 
 
