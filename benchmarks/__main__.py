@@ -38,12 +38,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: cases of its own; of the other options --case"
     )
+    parser.add_argument(
+        "--operations", action="store_true",
+        help="count what a GPU would be told, without one; of the other options --case",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="say what would be measured, and stop")
     parser.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables into this document, docs/performance.md"
     )
     chosen = parser.parse_args(arguments)
-    if chosen.device == "cuda":
+    if chosen.device == "cuda" or chosen.operations:
         return chosen
     if MICRO_SAM in (chosen.engine or ()) and importlib.util.find_spec("micro_sam") is None:
         parser.error("--engine micro-sam needs the package: pip install micro-sam")
@@ -102,6 +106,12 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks import cuda  # with torch, which the command itself does without
 
         for line in cuda.lines(chosen.repeats, tuple(chosen.case)):
+            print(line, flush=True)
+        return 0
+    if chosen.operations:
+        from benchmarks import operations  # likewise
+
+        for line in operations.lines(tuple(chosen.case)):
             print(line, flush=True)
         return 0
     engines = tuple(chosen.engine or (OURS, REFERENCE))

@@ -29,7 +29,7 @@ def approximate_rows(results: Results, cases: Iterable[Case] = APPROXIMATE) -> l
             continue
         wanted, found = (results.masks(one.last.case, one.last.condition) for one in (exact, ours))
         rows.append((
-            exact_case.name,
+            case.name,
             seconds(exact),
             seconds(ours),
             f"{exact.seconds / ours.seconds:.2f}",

@@ -26,7 +26,7 @@ class Case:
     planes: int = 1
     pred_iou_thresh: float | None = None  # None: the model's own
     precision: str = "exact"  # of ours; peers have "exact" alone
-    search: str = "grid"  # or "hierarchical"
+    search: str = "grid"  # or "hierarchical", "guided"
     engines: tuple[str, ...] = (OURS, REFERENCE)
 
     @property
@@ -88,8 +88,9 @@ CURVES: dict[str, tuple[Case, ...]] = {
     "planes": tuple(_ours(kind="planes", points=16, planes=planes) for planes in (1, 2, 4, 8)),
 }
 #: The approximate search; each is compared with the same case without it.
-APPROXIMATE = tuple(
-    _ours(image=image, points=points, search="hierarchical") for image in ("nuclei", "tissue") for points in (32, 64)
+APPROXIMATE: tuple[Case, ...] = (
+    *(_ours(image=image, points=n, search="hierarchical") for image in ("nuclei", "tissue") for n in (32, 64)),
+    *(_ours(image=image, search="guided") for image in ("nuclei", "tissue")),
 )
 _ENCODERS = [Case(kind="encoder", model=model, size=1024) for model in VITS]
 _ENCODERS += [_ours(kind="encoder", model=model, size=1024, precision="fast") for model in VITS]

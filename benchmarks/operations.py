@@ -33,8 +33,8 @@ FREE = {
 }  # fmt: skip
 #: Functions of the package that stand for a stage; the innermost one that is running counts, and without one the host.
 STAGES = {
-    "preprocess": "encoding", "_encode": "encoding", "_prompts": "reading", "_read": "reading", "_draw": "drawing",
-    "measure": "measuring", "bits": "packing",
+    "preprocess": "encoding", "embed": "encoding", "_encode": "encoding", "_prompts": "reading", "_read": "reading",
+    "_draw": "drawing", "measure": "measuring", "bits": "packing",
 }  # fmt: skip
 COUNTED = (Case(size=512), Case(model="small", size=1024), Case(model="vit_b", size=1024))
 

@@ -28,6 +28,17 @@ def test_the_plugin_sets_it():
     assert printed(PLUGIN) == "True 10000"
 
 
+def test_the_import_sets_it_without_torch():
+    assert printed("import napari_sam_amg" + PRINT) == "False 10000"
+
+
+def test_processes_of_the_command_line_have_it():
+    """Workers are new processes, with the environment of the one that starts them, and import torch themselves."""
+    inner = "import os; print(1, os.environ['GOMP_SPINCOUNT'])"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    assert printed("import napari_sam_amg; " + child) == "1 10000"
+
+
 @pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY"])
 def test_what_the_user_set_stays(name):
     assert printed(COMMAND, **{name: "7"}) == f"False {'7' if name == 'GOMP_SPINCOUNT' else None}"

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.openmp import bound_spinning
 from napari_sam_amg.triton_guard import guard_triton
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ __all__ = [
 __version__ = _version("napari-sam-amg")
 
 guard_triton()
+bound_spinning()  # of no use once torch is loaded, and of none if the user has decided
 
 _HOME = {
     "AmgParameters": "params",

@@ -128,7 +128,7 @@ def test_the_approximate_search_beside_the_exact_one(results: Results) -> None:
     assert approximate_table(results) == NOT_MEASURED
     measured(results, exact.name, "ours", masks, seconds=2.0)
     assert approximate_table(results).splitlines()[2] == (
-        f"| {exact.name} | 2.00 | 1.60 | 1.25 | 100 | 60 | 4 | 2 | 25.0 % | 50.0 % | 50.0 % | 100.0 % |"
+        f"| {approximate.name} | 2.00 | 1.60 | 1.25 | 100 | 60 | 4 | 2 | 25.0 % | 50.0 % | 50.0 % | 100.0 % |"
     )
 
 

@@ -173,10 +173,7 @@ def read(
     the mean, and that of the key projection cancels in the softmax.
     """
     asked = attention.heads(attention.q_proj(queries))  # (P, h, T, d)
-    if tokens is None:
-        value = read_shared(level, asked)
-    else:
-        value = read_tokens(tokens, level, attention, asked, scratch)
+    value = read_shared(level, asked) if tokens is None else read_tokens(tokens, level, attention, asked, scratch)
     value = value.unflatten(1, (len(queries), -1)).permute(1, 2, 0, 3).flatten(2)
     return F.linear(value.to(queries.dtype), attention.out_proj.weight, level.read_bias)
 
