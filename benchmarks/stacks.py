@@ -111,7 +111,8 @@ def discs(planes: int, objects: int) -> Iterator[StoredCandidates]:
 
 def disc(y: int, x: int, radius: int) -> tuple[tuple[int, int, int, int], NDArray[np.uint8]]:
     """Its box, and its pixels as bits."""
-    frame = cv2.circle(np.zeros((SIDE, SIDE), np.uint8), (x, y), radius, 1, -1)
+    frame = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.circle(frame, (x, y), radius, 1, -1)
     rows, columns = np.nonzero(frame)
     y0, y1, x0, x1 = rows.min(), rows.max(), columns.min(), columns.max()
     packed = np.packbits(frame[y0 : y1 + 1, x0 // 8 * 8 : x1 + 1], axis=1)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from napari_sam_amg.amg import planes, tiled_plane
+from napari_sam_amg.amg.generate import candidate_steps
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange
+from napari_sam_amg.amg.tiling import tiles
 from napari_sam_amg.evaluation.scores import evaluate_labels
 from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.objects.table import Units
@@ -160,6 +162,49 @@ def test_a_real_model_finds_the_same_nuclei_tile_by_tile():
     )
     assert len(tiled[0].features) >= 10
     assert evaluate_labels(whole[0].labels, tiled[0].labels).ap(0.5) >= 0.7
+
+
+def scattered(seed: int, count: int, radii: tuple[float, float], gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy discs on the corner and the seams of four tiles of 128 px, then anywhere; and the truth."""
+    rng = np.random.default_rng(seed)
+    seams = [(128, 128), (128, 64), (64, 128), (128, 192), (192, 128)]
+    places = [*(np.array(seams) + rng.uniform(-4, 4, (5, 2))), *rng.uniform(0, 256, (20_000, 2))]
+    y, x = np.mgrid[:256, :256] + 0.5
+    truth, found = np.zeros((256, 256), np.int32), list[tuple[float, float, float]]()
+    for row, column in places:
+        radius = rng.uniform(*radii)
+        apart = all((row - a) ** 2 + (column - b) ** 2 > (radius + r + gap) ** 2 for a, b, r in found)
+        if apart and radius + 3 < min(row, column) and max(row, column) < 253 - radius and len(found) < count:
+            found.append((row, column, radius))
+            truth[(y - row) ** 2 + (x - column) ** 2 <= radius**2] = len(found)
+    image = 40 + 150 * cv2.GaussianBlur((truth > 0).astype(float), (0, 0), 0.8) + rng.normal(0, 3, truth.shape)
+    return image.clip(0, 255).astype(np.uint8), truth
+
+
+@pytest.mark.parametrize("halo", [12, 32])
+def test_a_real_model_counts_discs_on_seams_and_in_cores(halo):
+    image, truth = scattered(2, 24, (6, 18), 3)
+    assert truth.max() == 24
+    model = load_model(device="cpu")
+    params = replace(merged(model.info.amg_defaults), tile_size=128, tile_halo=halo)
+    (result,) = [step.result for step in segment_planes(PlaneStack(image), model, params) if step.result is not None]
+    assert len(result.features) == 24
+    assert evaluate_labels(truth, result.labels).ap(0.5) == 1
+
+
+def test_what_lies_in_a_halo_is_asked_by_the_tile_in_whose_core_it_is():
+    image, _ = scattered(2, 24, (6, 18), 3)
+    model = load_model(device="cpu")
+    params = replace(
+        merged(model.info.amg_defaults), crop_layers="last", tile_size=128, tile_halo=64, coarse_points_per_side=0
+    )
+    region = tiles((), (256, 256), params)[0][0]
+    view = np.repeat(image[region.window][..., None], 3, axis=2)
+    both, own = (list(candidate_steps(view, model, params, core))[-1].asked for core in (None, region.core))
+    assert (both > 128 + 50).any()  # discs are 36 px wide at most
+    assert not (own > 128 + 50).any()
+    in_core = both[(both < 128).all(axis=1)]
+    assert {tuple(point) for point in in_core.tolist()} <= {tuple(point) for point in own.tolist()}
 
 
 def test_objects_of_ais_are_merged_over_seams_too():

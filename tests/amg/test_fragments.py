@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import find_objects, label
 
 from napari_sam_amg.amg import fragments
-from napari_sam_amg.amg.fragments import fill_holes, give_away, in_one_piece, rings, without_strays
+from napari_sam_amg.amg.fragments import fill_holes, give_away, plainly_one_piece, rings, without_strays
 from napari_sam_amg.params import AmgParameters
 
 
@@ -184,7 +184,7 @@ def test_masks_that_are_told_to_be_one_piece_are_one(sizes):
         np.array([bits >> place & 1 for place in range(height * width)], bool).reshape(height, width)
         for height, width, bits in sizes
     ]
-    found = in_one_piece(cutouts)
+    found = plainly_one_piece(cutouts)
     assert found.shape == (len(cutouts),)
     for cutout, is_one in zip(cutouts, found, strict=True):
         rows = [np.flatnonzero(row) for row in cutout]

@@ -9,6 +9,7 @@ import tifffile
 
 from benchmarks import stacks
 from napari_sam_amg import link_planes
+from tests.cli.terminal import INFO
 from tests.disc_model import BlobModel, blobs
 
 PLANES = np.stack([blobs(discs=((30, 30, 12), (90 + n, 60, 14))) for n in range(4)])
@@ -16,7 +17,7 @@ PLANES = np.stack([blobs(discs=((30, 30, 12), (90 + n, 60, 14))) for n in range(
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(stacks, "load_model", BlobModel)
+    monkeypatch.setattr(stacks, "load_model", lambda: BlobModel(info=INFO))
     tifffile.imwrite(tmp_path / "s.tif", PLANES, photometric="minisblack")
     return tmp_path / "s.tif"
 
@@ -24,10 +25,10 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_whole_stack_is_scored_as_a_volume(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = (PLANES > 127).astype(np.uint16)
     truth[:, :, 64:] *= 2
-    tifffile.imwrite(image.with_name("t.tif"), truth)
+    tifffile.imwrite(image.with_name("t.tif"), truth, photometric="minisblack")
     assert stacks.main(["score", str(image), str(image.with_name("t.tif"))]) == 0
     assert "s.tif: 4 planes, 2 objects, 2 found: AP at .5 1.000" in capsys.readouterr().out
-    tifffile.imwrite(image.with_name("t.tif"), truth[:3])
+    tifffile.imwrite(image.with_name("t.tif"), truth[:3], photometric="minisblack")
     with pytest.raises(ValueError, match="they must be one stack"):
         stacks.main(["score", str(image), str(image.with_name("t.tif"))])
 

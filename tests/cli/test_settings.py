@@ -135,7 +135,9 @@ BAD = [
     ('{"model": "vit_x"}', "s.json: there is no model of the name 'vit_x': give its file with --checkpoint"),
     ('{"precision": "double"}', "precision='double' is not allowed: choose from exact, fast"),
     ('{"parameters": {"overlap": "none"}}', "s.json: overlap='none' is not allowed: choose one of score"),
-    ('{"ranges": {"Z": 5}}', "ranges={'Z': 5} is not allowed: each axis has [first, stop]"),
+    ('{"ranges": {"Z": 5}}', "s.json: ranges={'Z': 5} is not allowed: each axis has [first, stop]"),
+    ('{"axes": "zz"}', "s.json: axes=zz is not allowed: give a letter for each axis, such as TZCYX"),
+    ('{"plane": "x"}', "s.json: axes=x is not allowed: give a letter for each axis"),
 ]
 
 
@@ -167,3 +169,6 @@ def test_diff_names_what_was_changed(terminal: Terminal) -> None:
     assert err == []
     assert main(["diff", str(first), str(terminal.folder / "none.json")]) == 1
     assert "none.json cannot be read" in terminal.lines()[1][0]
+    (terminal.folder / "drawn.json").write_text('{"run": null}')
+    assert main(["diff", str(first), str(terminal.folder / "drawn.json")]) == 1
+    assert "drawn.json: these labels were not found by a run" in terminal.lines()[1][0]

@@ -176,3 +176,14 @@ def test_a_survey_and_a_run_read_each_chunk_twice_at_most(chunks: tuple[int, ...
     counted = choose_channel(type(raw)(zarr.open_array(store, mode="r"), "TZYX"), None)
     percentile_range(PlaneStack(counted.stack.data))
     assert set(store.read.values()) == {1}
+
+
+def test_a_damaged_chunk_is_said_in_words(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=STACK, chunks=(1, *STACK.shape[1:]))
+    broken, *_ = sorted(path for path in (tmp_path / "a.zarr" / "c").rglob("*") if path.is_file())
+    broken.write_bytes(broken.read_bytes()[:10])
+    with open_image(tmp_path / "a.zarr") as source:
+        first, *others = source.stack.indices
+        with pytest.raises(ValueError, match="a chunk of the Zarr is damaged: "):
+            source.stack.plane(first)
+        assert source.stack.plane(others[-1]).any()

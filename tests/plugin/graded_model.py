@@ -58,7 +58,7 @@ def assert_as_fresh(review: Any, fresh: dict[tuple[int, ...], Any]) -> None:
         if result.objects is None:
             rows = result.features.set_index("index")
             assert_rows(table, rows, ids)
-    if not review.is_linked:
+    if review.params.link == "none":
         assert drawn == {*table.index.tolist()}
 
 

@@ -323,9 +323,9 @@ def test_a_list_that_is_found_late_does_not_replace_a_newer_one(
     plugin: Any, tab: Any, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(tab, images, tmp_path / "out")
-    monkeypatch.setattr(batch_tab, "_found", lambda asked, *_: (asked, ["late"]))
+    monkeypatch.setattr(batch_tab, "_found", lambda asked, *_: (asked, ["late"], ""))
     tab._look()
-    monkeypatch.setattr(batch_tab, "_found", lambda asked, *_: (asked, ["new"]))
+    monkeypatch.setattr(batch_tab, "_found", lambda asked, *_: (asked, ["new"], ""))
     tab._look()
     plugin.qtbot.waitUntil(lambda: rows(tab) == [("new", "")], timeout=TIMEOUT)
     plugin.qtbot.wait(50)

@@ -93,7 +93,7 @@ class Objects:
         """Delete, merge and keep so many of the objects, and take it back."""
         box, chosen = self.box, sorted(self.ids())[100 : 100 + count]
         after = {"delete": total - count, "merge": total - count + 1, "keep": count}
-        skipped = {"merge"} if count == 1 else {"keep"} if total > MOST_DELETED else set()
+        skipped = {"merge" if count == 1 else "", "keep" if total > MOST_DELETED else ""}
         for name, left in after.items():
             if name in skipped:
                 continue

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.plugin.conftest import TIMEOUT
@@ -15,6 +16,7 @@ from tests.plugin.turns import Turns
 
 LONGEST = 0.100  # s, a turn of the event loop
 SOON = 0.150  # s, from the slider to the screen, of all threads
+SHARED = 1.5  # times as much of the processor's time where others use its caches: seen at a load of 25 on two cores
 ATTEMPTS = 4  # whatever else happens can only lengthen a turn, so the best attempt counts
 BUSY = 0.7  # load average per core, above which nothing can be concluded from the clock
 
@@ -44,11 +46,15 @@ def is_quiet() -> bool:
 
 
 class Screen:
-    """From a moment until what the slider has changed is drawn: seconds of the clock, and of the processor."""
+    """From a slider's move until what it has changed is drawn: seconds of the clock, and of the processor, all threads.
+
+    Nothing else wakes the process meanwhile: on a busy machine it may take seconds, and who looks often computes much.
+    """
 
     def __init__(self, plugin: Any, review: Any) -> None:
         self._began = time.perf_counter(), time.process_time()
-        self._is_changed, self.wall, self.cpu = False, 0.0, 0.0
+        self._is_changed, self.wall, self.cpu, self._loop = False, 0.0, 0.0, QEventLoop()
+        self._review = review
         review.changed.connect(self._change)
         self._draws = plugin.viewer.window._qt_viewer.canvas._scene_canvas.events.draw
         self._draws.connect(self._draw, position="last")
@@ -59,9 +65,14 @@ class Screen:
     def _draw(self, event: Any = None) -> None:
         if self._is_changed and not self.cpu:
             self.wall, self.cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+            self._loop.quit()
 
-    def close(self) -> None:
+    def wait(self) -> None:
+        QTimer.singleShot(TIMEOUT, self._loop.quit)
+        self._loop.exec()
         self._draws.disconnect(self._draw)
+        self._review.changed.disconnect(self._change)
+        assert self.cpu, "nothing was drawn"
 
 
 def test_two_thousand_candidates(plugin: Any, many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,20 +81,22 @@ def test_two_thousand_candidates(plugin: Any, many: Any, monkeypatch: pytest.Mon
     assert len(review.kept.columns()["area"]) >= 2000
     screens, turns = [], []
     for attempt in range(ATTEMPTS):
-        shown, watched = review.layer.data.copy(), Turns(plugin.viewer)
-        screen = Screen(plugin, review)
+        shown, screen = review.layer.data.copy(), Screen(plugin, review)
         box.form.iou.slider.setValue(500 + 40 * attempt)
-        plugin.qtbot.waitUntil(lambda: review.refilter.waiting == 0 and screen.cpu > 0, timeout=TIMEOUT)  # noqa: B023
-        screen.close()
+        screen.wait()
         screens.append(screen)
         assert not np.array_equal(review.layer.data, shown)
+        plugin.qtbot.wait(100)
+        watched = Turns(plugin.viewer)
+        box.form.iou.slider.setValue(520 + 40 * attempt)
+        plugin.qtbot.waitUntil(lambda: review.refilter.waiting == 0, timeout=TIMEOUT)
         plugin.qtbot.wait(100)  # until it is drawn
         turns.append(watched.stop()[0])
     words = [f"{1000 * one.wall:.0f} ms, {1000 * one.cpu:.0f} ms of them computing" for one in screens]
     print(f"slider to screen {words}; turns {[str(turn) for turn in turns]}")
     assert_table_agrees(review)
     assert min(turn.cpu for turn in turns) <= LONGEST
-    assert min(screen.cpu for screen in screens) <= SOON
+    assert min(screen.cpu for screen in screens) <= (SOON if is_quiet() else SHARED * SOON)
     if is_quiet():
         assert min(screen.wall for screen in screens) <= SOON
         assert min(turn.wall for turn in turns) <= LONGEST

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from napari_sam_amg.review.ids import Numbers, Votes
+from tests.amg.test_guided import SeeingModel
 from tests.disc_model import blobs
 from tests.review.runs import PARAMS, at, fresh, kept_run
 
@@ -113,3 +114,44 @@ def test_who_has_most_votes_for_a_number_gets_it():
     # 2 has two votes for 7; of 1 and 4, which have one for 8, 1 came first
     assert votes.ids(numbers) == {2: 7, 1: 8, 3: 9, 4: 10}
     assert Votes().ids(numbers) == {}
+
+
+@pytest.mark.parametrize("link", ["z", "t"])
+def test_a_linked_run_that_was_cancelled_goes_on_with_what_was_kept(link):
+    params = replace(LINKED, link=link)
+    model, second = SeeingModel(), SeeingModel()
+    whole, expected = kept_run(STACK, params, model, axis=0)
+    part, few = kept_run(STACK, params, SeeingModel(), stop_after=16, axis=0)
+    done = part.indices
+    assert 1 < len(done) < 6
+    assert len(few) < len(expected)
+    continued, results = kept_run(STACK, params, second, axis=0, goes_on=part)
+    assert continued is part
+    # a plane with nothing in it is never shown to the model
+    asked = sum(np.ptp(STACK[index]) > 0 for index in set(whole.indices) - set(done))
+    assert len(second.embedded) == asked < len(model.embedded)
+    assert part.indices == whole.indices
+    for one, two in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(one.labels, two.labels)
+        pd.testing.assert_frame_equal(one.features, two.features)
+        pd.testing.assert_frame_equal(one.objects, two.objects)
+    assert_as_fresh(linked(part, pred_iou_thresh=0.8), fresh(STACK, replace(params, pred_iou_thresh=0.8)))
+
+
+def test_a_plane_that_failed_is_asked_again_when_a_linked_run_goes_on():
+    class Failing(SeeingModel):
+        def embed(self, image):
+            if len(self.embedded) == 1:
+                self.embedded.append(image)
+                raise ValueError("torn")
+            return super().embed(image)
+
+    part, before = kept_run(STACK, LINKED, Failing(), axis=0)
+    assert any(result.problem for result in before)
+    model = SeeingModel()
+    _, results = kept_run(STACK, LINKED, model, axis=0, goes_on=part)
+    assert not any(result.problem for result in results)
+    assert 1 <= len(model.embedded) <= 2
+    whole = fresh(STACK, LINKED)
+    for result in results:
+        np.testing.assert_array_equal(result.labels, whole[result.index].labels)

@@ -45,7 +45,7 @@ def without_strays(free: BoolImage, params: AmgParameters) -> BoolImage:
     return free if kept[1:].all() else kept[pieces]
 
 
-def in_one_piece(cutouts: Sequence[BoolImage]) -> NDArray[np.bool_]:
+def plainly_one_piece(cutouts: Sequence[BoolImage]) -> NDArray[np.bool_]:
     """(M,) of which masks it is plain to see that they are one piece: one run of pixels a row, each on the one before.
 
     Nearly all nuclei are like that. Told for all masks at once, since OpenCV takes longer to be called than to count.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.fragments import fill_holes, give_away, in_one_piece, rings, smallest_piece, without_strays
+from napari_sam_amg.amg.fragments import fill_holes, give_away, plainly_one_piece, rings, smallest_piece, without_strays
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.seams import cut_at_crop_edge
 from napari_sam_amg.params import AmgParameters
@@ -51,7 +51,7 @@ def paint(
     areas = masks.areas if areas is None else areas
     labels, vacated = np.zeros(masks.size, np.int32), np.zeros(masks.size, bool)
     pieces = pieces or (lambda row, free: without_strays(free, params))
-    is_one = in_one_piece(masks.cutouts)
+    is_one = plainly_one_piece(masks.cutouts)
     least, smallest = params.min_visible_fraction * areas, smallest_piece(params)
     windows = masks.windows
     rows: list[int] = []

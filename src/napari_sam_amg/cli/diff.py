@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg.cli.messages import DONE, FAILED, printable, say
-from napari_sam_amg.settings import differences, read_record
+from napari_sam_amg.settings import differences, read_record, run_of
 
 OPTIONS = {
     "help": "compare the settings of two runs",
@@ -25,10 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = differences(read_record(arguments.first), read_record(arguments.second))
+    found = differences(*(_record(path) for path in (arguments.first, arguments.second)))
     for name, before, after in found:
         say(printable(f"{name}: {_words(before)} -> {_words(after)}"))
     return FAILED if found else DONE
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = read_record(path)
+    try:
+        run_of(record)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return record
 
 
 def _words(value: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam_amg.io.raw_image import check_axes
 from napari_sam_amg.models.registry import CheckpointError, known_models
 from napari_sam_amg.sam.precision import PRECISIONS
 from napari_sam_amg.settings import READING, Settings, read_settings
@@ -33,11 +34,21 @@ def take_settings(arguments: argparse.Namespace) -> Settings:
     if arguments.precision not in PRECISIONS:
         raise ValueError(f"precision={arguments.precision!r} is not allowed: choose from {', '.join(PRECISIONS)}")
     arguments.intensities = arguments.intensities or settings.intensities
-    reading = {**settings.reading, **_read_from(settings.source), "ranges": _ranges(settings.reading.get("ranges", {}))}
+    try:
+        reading = _reading(settings)
+    except ValueError as error:
+        raise ValueError(f"{arguments.settings}: {error}") from error
     for name in READING:
         if getattr(arguments, name) is None:
             setattr(arguments, name, reading.get(name))
     return settings
+
+
+def _reading(settings: Settings) -> dict[str, Any]:
+    """As the flags give it."""
+    reading = {**settings.reading, **_read_from(settings.source)}
+    letters = {name: check_axes(reading[name]) for name in ("axes", "plane") if name in reading}
+    return reading | letters | {"ranges": _ranges(reading.get("ranges", {}))}
 
 
 def _known_name(name: str, arguments: argparse.Namespace) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sam_amg.io.discover import is_zarr
 from napari_sam_amg.io.ngff import Multiscale, Spacing, ome_attributes, read_multiscale
@@ -18,6 +19,34 @@ if TYPE_CHECKING:
 
 _LETTERS = {"time": "T", "channel": "C"}  # by the type of an axis
 _XARRAY = "_ARRAY_DIMENSIONS"  # in which xarray names the axes of Zarr 2 arrays
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZarrPixels:
+    """An array of Zarr, whose stores and decoders raise anything for a damaged chunk: here it is said in words."""
+
+    array: "zarr.Array[Any]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return tuple(self.array.chunks)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Raises ``ValueError`` where a chunk cannot be decoded."""
+        try:
+            return np.asarray(self.array[index])
+        except (OSError, MemoryError, IndexError):
+            raise
+        except Exception as error:
+            raise ValueError(f"a chunk of the Zarr is damaged: {error or type(error).__name__}") from error
 
 
 @contextmanager
@@ -142,4 +171,4 @@ def _raw(
 ) -> RawImage:
     # a chunk is decoded as a whole, however few of its planes are asked for
     at_once = prod(array.chunks) * np.dtype(array.dtype).itemsize
-    return RawImage(array, axes, stated=stated or {}, channels=channels, note=note, read_at_once=at_once)
+    return RawImage(ZarrPixels(array), axes, stated=stated or {}, channels=channels, note=note, read_at_once=at_once)

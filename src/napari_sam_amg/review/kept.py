@@ -6,6 +6,8 @@
     for step in work.watch(segment_planes(stack, model, params, work=work)):
         ...
     plane = work.kept.plane(index, replace(work.kept.params, pred_iou_thresh=0.4))
+
+A run of linked planes that was cancelled goes on the same way, with ``KeepingWork(..., goes_on=work.kept)``.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -66,10 +68,13 @@ class KeepingWork:
         """``params`` as the run is given them, ``own`` the model's; the rest as :class:`KeptRun` takes it.
 
         ``goes_on``: what was kept of a run that this one goes on with, of equal parameters; the rest is added to it.
+        Where planes are linked the run is of all planes once more, and the model is asked for those alone that are
+        missing: objects are made of all of them.
         """
         self._work, self._shown, self._own = work, params, own
         self._budget, self._units, self._axis = budget, units, axis
         self.kept = goes_on
+        self._asks_again = goes_on is None or params.link == "none"
 
     def decide(self, images: PlaneImages, params: AmgParameters) -> AmgParameters:
         decided = self._work.decide(images, params)
@@ -89,9 +94,20 @@ class KeepingWork:
     ) -> Iterator[RegionCandidates | None]:
         assert self.kept is not None
         lower = {name: getattr(self.kept.floor, name) for name in THRESHOLDS}
-        for candidates in self._work.propose(regions, images, replace(params, **lower)):
+        weaker = replace(params, **lower)
+        if self._asks_again:
+            yield from self._asked(self.kept, regions, images, weaker)
+            return
+        for region in regions:
+            before = self.kept.found(region)
+            yield from self._asked(self.kept, [region], images, weaker) if before is None else [before]
+
+    def _asked(
+        self, kept: KeptRun, regions: Sequence[Region], images: PlaneImages, params: AmgParameters
+    ) -> Iterator[RegionCandidates | None]:
+        for candidates in self._work.propose(regions, images, params):
             if candidates is not None:
-                self.kept.keep(candidates)
+                kept.keep(candidates)
             yield candidates
 
     def watch(self, steps: Iterator[_Step]) -> Iterator[_Step]:

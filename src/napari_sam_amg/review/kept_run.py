@@ -97,6 +97,14 @@ class KeptRun:
             self._memos.pop(region.index, None)
             self._columns.append(columns)
 
+    def found(self, region: Region) -> RegionCandidates | None:
+        """What was proposed for a region; None if that is not known, or failed."""
+        with self._lock:
+            if region not in self._regions.get(region.index, []):
+                return None
+            candidates: RegionCandidates = self._shelf.get(region)
+            return candidates if candidates.failure is None else None
+
     def note(self, result: PlaneResult) -> None:
         """A result of the run, whose ids are those that stay."""
         with self._lock:

@@ -46,6 +46,7 @@ class FollowedEdits(QObject):
         layer.events.set_data.connect(self._redrawn)
         layer.events.data.connect(self._replaced)
         review.about_to_change.connect(self.settle)
+        review.looked_at.connect(self._take_waiting)
         review.changed.connect(self._shown)
         review.ended.connect(self._shown)
         self._shown()
@@ -120,7 +121,11 @@ class FollowedEdits(QObject):
     def _take_soon(self) -> None:
         if self.is_own:  # somebody here is at work in turns, and says itself what was changed
             QTimer.singleShot(0, self._take_soon)
-        elif self._is_waiting:
+        else:
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        if self._is_waiting and not self.is_own:
             self.take()
 
     def settle(self) -> None:

@@ -10,6 +10,7 @@ from napari_sam_amg.review.edits import Index, Patch
 from napari_sam_amg.review.remeasure import (
     DRAWN,
     EDITED,
+    MERGED,
     MODEL,
     ORIGIN,
     Box,
@@ -34,6 +35,7 @@ class MendedRows:
 
     def __init__(self, edits: "FollowedEdits") -> None:
         self._edits = edits
+        self._came_edited = ORIGIN in edits.review.layer.features  # as saved results do, and copies
         self.stale: tuple[str, ...] = ()  # columns that are measured on demand
         self._known = pd.DataFrame({"index": np.empty(0, np.int64)})  # rows of the model's own masks
         self._at: dict[int, dict[Index, Box]] = {}  # where objects are that were touched, by id
@@ -106,6 +108,7 @@ class MendedRows:
 
         One that was nowhere until now may be anywhere in the planes in which it was touched.
         """
+        self._find([label for label in touched if not self._at.get(label)])
         rows = boxes_of(self._edits.review.layer.features, touched, self._edits.grid, self._edits.axes)
         found: dict[int, dict[Index, Box]] = {}
         for label, more in touched.items():
@@ -113,3 +116,16 @@ class MendedRows:
             new = {index: joined(old.get(index), box) for index, box in more.items()} if old else {}
             found[label] = old | new if old else dict.fromkeys(more, np.s_[0:, 0:])
         return found
+
+    def _find(self, labels: list[int]) -> None:
+        """Objects of planes that hands have drawn may be in several, of which their rows name one."""
+        edits, table = self._edits, self._edits.review.layer.features
+        if not labels or not edits.axes or edits.grid.link != "none" or ORIGIN not in table:
+            return
+        by_hand = table.loc[table[ORIGIN].isin([EDITED, MERGED, DRAWN]), "index"]
+        drawn = set(by_hand.tolist()).intersection(labels)
+        planes = edits.planes() if self._came_edited else edits.hand.planes
+        for index in planes if drawn else ():
+            for label, box in boxes_in(edits.review.plane(index)).items():
+                if label in drawn:
+                    self._at.setdefault(label, {})[index] = box

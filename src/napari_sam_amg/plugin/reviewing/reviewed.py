@@ -47,6 +47,7 @@ class ReviewedLayer(QObject):
     """
 
     about_to_change = Signal()  # the labels beneath what hands did: what they do right now is to be taken first
+    looked_at = Signal()  # somebody asks what hands have done: strokes that wait for their turn are taken
     changed = Signal()  # what is shown: labels or table
     ended = Signal()  # its run is over: ``kept`` is there, or never will be
 

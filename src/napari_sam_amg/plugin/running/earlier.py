@@ -180,7 +180,9 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
 
 def _is_edited(layer: Labels, planes: set[Index] | None) -> bool:
     """By hand, in one of these planes, or in any."""
-    edits = reviewed(layer).edits
+    review = reviewed(layer)
+    review.looked_at.emit()
+    edits = review.edits
     if not isinstance(edits, HandEdits) or not edits:
         return False
     # what was deleted while it was hidden has changed no plane yet
