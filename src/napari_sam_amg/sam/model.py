@@ -44,8 +44,8 @@ STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
 #: once, and 64 as long as 32. On a GPU more is better, while its memory does: 148 of 8 heads at once take 1.9 GB.
 CPU_HEADS_AT_ONCE = 128  # on 64 x 64 image tokens
 GPU_HEADS_AT_ONCE = {"exact": 1184, "fast": 2048}
-#: Numbers of prompts for which a GPU's work is recorded, and as many as are decoded at once by default. A guided search
-#: asks few at once, which take less time than to start what reads the image for them.
+#: Numbers of prompts for which a GPU's work is recorded. A guided search asks few at once, which take less time than to
+#: start what reads the image for them; with more it is the other way round, and records cost memory.
 READ_AS_RECORDED = (16, 32, 64, 128)
 
 
@@ -163,17 +163,16 @@ class Sam(nn.Module):
     @property
     def micro_batch(self) -> int:
         """Prompts decoded at once; by default what suits the device."""
-        return self._micro_batch if self._micro_batch is not None else self._usual_micro_batch()
+        if self._micro_batch is not None:
+            return self._micro_batch
+        heads = CPU_HEADS_AT_ONCE if takes_cpu_way(self.device) else GPU_HEADS_AT_ONCE[self.precision]
+        return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     @micro_batch.setter
     def micro_batch(self, prompts: int | None) -> None:
         if prompts is not None and prompts < 1:
             raise ValueError(f"micro_batch={prompts} is out of range: it must be at least 1, or None for the default")
         self._micro_batch = prompts
-
-    def _usual_micro_batch(self) -> int:
-        heads = CPU_HEADS_AT_ONCE if takes_cpu_way(self.device) else GPU_HEADS_AT_ONCE[self.precision]
-        return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     def preprocess(self, image: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int]]:
         """(H, W, 3) uint8 RGB -> (1, 3, S, S) normalised and zero-padded, and the (h, w) inside it.
@@ -293,7 +292,7 @@ class Sam(nn.Module):
     def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
         masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
         with float32_as_such(self.device):
-            if takes_gpu_way(self.device) and len(points) <= self._usual_micro_batch():
+            if takes_gpu_way(self.device) and len(points) <= max(READ_AS_RECORDED):
                 reading = self._recorded_reading(embedding.side, points, masks)
             else:
                 sparse = self.prompt_encoder.embed_object_points(points)
@@ -303,8 +302,7 @@ class Sam(nn.Module):
     def _recorded_reading(self, side: DecoderSide, points: Tensor, masks: range) -> Reading:
         """Of (P, 2) points, with as many more as make up the next number of which there may be a record."""
         prompts = len(points)
-        most = self._usual_micro_batch()
-        padded = next((number for number in READ_AS_RECORDED if prompts <= number < most), most)
+        padded = next(number for number in READ_AS_RECORDED if number >= prompts)
 
         def read(given: tuple[ImageSide, Tensor]) -> tuple[Tensor, ImageTokens, Tensor]:
             image, some = given
