@@ -188,7 +188,7 @@ def test_weakest_lets_through_what_either_does():
 
 @pytest.mark.parametrize(
     ("least", "most", "kept"),
-    [(0, 0, [0, 1, 2]), (4, 0, [1, 2]), (5, 0, [2]), (0, 4, [0, 1]), (0, 3, [0]), (4, 4, [1]), (9, 2, [])],
+    [(0, 0, [0, 1, 2]), (4, 0, [1, 2]), (5, 0, [2]), (0, 4, [0, 1]), (0, 3, [0]), (4, 4, [1]), (5, 8, [])],
 )
 def test_masks_of_the_right_size(least, most, kept):
     packed = [np.packbits(np.ones((1, count), bool), axis=1) for count in (3, 4, 9)]
