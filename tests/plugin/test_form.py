@@ -104,3 +104,27 @@ def test_a_bad_field_is_marked_and_explained_and_stops_run(plugin: Any, name: st
     assert widget.run_button.isEnabled()
     assert control.styleSheet() == ""
     assert not widget.message.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"min_area": 500, "max_area": 100}, "Min area 500 is more than Max area 100: no mask would be kept"),
+        ({"tile_size": 256, "tile_halo": 200}, "Tile halo 200 is not allowed with Tile size 256: allowed is 0 to 128"),
+        ({"tile_size": 5}, "Tile size 5 is not allowed: choose 0"),
+    ],
+)
+def test_fields_that_are_good_each_by_itself_may_be_a_problem_together(
+    form: ParameterForm, bad: dict[str, int], words: str
+) -> None:
+    for name, value in bad.items():
+        assert form.problems() == []
+        form.fields[name].widget.value = value
+    (problem,) = form.problems()
+    assert problem.control is form.fields[next(iter(bad))].control
+    assert problem.message.startswith(words)
+    with pytest.raises(ValueError, match="="):
+        form.parameters()
+    form.fields[next(iter(bad))].widget.value = 0
+    form.fields[list(bad)[-1]].widget.value = 0
+    assert form.problems() == []

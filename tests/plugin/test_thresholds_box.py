@@ -405,3 +405,20 @@ def test_numbers_are_typed_with_either_sign(qtbot: Any, locale: str, text: str) 
         qtbot.keyClick(row.field, "\r")
     assert row.value == 0.655
     assert row.slider.value() == round(1000 * (0.655 - 0.25) / 0.75)
+
+
+def test_an_area_typed_beyond_the_other_bound_takes_it_along(plugin: Any, box: Any) -> None:
+    review = segment(plugin, plane(5))
+    area = box.form.area
+    area.most.setValue(300)
+    area.least.setValue(500)
+    assert area.value == (500, 500)
+    area.most.setValue(100)
+    assert area.value == (100, 100)
+    settle(plugin, review)
+    assert (review.params.min_area, review.params.max_area) == (100, 100)
+    area.most.setValue(0)  # any
+    area.least.setValue(50)
+    assert area.value == (50, 0)
+    settle(plugin, review)
+    assert_as_fresh(review, fresh_run(plane(5), review.params))

@@ -179,9 +179,23 @@ class ParameterForm(QWidget):
 
     def problems(self) -> list[Problem]:
         found = [problem for field in self.fields.values() if (problem := field.problem()) is not None]
+        found = found or self._problems_of_several()
         if any(self.advanced.isAncestorOf(problem.control) for problem in found):
             self.advanced.expand(animate=False)
         return found
+
+    def _problems_of_several(self) -> list[Problem]:
+        """What is wrong with fields together that are good each by itself."""
+        try:
+            self.parameters()
+        except ValueError as error:
+            words, named = str(error), []
+            for name, field in self.fields.items():
+                if f"{name}=" in words:
+                    named.append(field.control)
+                words = words.replace(f"{name}=", f"{label_text(name)} ").replace(name, label_text(name))
+            return [Problem(control, words) for control in named[:1]]
+        return []
 
     def show_field(self, name: str, visible: bool) -> None:
         """A parameter that says nothing for what is chosen is hidden."""

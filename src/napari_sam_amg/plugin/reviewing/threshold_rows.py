@@ -122,8 +122,8 @@ class AreaRow(_Row):
         super().__init__(title, help, [self.least, self.most], slider)
         self.scale = Scale(1.0, 2.0, is_log=True)
         self._value = (0, 0)
-        for field in self.fields:
-            field.valueChanged.connect(self._typed)
+        self.least.valueChanged.connect(self._typed_least)
+        self.most.valueChanged.connect(self._typed_most)
         slider.valueChanged.connect(self._slid)
 
     @property
@@ -147,8 +147,15 @@ class AreaRow(_Row):
     def _place(self, area: int, unbound: float) -> float:
         return float(self.scale.position(float(area))) if area else unbound
 
-    def _typed(self, _: float) -> None:
-        self.set((int(self.least.value()), int(self.most.value())))
+    def _typed_least(self, value: float) -> None:
+        """A bound that is typed beyond the other one takes it along: between them lies something."""
+        least, most = int(value), self._value[1]
+        self.set((least, max(least, most) if most else 0))
+        self.moved.emit()
+
+    def _typed_most(self, value: float) -> None:
+        most = int(value)
+        self.set((min(self._value[0], most) if most else self._value[0], most))
         self.moved.emit()
 
     def _slid(self, steps: tuple[int, int]) -> None:
