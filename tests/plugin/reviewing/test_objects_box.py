@@ -21,7 +21,7 @@ from napari_sam_amg.plugin.reviewing.objects_box import ObjectsBox
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.disc_model import disc_image
-from tests.plugin.test_followed_edits import agree, settle, table
+from tests.plugin.reviewing.test_followed_edits import agree, settle, table
 
 CENTRES = [(15, 15), (15, 50), (45, 30), (50, 65)]
 

@@ -104,7 +104,7 @@ def test_the_first_run_of_a_process() -> None:
     script = [sys.executable, "-W", "ignore", "-c", FIRST_RUN]
     attempts: list[Attempt] = []
     while _go_on(attempts):
-        result = subprocess.run(script, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+        result = subprocess.run(script, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
         assert result.returncode == 0, result.stderr
         numbers, words = result.stdout.strip().splitlines()[-2:]
         assert "found" in words
