@@ -264,7 +264,7 @@ def test_a_layer_that_is_removed_while_a_stroke_waits(plugin: Any, layer: Any) -
 
 def test_a_layer_that_has_moved_to_another_viewer(plugin: Any, layer: Any, make_napari_viewer: Any) -> None:
     """And the first one is closed."""
-    viewer = make_napari_viewer(show=True)
+    viewer = make_napari_viewer()  # not shown: vispy draws with what the first window had
     viewer.window.add_plugin_dock_widget("napari-sam-amg", "Segment everything")
     plugin.viewer.layers.remove(layer)
     viewer.add_layer(layer)
