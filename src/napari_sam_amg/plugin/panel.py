@@ -127,8 +127,7 @@ class SegmentPanel(QWidget):
     def _show_landing(self, landing: Landing | None) -> None:
         """Where a run would go, if there could be one now."""
         self.again_box.show_landing(landing)
-        goes_on = landing is not None and landing.kind == "continue"
-        self.run_button.setText("Continue" if goes_on else "Run")
+        self.run_button.setText("Continue" if landing is not None and landing.goes_on else "Run")
 
     def _show_first_steps(self, problems: int) -> None:
         """In an empty viewer; of what is not there nothing is shown, and that there is no image is no mistake."""

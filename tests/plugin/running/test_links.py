@@ -3,13 +3,16 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.layers import Tracks
 
 from napari_sam_amg.plugin.reviewing.results import go_to
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.running.layers import stack_names
 from napari_sam_amg.plugin.running.source import take
 from tests.disc_model import disc_image
+from tests.plugin.held_model import HeldModel
 
 A, B = (15, 20), (45, 60)  # centres of discs, y and x
 PLANES = [[], [A], [A], [A, B], [A, B], [B], []]
@@ -86,6 +89,34 @@ def test_the_choice_is_shown_for_stacks_only(plugin: Any) -> None:
     assert plugin.widget.run_button.isEnabled()
     plugin.widget.image_box.image.setCurrentIndex(1)  # the single image: what is hidden does not act
     assert plugin.run().features["index"].tolist() == [0, 1]
+
+
+def test_continue_asks_for_missing_planes_and_links_all(plugin: Any, model: HeldModel) -> None:
+    expected = linked(plugin, "through z", **UNITS)
+    labels, table = expected.data.copy(), expected.features.copy()
+    plugin.viewer.layers.clear()
+    plugin.viewer.add_image(stack(), **UNITS)
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    model.hold_after = model.batches + 4 * 4 + 1  # batches of a plane; some show nothing
+    plugin.click_run()
+    runner = plugin.widget.runner
+    plugin.qtbot.waitUntil(lambda: model.batches >= model.hold_after, timeout=30_000)
+    plugin.widget.cancel_button.click()
+    model.release.set()
+    plugin.wait()
+    first = runner.layer
+    assert not np.array_equal(first.data, labels)
+    assert plugin.widget.run_button.text() == "Continue"
+    assert plugin.widget.again_box.words.text().endswith(", and links all planes.")
+    embedded = len(model.embedded)
+    layer = plugin.run()
+    assert 0 < len(model.embedded) - embedded < 5  # planes that show something
+    assert first not in plugin.viewer.layers
+    np.testing.assert_array_equal(layer.data, labels)
+    pd.testing.assert_frame_equal(layer.features, table)
+    assert plugin.widget.run_button.text() == "Run"
+    kept = reviewed(layer).kept  # thresholds move in all of them
+    assert sorted(kept.indices) == [(plane,) for plane in range(len(PLANES))]
 
 
 def test_an_axis_that_is_not_there_is_named(plugin: Any) -> None:

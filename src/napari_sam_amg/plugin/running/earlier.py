@@ -89,11 +89,17 @@ class Landing:
     kept: "KeptRun | None" = None  # its candidates
 
     @property
+    def goes_on(self) -> bool:
+        """With a run that was cancelled: in its layer, or, where planes are linked, in one that takes its place."""
+        return self.kind == "continue" or self.kept is not None
+
+    @property
     def words(self) -> str:
         """What Run will do, as the widget says it."""
         name = "" if self.layer is None else f"'{self.layer.name}'"
-        if self.kind == "continue":
-            return f"Does what is missing in {name}."
+        if self.goes_on:
+            links = "" if self.kind == "continue" else ", and links all planes"
+            return f"Does what is missing in {name}{links}."
         return {"add": self.note, "replace": f"Replaces {name}.", "fill": f"Goes into {name}; other planes stay."}[
             self.kind
         ]
@@ -163,8 +169,10 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
     """What a cancelled run left, if this is the same run; results in a folder go on by themselves."""
     is_same = known.settings.equals(settings) and known.data == id(full_resolution(image))
     missing = known.missing
-    if not is_same or not known.done or not missing or settings.is_on_disk or settings.params.link != "none":
+    if not is_same or not known.done or not missing or settings.is_on_disk:
         return None
+    if settings.params.link != "none":
+        return _linked_anew(layer)
     if (
         known.used is None
         or known.limits is None
@@ -176,6 +184,12 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
     if review.params not in (None, known.used):  # thresholds were moved: its planes would be of two kinds
         return None
     return Landing("continue", layer, "", frozenset(known.done), known.used, known.limits, review.kept)
+
+
+def _linked_anew(layer: Labels) -> Landing | None:
+    """Objects are made of all planes, so their layer is; only planes that are missing are asked for."""
+    kept = reviewed(layer).kept
+    return None if kept is None or _is_edited(layer, None) else Landing("replace", layer, kept=kept)
 
 
 def _is_edited(layer: Labels, planes: set[Index] | None) -> bool:
