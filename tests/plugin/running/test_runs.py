@@ -14,7 +14,7 @@ from superqt.utils import WorkerBase
 
 import napari_sam_amg.run
 from napari_sam_amg.plugin.panel import SegmentPanel
-from napari_sam_amg.plugin.running import runner as runner_module
+from napari_sam_amg.plugin.running import run_progress
 from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.live import METADATA_KEY, LiveLabels
 from napari_sam_amg.plugin.running.runner import _running
@@ -266,7 +266,7 @@ def test_an_error_in_the_main_thread_ends_the_run_in_words(plugin: Any, monkeypa
     plugin.viewer.add_image(STACK, name="mine")
     plugin.widget.image_box.planes.setCurrentText("All planes")
     ours = [(LiveLabels, place) for place in ("begin", "describe", "add", "_make", "_refresh", "finish")]
-    for owner, place in (*ours, (runner_module, "progress"), (type(plugin.viewer), "add_layer")):
+    for owner, place in (*ours, (run_progress, "progress"), (type(plugin.viewer), "add_layer")):
         for layer in plugin.viewer.layers[1:]:  # results of the run before would be filled, and no layer added
             plugin.viewer.layers.remove(layer)
         with monkeypatch.context() as patch:
