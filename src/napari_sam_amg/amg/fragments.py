@@ -32,17 +32,22 @@ def smallest_piece(params: AmgParameters) -> int:
 
 def without_strays(free: BoolImage, params: AmgParameters) -> BoolImage:
     """The pieces that a label keeps of its pixels: the largest, and with ``label_pieces="all"`` every large one."""
+    return large_pieces(free, np.inf if params.label_pieces == "largest" else smallest_piece(params))
+
+
+def large_pieces(mask: BoolImage, least: float) -> BoolImage:
+    """The largest 4-connected piece, of several the first, and all of at least so many pixels."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(free).view(np.uint8), connectivity=4
+        np.ascontiguousarray(mask).view(np.uint8), connectivity=4
     )
-    if count == 2:  # the background, and one piece
-        return free
+    if count <= 2:  # the background, and one piece
+        return mask
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0  # the background, which may be the largest
-    kept = np.zeros(count, bool) if params.label_pieces == "largest" else areas >= smallest_piece(params)
+    kept = areas >= least
     kept[areas.argmax()] = True
     kept[0] = False
-    return free if kept[1:].all() else kept[pieces]
+    return mask if kept[1:].all() else kept[pieces]
 
 
 def plainly_one_piece(cutouts: Sequence[BoolImage]) -> NDArray[np.bool_]:

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_sam_amg.amg.bits import pack
 from napari_sam_amg.amg.boxes import box_of
+from napari_sam_amg.amg.fragments import large_pieces
 from napari_sam_amg.amg.masks import Candidates
 
 
@@ -20,7 +19,7 @@ def in_one_piece(candidates: Candidates) -> Candidates:
     boxes, bits = candidates.boxes.copy(), list(candidates.bits)
     for row in range(len(candidates)):
         cutout = candidates.cutout(row)
-        piece = _largest(cutout)
+        piece = large_pieces(cutout, np.inf)
         if piece is cutout:
             continue
         x0, y0, x1, y1 = box_of(piece) or (0, 0, 0, 0)
@@ -28,13 +27,3 @@ def in_one_piece(candidates: Candidates) -> Candidates:
         boxes[row] = left + x0, top + y0, left + x1, top + y1
         bits[row] = pack(piece[y0 : y1 + 1, x0 : x1 + 1], left + x0 - int(candidates.crop_boxes[row, 0]))
     return replace(candidates, boxes=boxes, bits=bits)
-
-
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(mask).view(np.uint8), connectivity=4
-    )
-    if count <= 2:  # the background, and one piece
-        return mask
-    largest: NDArray[np.bool_] = pieces == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-    return largest
