@@ -60,23 +60,14 @@ class SegmentPanel(QWidget):
 
     def _arrange(self) -> None:
         """Fields scroll where the window is low; the buttons and the progress never do."""
-        fields = QWidget()
-        column = QVBoxLayout(fields)
-        column.setContentsMargins(0, 0, 0, 0)
         results = (self.results_box, self.again_box)
         boxes = (self.first_steps, self.image_box, *results, self.model_box, self.presets_box, self.form)
-        for box in boxes:
-            column.addWidget(box)
-        # fields stay together at the top of a high window
-        column.addStretch()
-        scroll = FieldScroll()
-        scroll.setWidget(fields)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button)
         buttons.addWidget(self.cancel_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(scroll, stretch=1)
+        layout.addWidget(FieldScroll(*boxes), stretch=1)
         layout.addWidget(self.message)
         layout.addLayout(buttons)
         layout.addWidget(self.bar)

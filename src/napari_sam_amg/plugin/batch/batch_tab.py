@@ -64,21 +64,12 @@ class BatchTab(QWidget):
         self._check()
 
     def _arrange(self) -> None:
-        fields = QWidget()
-        column = QVBoxLayout(fields)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.settings)
-        column.addWidget(self.choices)
-        column.addWidget(self.images)
-        column.addStretch()
-        scroll = FieldScroll()
-        scroll.setWidget(fields)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button)
         buttons.addWidget(self.cancel_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(scroll, stretch=1)
+        layout.addWidget(FieldScroll(self.settings, self.choices, self.images), stretch=1)
         layout.addWidget(self.message)
         layout.addLayout(buttons)
         for part in (self.bar, self.status, self.folder_button):

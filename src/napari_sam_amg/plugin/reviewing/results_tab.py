@@ -23,7 +23,7 @@ class ResultsTab(QWidget):
         self._viewer = viewer
         self.layer: Labels | None = None
         self.title = wrapped_label()
-        self.column = QVBoxLayout()
+        self._fields = FieldScroll()
         self._arrange()
         for event in (
             viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.selection.events.active,
@@ -32,20 +32,14 @@ class ResultsTab(QWidget):
         self._follow()
 
     def _arrange(self) -> None:
-        fields = QWidget()
-        self.column.setContentsMargins(0, 0, 0, 0)
-        fields.setLayout(self.column)
-        scroll = FieldScroll()
-        scroll.setWidget(fields)
-        self.column.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.title)
-        layout.addWidget(scroll, stretch=1)
+        layout.addWidget(self._fields, stretch=1)
 
     def add(self, box: QWidget) -> None:
         """A part of the tab, below those that are there."""
-        self.column.insertWidget(self.column.count() - 1, box)
+        self._fields.add(box)
 
     def _follow(self, event: object = None) -> None:
         layer = result_in_focus(self._viewer)
