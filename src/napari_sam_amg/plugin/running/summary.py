@@ -53,6 +53,8 @@ def of_part(source: SourceLayer, seconds: float, out: int, goes_on: bool, unseen
     ``unseen``: what there is to say if none of it is in sight.
     """
     plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
-    outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
+    several = source.part.field is not None and len(source.part.field.outlines) > 1
+    edge = "the shapes" if several else "the outline"
+    outside = f" {out} object{plural[0]} outside {edge} {plural[1]} left out." if out else ""
     where = f"In {source.words}.{outside}{unseen}" if source.words else ""
     return [where, "" if goes_on else of_the_whole(seconds, source.share, len(source.whole.indices))]
