@@ -204,6 +204,7 @@ class Runner(QObject):
         gc.unfreeze()
         # napari tells its workers to quit when it is closed, which the watch may see later than the worker
         self._cancelled = self._cancelled or self._is_given_up() or not is_open(self._viewer)
+        self._so_far.seconds += time.perf_counter() - self._began if self._began else 0.0
         try:
             self._live.describe(self._job.tally.record())
             self._live.finish(self._state())
@@ -252,9 +253,9 @@ class Runner(QObject):
         failed = failed_planes(so_far.failed, self._planes)
         if self._cancelled and not so_far.is_complete:
             return lines(cancelled(so_far, job.files is not None), note, failed)
-        out, seconds = self._outlined.left_out if self._outlined else 0, time.perf_counter() - self._began
-        words = finished(so_far, job.params, job.tally, job.source, seconds)
-        words += of_part(job.source, seconds, out, bool(job.landing.done), self._out_of_sight())
+        out = self._outlined.left_out if self._outlined else 0
+        words = finished(so_far, job.params, job.tally, job.source)
+        words += of_part(job.source, so_far.seconds, out, bool(job.landing.done), self._out_of_sight())
         return lines(*words, self._gaps, note, failed)
 
     def _out_of_sight(self) -> str:

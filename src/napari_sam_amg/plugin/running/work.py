@@ -181,12 +181,12 @@ def _keeping(job: Job, model: "Model", asking: "Work", units: "Units", axis: int
 
 
 def _asking(job: Job, held: "Model") -> "tuple[Work, FieldWork | None]":
-    """Who asks the model; masks outside a polygon are left out by the second, if there is one."""
+    """Who asks the model; masks outside polygons are left out by the second, if there is one."""
     from napari_sam_amg.amg.field_work import FieldWork
     from napari_sam_amg.amg.work import ModelWork
 
     field = job.source.part.field
-    if field is None or not field.outline:
+    if field is None or not field.outlines:
         return ModelWork(held), None
     outlined = FieldWork(ModelWork(held), field, job.params)
     return outlined, outlined
