@@ -1,5 +1,6 @@
 """A label volume on the disk with other labels over some of its planes, which are kept apart, packed."""
 
+import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ BUDGET = 256 * 2**20  # bytes of packed planes in memory; more of them lie in fi
 
 
 class PackedPlane:
-    """Labels (H, W) int32, compressed: .3 MB for 2048 x 2048 pixels with 400 discs. Threads may share it."""
+    """Labels (H, W) int32, compressed: .1 to .3 MB for 2048 x 2048 pixels with 400 discs. Threads may share it."""
 
     def __init__(self, content: bytes, shape: tuple[int, int]) -> None:
         self._content: bytes | Path = content
@@ -57,7 +58,7 @@ class PatchedLabels:
     def __init__(self, path: Path, budget: int = BUDGET) -> None:
         self.path, self._budget = path, budget
         self._over: dict[Index, PackedPlane] = {}
-        self._folder: tempfile.TemporaryDirectory[str] | None = None  # of planes beyond the budget
+        self.folder: Path | None = None  # of planes beyond the budget; it goes with this object
 
     def put(self, planes: Mapping[Index, PackedPlane]) -> None:
         """Over those of the file, and of before. ``OSError`` if they fit neither into memory nor on the disk."""
@@ -65,9 +66,13 @@ class PatchedLabels:
         for plane in planes.values():
             used += plane.size
             if used > self._budget:
-                self._folder = self._folder or tempfile.TemporaryDirectory(prefix="napari-sam-amg-")
-                plane.move_to(Path(self._folder.name))
+                plane.move_to(self.folder or self._make_folder())
         self._over = {**self._over, **planes}
+
+    def _make_folder(self) -> Path:
+        self.folder = Path(tempfile.mkdtemp(prefix="napari-sam-amg-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        return self.folder
 
     def clear(self) -> None:
         """The files have all of it."""

@@ -182,6 +182,10 @@ def test_linked_objects(plugin: Any, box: Any, link: str, letter: str, tmp_path:
 def test_opened_again_sliders_go_on_where_they_were(plugin: Any, box: Any, model: Any, tmp_path: Path) -> None:
     review = to_folder(plugin, STACK, tmp_path / "first")
     before = labels_in(tmp_path / "first")
+    plugin.viewer.dims.set_point(0, 3)  # whose candidates get their numbers first
+    box.form.iou.field.setValue(0.6)
+    settle(plugin, review)
+    weak = np.asarray(review.layer.data)
     box.form.iou.field.setValue(0.9)
     settle(plugin, review)
     write(plugin, box)
@@ -192,10 +196,13 @@ def test_opened_again_sliders_go_on_where_they_were(plugin: Any, box: Any, model
     assert box.form.iou.value == 0.9
     assert again.params == again.refilter.params
     assert again.kept.params.pred_iou_thresh == 0.75
+    plugin.viewer.dims.set_point(0, 0)
     box.form.iou.field.setValue(0.6)
     settle(plugin, again)
     assert_as_fresh(again, fresh_run(STACK, again.params))
-    box.form.iou.field.setValue(0.75)  # what was hidden when it was written comes back under its own number
+    # what was hidden when it was written comes back under its own number
+    np.testing.assert_array_equal(np.asarray(again.layer.data), weak)
+    box.form.iou.field.setValue(0.75)
     settle(plugin, again)
     np.testing.assert_array_equal(np.asarray(again.layer.data), before)
     write(plugin, box)
@@ -380,6 +387,53 @@ def test_ais_and_planes_in_bands_keep_none_and_say_why(plugin: Any, box: Any, tm
     assert not (tmp_path / ".cells.work").exists()
     opened(plugin, tmp_path)
     plugin.qtbot.waitUntil(lambda: "too large for their labels" in box.summary.text(), timeout=TIMEOUT)
+
+
+def test_stacks_through_time_and_depth(plugin: Any, box: Any, tmp_path: Path) -> None:
+    data = np.stack([STACK[:2], STACK[2:4], STACK[3:5]])
+    review = to_folder(plugin, data, tmp_path, axis_labels=("t", "z", "y", "x"))
+    plugin.viewer.dims.set_point(0, 1)
+    for value in (0.62, 0.9):
+        box.form.iou.field.setValue(value)
+        settle(plugin, review)
+        assert_as_fresh(review, fresh_run(data, review.params, axes=("t", "z")))
+    write(plugin, box)
+    assert_files_as_shown(review, tmp_path)
+    again = found(plugin, opened(plugin, tmp_path))
+    box.form.iou.field.setValue(0.62)
+    settle(plugin, again)
+    assert_as_fresh(again, fresh_run(data, again.params, axes=("t", "z")))
+
+
+def test_labels_of_one_channel(plugin: Any, box: Any, tmp_path: Path) -> None:
+    """They have the axis of channels, with a length of 1."""
+    data = np.stack([STACK[:3], STACK[2:5]], axis=1)
+    prepare(plugin, data, tmp_path, axis_labels=("z", "c", "y", "x"))
+    plugin.viewer.dims.set_point(1, 1)
+    review = found(plugin, plugin.run())
+    box.form.iou.field.setValue(0.62)
+    settle(plugin, review)
+    channel = review.record["source"]["channel"]["1"]
+    fresh = fresh_run(data[:, channel], review.params)
+    assert_as_fresh(review, fresh)
+    write(plugin, box)
+    again = found(plugin, opened(plugin, tmp_path))
+    box.form.iou.field.setValue(0.9)
+    settle(plugin, again)
+    assert_as_fresh(again, fresh_run(data[:, channel], again.params))
+
+
+def test_why_is_nothing_here_knows_the_candidates_too(plugin: Any, box: Any, tmp_path: Path) -> None:
+    to_folder(plugin, STACK[:2], tmp_path)
+    again = found(plugin, opened(plugin, tmp_path))
+    plugin.viewer.dims.set_point(0, 1)
+    y, x = np.argwhere(again.plane((1,)) > 0)[0].tolist()
+    why = plugin.docked.why_box
+    why._picked((1, y, x))
+    plugin.qtbot.waitUntil(lambda: "predicted IoU / stability" in why.answer.text(), timeout=TIMEOUT)
+    assert f"label {again.plane((1,))[y, x]}" in why.answer.text()
+    why.ask()
+    assert "can only be looked at" in why.message.text()
 
 
 def test_of_two_layers_with_the_same_labels_the_last_has_them(plugin: Any, box: Any, tmp_path: Path) -> None:

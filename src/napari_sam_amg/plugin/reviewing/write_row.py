@@ -119,4 +119,5 @@ def _note(files: LayerFiles, is_written: bool) -> str:
     folder = files.files.candidates.name
     if not is_written:
         return f"The files in '{files.files.folder.name}' still have the thresholds of before."
-    return f"Candidates: {files.size / 1e6:,.1f} MB in '{folder}', which may be deleted when the thresholds shall stay."
+    size = f"{files.size / 1e6:,.1f} MB" if files.size >= 1e6 else f"{files.size / 1e3:.0f} kB"
+    return f"Candidates: {size} in '{folder}', which may be deleted when the thresholds shall stay."

@@ -101,7 +101,7 @@ def find_candidates(files: ResultFiles, budget: int) -> Found:
 
     record = read_record(files)
     if record.get("state") == "cancelled":
-        raise ValueError("the run was cancelled: go on with it first")
+        raise ValueError("their run did not come to its end: go on with it first")
     said = record.get(CANDIDATES)
     if not isinstance(said, Mapping):
         raise ValueError(f"no candidates were kept with them, as {files.record.name} says")

@@ -64,10 +64,10 @@ class DiskRun:
             **made_by(model),
         )
         self.files, self._source, self._params = files, source, params
-        if not (files.work / JOURNAL).exists():
-            for path in map(files.path, ENDINGS):
-                if path.exists():
-                    raise ValueError(f"{path} is there already: choose another folder, or move it away")
+        is_begun = (files.work / JOURNAL).exists()
+        for path in [files.candidates] if is_begun else map(files.path, ENDINGS):
+            if path.exists():
+                raise ValueError(f"{path} is there already: choose another folder, or move it away")
         try:
             self.kept = KeptRun(files.work, identity)
         except OtherRun as error:
