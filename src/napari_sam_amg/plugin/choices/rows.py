@@ -2,7 +2,7 @@
 
 from html import escape
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QHelpEvent, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -19,6 +19,7 @@ LABEL_WIDTH = 112  # px; the same in every group, so that the controls stand in 
 CONTROL_WIDTH = 204  # px, at least
 POPUP_MARGIN = 24  # px beside the longest name of an open list: its scroll bar
 TEXT_MARGIN = 2  # px beside the text in a combo box
+WIDEST_WORD = 300  # px that a word may ask for; a longer one is cut off
 COMBO_CHARACTERS = 10  # a combo box as wide as its longest layer name would widen the whole window
 
 
@@ -103,9 +104,27 @@ def combo(items: list[str]) -> QComboBox:
     return box
 
 
+class Sentences(QLabel):
+    """A word as long as a hash is cut off, and whole in the tooltip: it does not crush the image beside it."""
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), WIDEST_WORD), hint.height())
+
+    def event(self, event: QEvent | None) -> bool:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip and self.is_cut_off:
+            QToolTip.showText(event.globalPos(), self.text(), self)
+            return True
+        return super().event(event)
+
+    @property
+    def is_cut_off(self) -> bool:
+        return super().minimumSizeHint().width() > self.width()
+
+
 def wrapped_label() -> QLabel:
     """For sentences, which can be copied."""
-    label = QLabel()
+    label = Sentences()
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
