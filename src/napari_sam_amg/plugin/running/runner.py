@@ -55,6 +55,7 @@ class Runner(QObject):
         self._progress = RunProgress(self._so_far, len(job.landing.done))
         self._failure = ""
         self._outlined: FieldWork | None = None
+        self._gaps = ""
         self._begun = self._cancelled = self._removed = False
         self._planes = len(job.source.stack.indices) + len(job.landing.done)
         self._began = 0.0
@@ -163,7 +164,7 @@ class Runner(QObject):
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
             self._progress.start(self._began)
-            self._outlined = item.outlined
+            self._outlined, self._gaps = item.outlined, item.gaps
             self._live.describe(item.record)
             self._live.keeping = item.keeping
             before = item.record.get("parts_done_before")
@@ -255,7 +256,7 @@ class Runner(QObject):
         out = self._outlined.left_out if self._outlined else 0
         words = finished(so_far, job.params, job.tally, job.source)
         words += of_part(job.source, so_far.seconds, out, bool(job.landing.done), self._out_of_sight())
-        return lines(*words, note, failed)
+        return lines(*words, self._gaps, note, failed)
 
     def _out_of_sight(self) -> str:
         is_seen = is_open(self._viewer) and not self._live.was_removed

@@ -69,6 +69,7 @@ class Ready:
     record: dict[str, Any]
     keeping: "KeepingWork | None" = None  # None where labels grow on the disk
     outlined: "FieldWork | None" = None  # who leaves out what lies outside a polygon
+    gaps: str = ""  # of pixels without data, see ``Survey.gaps``
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     about = record(job, model, (limits.low, limits.high))
     if surveyed is not None:
         about["intensities"] |= surveyed.record()
+    gaps = f"{surveyed.gaps}." if surveyed is not None and surveyed.gaps else ""
     if surveyed is not None and source.is_part:
         surveyed = survey_of_part(surveyed, source.stack)
     held = InterruptibleModel(model, reins)
@@ -139,7 +141,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     units = Units(source.pixel_size, None if linked is None else source.spacing(linked), source.area_column)
     keeping = None if run is not None else _keeping(job, model, asking, units, linked)
     proposing = asking if run is None else run.kept.over(asking)
-    yield Ready(about, keeping, outlined)
+    yield Ready(about, keeping, outlined, gaps)
     steps = segment_planes(
         source.stack,
         held,
