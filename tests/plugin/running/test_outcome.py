@@ -32,7 +32,10 @@ def test_what_crops_and_points_came_to() -> None:
         came_to(Tally(set(range(1)), 4, 196, 240), last(1))
         == "Crop layer 1 (4 crops), 196 points asked, 240 candidates above the thresholds."
     )
-    assert came_to(Tally(set(range(1)), 1, 1, 1), last(0)) == "Whole image, 1 point asked, 1 candidate above the thresholds."
+    assert (
+        came_to(Tally(set(range(1)), 1, 1, 1), last(0))
+        == "Whole image, 1 point asked, 1 candidate above the thresholds."
+    )
     assert (
         came_to(Tally(set(range(3)), 4, 6, 0), last(1), 3)
         == "Crop layer 1 (4 crops each), 6 points asked, 0 candidates above the thresholds."
