@@ -21,7 +21,10 @@ def unpack(bits: Bits, first: int, width: int) -> NDArray[np.bool_]:
 
 def pack(pixels: NDArray[np.bool_], first: int) -> Bits:
     """The bits of a box (height, width) that begins with column ``first`` of its crop: what ``unpack`` undoes."""
-    return np.packbits(np.pad(pixels, ((0, 0), (first % BYTE, 0))), axis=1)
+    lead = first % BYTE
+    whole = np.zeros((pixels.shape[0], lead + pixels.shape[1]), np.bool_)
+    whole[:, lead:] = pixels
+    return np.packbits(whole, axis=1)
 
 
 def cut_out(rows: Bits, x0: int, y0: int, x1: int, y1: int) -> Bits:
