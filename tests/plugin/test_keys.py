@@ -51,6 +51,23 @@ def test_enter_on_a_button_presses_that_button(ready: Any, monkeypatch: pytest.M
     assert ready.widget.runner is None
 
 
+def test_tab_goes_through_what_is_seen_alone(ready: Any) -> None:
+    """And through all of it, once: the group of advanced parameters is closed."""
+    form, window, seen = ready.widget.form, ready.widget.window(), []
+    form.fields["points_per_side"].control.setFocus()
+    while (focused := window.focusWidget()) is not ready.widget.run_button:
+        seen.append(focused)
+        QTest.keyClick(focused, Qt.Key.Key_Tab)
+        assert len(seen) < 20, [widget.objectName() for widget in seen]
+    basic = ["points_per_side", "pred_iou_thresh", "stability_score_thresh", "min_mask_region_area"]
+    assert [widget.objectName() for widget in seen[:-1]] == basic
+    assert seen[-1] is form.advanced.toggleButton()
+    form.advanced.expand(animate=False)
+    seen[-1].setFocus()
+    QTest.keyClick(seen[-1], Qt.Key.Key_Tab)
+    assert window.focusWidget() is form.fields["points_per_batch"].control
+
+
 def test_enter_in_the_name_of_a_preset_saves_it_and_runs_nothing(
     ready: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

@@ -344,3 +344,15 @@ def test_a_run_whose_every_plane_failed_is_an_error(plugin: Any, unreadable: set
         plugin.messages.clear()
         assert [layer.name for layer in plugin.viewer.layers] == ["mine"]
         assert plugin.widget.run_button.isEnabled()
+
+
+def test_how_many_pixels_have_no_data_is_said(plugin: Any) -> None:
+    image = STACK.astype(np.float32)
+    image[2, 3, 3:7], image[4, 60, 60] = np.inf, np.nan
+    plugin.viewer.add_image(image, name="ratio", contrast_limits=(0, 255))
+    plugin.run()
+    assert "5 pixels are NaN or infinite in 2 planes, which is taken for no data: gaps" in plugin.widget.status.text()
+    assert plugin.viewer.layers[-1].metadata[METADATA_KEY]["intensities"]["pixels_without_data"] == 5
+    plugin.widget.image_box.intensities.setCurrentText("contrast limits")
+    plugin.run()
+    assert "NaN" not in plugin.widget.status.text()

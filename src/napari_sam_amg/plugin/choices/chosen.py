@@ -114,4 +114,5 @@ class Chosen:
             asked=settings,
             landing=landing,
             ids=OwnIds() if landing.kind in ("fill", "continue") else None,
+            tally=landing.tally(),
         )

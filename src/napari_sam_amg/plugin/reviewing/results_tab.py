@@ -2,7 +2,7 @@
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
@@ -10,6 +10,7 @@ from napari_sam_amg.plugin.choices.rows import wrapped_label
 from napari_sam_amg.plugin.reviewing.results import result_in_focus
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 
+LAID_OUT = 20  # ms, after which a box has made room for its words
 NO_RESULTS = "There are no results yet. Press Run under Segment, or open saved labels."
 
 
@@ -24,6 +25,11 @@ class ResultsTab(QWidget):
         self.layer: Labels | None = None
         self.title = wrapped_label()
         self._fields = FieldScroll()
+        self._part: QWidget | None = None  # to be seen
+        self._scrolling = QTimer(self)
+        self._scrolling.setSingleShot(True)
+        self._scrolling.setInterval(LAID_OUT)
+        self._scrolling.timeout.connect(self._scroll)
         self._arrange()
         for event in (
             viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.selection.events.active,
@@ -41,9 +47,25 @@ class ResultsTab(QWidget):
         """A part of the tab, below those that are there."""
         self._fields.add(box)
 
+    def show_part(self, part: QWidget) -> None:
+        """Scroll to a part of a box whose words have changed, once it is as high as they are."""
+        self._part = part
+        self._scrolling.start()
+
+    def _scroll(self) -> None:
+        if self._part is not None:
+            self._fields.ensureWidgetVisible(self._part, 0, 0)
+
     def _follow(self, event: object = None) -> None:
         layer = result_in_focus(self._viewer)
-        self.title.setText(NO_RESULTS if layer is None else f"Results: '{layer.name}'")
         if layer is not self.layer:
+            if self.layer is not None:
+                self.layer.events.name.disconnect(self._show_name)
             self.layer = layer
+            if layer is not None:
+                layer.events.name.connect(self._show_name)
             self.focused.emit(None if layer is None else reviewed(layer))
+        self._show_name()
+
+    def _show_name(self, event: object = None) -> None:
+        self.title.setText(NO_RESULTS if self.layer is None else f"Results: '{self.layer.name}'")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.running.earlier import Landing, Made, put_in_place_of, remember
+from napari_sam_amg.plugin.running.so_far import SoFar
 from napari_sam_amg.plugin.running.work import Job
 from napari_sam_amg.settings import METADATA_KEY
 
@@ -39,6 +40,15 @@ class Landed:
         self._record: dict[str, Any] = {}  # of what lies there
         self._begun: set[Index] = set()  # planes of which something came
         self._made: Made | None = None
+
+    def so_far(self) -> SoFar:
+        """Of all planes; a run that goes on counts on."""
+        landing = self._landing
+        total = len(self._job.source.stack.indices) + len(landing.done)
+        before = landing.before.so_far if landing.before else None
+        if before is None:
+            return SoFar(total, planes=len(landing.done))
+        return before.going_on(len(landing.done)) if landing.done else SoFar(total, seconds=before.seconds)
 
     def begin(self) -> None:
         """Nobody else changes the layer that is filled from now on."""
@@ -156,12 +166,13 @@ class Landed:
             review.refilter.take_new_planes()
         review.ended.emit()
 
-    def release(self, params: Any, record: dict[str, Any]) -> None:
+    def release(self, so_far: SoFar, record: dict[str, Any]) -> None:
         """The run is over, however it ended."""
         if self.into is not None:
             reviewed(self.into).is_running = False
         if self._made is not None:
             seen = record.get("intensities", {})
-            self._made.is_running, self._made.used = False, params
+            self._made.is_running, self._made.used = False, so_far.params
+            self._made.so_far, self._made.tally = so_far, self._job.tally
             self._made.planes |= self.done
             self._made.limits = (seen["low"], seen["high"]) if seen else None

@@ -71,6 +71,7 @@ class Ready:
     record: dict[str, Any]
     keeping: "KeepingWork | None" = None  # None where labels grow on the disk
     outlined: "FieldWork | None" = None  # who leaves out what lies outside a polygon
+    gaps: str = ""  # of pixels without data, see ``Survey.gaps``
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     about = record(job, model, (limits.low, limits.high))
     if surveyed is not None:
         about["intensities"] |= surveyed.record()
+    gaps = f"{surveyed.gaps}." if surveyed is not None and surveyed.gaps else ""
     if surveyed is not None and source.is_part:
         surveyed = survey_of_part(surveyed, source.stack)
     held = InterruptibleModel(model, reins)
@@ -142,7 +144,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     units = Units(source.pixel_size, None if linked is None else source.spacing(linked), source.area_column)
     proposing = asking if run is None else run.kept.over(asking)
     keeping = _keeping(job, model, proposing, units, linked, None if run is None else run.store)
-    yield Ready(about, keeping if run is None else None, outlined)
+    yield Ready(about, keeping if run is None else None, outlined, gaps)
     steps = segment_planes(
         source.stack,
         held,
@@ -183,12 +185,12 @@ def _keeping(
 
 
 def _asking(job: Job, held: "Model") -> "tuple[Work, FieldWork | None]":
-    """Who asks the model; masks outside a polygon are left out by the second, if there is one."""
+    """Who asks the model; masks outside polygons are left out by the second, if there is one."""
     from napari_sam_amg.amg.field_work import FieldWork
     from napari_sam_amg.amg.work import ModelWork
 
     field = job.source.part.field
-    if field is None or not field.outline:
+    if field is None or not field.outlines:
         return ModelWork(held), None
     outlined = FieldWork(ModelWork(held), field, job.params)
     return outlined, outlined
