@@ -43,6 +43,25 @@ def test_escape_cancels_and_other_keys_do_nothing(ready: Any, model: HeldModel) 
     ready.wait()
 
 
+def test_keys_are_those_of_the_widget_after_a_click_on_run(ready: Any, model: HeldModel) -> None:
+    """A button that is turned off has the keyboard no more, and Enter and Escape go on to mean what they mean."""
+    widget, window = ready.widget, ready.widget.window()
+    widget.run_button.setFocus()
+    ready.click_run_and_hold(model, 1)
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Escape)
+    assert widget.status.text() == "Cancelling..."
+    model.release.set()
+    ready.wait()
+    model.hold_after = None
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Return)
+    assert widget.runner is not None
+    widget.cancel_button.setFocus()
+    ready.wait()
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Return)  # and not the table, the next button
+    assert widget.runner is not None
+    ready.wait()
+
+
 def test_enter_on_a_button_presses_that_button(ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     button = ready.widget.presets_box.save_button
     monkeypatch.setattr(QApplication, "focusWidget", staticmethod(lambda: button))

@@ -2,7 +2,7 @@
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
@@ -10,7 +10,6 @@ from napari_sam_amg.plugin.choices.rows import wrapped_label
 from napari_sam_amg.plugin.reviewing.results import result_in_focus
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 
-LAID_OUT = 20  # ms, after which a box has made room for its words
 NO_RESULTS = "There are no results yet. Press Run under Segment, or open saved labels."
 
 
@@ -25,11 +24,6 @@ class ResultsTab(QWidget):
         self.layer: Labels | None = None
         self.title = wrapped_label()
         self._fields = FieldScroll()
-        self._part: QWidget | None = None  # to be seen
-        self._scrolling = QTimer(self)
-        self._scrolling.setSingleShot(True)
-        self._scrolling.setInterval(LAID_OUT)
-        self._scrolling.timeout.connect(self._scroll)
         self._arrange()
         for event in (
             viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.selection.events.active,
@@ -48,13 +42,8 @@ class ResultsTab(QWidget):
         self._fields.add(box)
 
     def show_part(self, part: QWidget) -> None:
-        """Scroll to a part of a box whose words have changed, once it is as high as they are."""
-        self._part = part
-        self._scrolling.start()
-
-    def _scroll(self) -> None:
-        if self._part is not None:
-            self._fields.ensureWidgetVisible(self._part, 0, 0)
+        """Scroll to a part of a box whose words have changed."""
+        self._fields.show_part(part)
 
     def _follow(self, event: object = None) -> None:
         layer = result_in_focus(self._viewer)

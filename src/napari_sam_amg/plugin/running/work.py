@@ -155,7 +155,7 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         units=units,
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
-        first=source.first if run is None else None,
+        first=source.first if run is None and source.first in source.stack.indices else None,
         work=CountingWork(keeping, job.tally),
     )
     if job.ids is not None:
