@@ -27,6 +27,7 @@ def turn(button: QPushButton, on: bool, otherwise: QWidget) -> None:
 
     Qt leaves it to the next widget, be that another button, which Enter would press, or one outside the dock.
     """
-    if not on and button.window().focusWidget() is button:
+    window = button.window()
+    if not on and window is not None and window.focusWidget() is button:
         otherwise.setFocus()
     button.setEnabled(on)
