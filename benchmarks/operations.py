@@ -5,8 +5,8 @@ host; not views, and nothing that the host computes for itself. What would be re
 the record and out of it. torch's profiler on a GPU counts more: some operations start several kernels, and those of a
 record are counted one by one.
 
-Its memory is that of all tensors which such an operation made and which still live, above what was there before. What an
-operation takes for itself while it computes is not seen; what is recorded takes as much as if it were not.
+Its memory is that of all tensors which such an operation made and which still live, above what was there before. What
+an operation takes for itself while it computes is not seen; what is recorded takes as much as if it were not.
 """
 
 import sys

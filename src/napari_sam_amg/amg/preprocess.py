@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_sam_amg.amg.one_pass import look
 from napari_sam_amg.amg.plane_reader import PlaneReader
 from napari_sam_amg.amg.plane_rows import PlaneRows
 from napari_sam_amg.amg.planes import Index, PlaneStack, plane_number
+from napari_sam_amg.checks import check_kind
 from napari_sam_amg.errors import in_words, is_out_of_memory
 
 __all__ = ["IntensityRange", "Survey", "nothing_in", "percentile_range", "remove_hot_pixels", "survey", "to_rgb"]
@@ -33,6 +35,8 @@ class IntensityRange:
     high: float
 
     def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high)):
+            check_kind(name, value, Real, "a number")
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise ValueError(
                 f"intensities from {self.low:g} to {self.high:g} are no range: low must be below high, both finite"

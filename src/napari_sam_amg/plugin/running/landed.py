@@ -28,11 +28,6 @@ SEVERAL = (
     "planes at once."
 )
 
-ON_DISK = (
-    "Labels in a folder stay as they were found, so their thresholds cannot be moved: run again without a folder, or "
-    "with other thresholds."
-)
-
 
 class Landed:
     """Made with the run; ``begin`` when its turn has come, ``release`` when it is over."""
@@ -156,11 +151,12 @@ class Landed:
         return self.into is not None and not is_kept and len(self.rest) > 0
 
     def hand_over(self, layer: Labels, keeping: "KeepingWork | None") -> None:
-        """To whoever works with the results, with the candidates that the run has kept."""
+        """To whoever works with the results, with the candidates that the run has kept.
+
+        Of a run in a folder these lie there, see ``layer_files.py``.
+        """
         review = reviewed(layer)
         review.is_running, review.source = False, self._job.source
-        if self._job.files is not None:
-            review.why_none = ON_DISK
         kept = None if keeping is None or self.is_mixed else keeping.kept
         if self.is_mixed:
             review.why_none = SEVERAL

@@ -26,7 +26,7 @@ from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.landed import Landed
 from napari_sam_amg.plugin.running.layers import one_or_many, shown_axes
 from napari_sam_amg.plugin.running.live_table import LiveTable
-from napari_sam_amg.plugin.running.on_disk import ResultFiles, labels_on_disk
+from napari_sam_amg.plugin.running.result_files import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.running.source import SourceLayer, make_labels
 from napari_sam_amg.plugin.window import is_open
 
