@@ -1,9 +1,12 @@
-"""How many operations a GPU would be told, counted without one: its way, taken by tensors of the host.
+"""How many operations a GPU would be told, and what they hold of its memory, without one: its way, taken by the host.
 
 What starts work on a GPU is counted: an operation of torch that computes or copies, and each copy between GPU and
 host; not views, and nothing that the host computes for itself. What would be recorded counts once, with the copies into
 the record and out of it. torch's profiler on a GPU counts more: some operations start several kernels, and those of a
 record are counted one by one.
+
+Its memory is that of all tensors which such an operation made and which still live, above what was there before. What
+an operation takes for itself while it computes is not seen; what is recorded takes as much as if it were not.
 """
 
 import sys
@@ -19,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.cases import Case
 from benchmarks.engines import parameters
+from benchmarks.held_memory import HeldMemory
 from benchmarks.images import sample_image
 from benchmarks.models import our_model
 from napari_sam_amg.run import generate_masks
@@ -46,11 +50,15 @@ class Counting(StandIn, TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.by_stage: Counter[str] = Counter()
         self.by_name: Counter[tuple[str, str]] = Counter()
+        self.memory = HeldMemory()
         self._recorded, self._silent = recorded, False
         self._host: dict[int, Tensor] = {}  # by where their values lie; kept, so that nothing else comes to lie there
 
     def to_device(self, tensor: Tensor) -> Tensor:
-        return self._crossing("to the device", tensor)
+        found = self._crossing("to the device", tensor)
+        self._host.pop(found.data_ptr(), None)
+        self.memory.hold(found, _stage(sys._getframe()))
+        return found
 
     def to_host(self, tensor: Tensor) -> Tensor:
         found = self._crossing("to the host", tensor)
@@ -92,15 +100,21 @@ class Counting(StandIn, TorchDispatchMode):
         if found is not NotImplemented:
             return found
         found, name = func(*args, **kwargs), func.overloadpacket.__name__
-        if self._is_of_host(args, kwargs):
-            self._host.update((each.data_ptr(), each) for each in tree_leaves(found) if isinstance(each, Tensor))
-        elif not func.is_view and name not in FREE:
+        given, made = _tensors((args, kwargs)), _tensors(found)
+        if given and all(each.data_ptr() in self._host for each in given):
+            self._host.update((each.data_ptr(), each) for each in made)
+            return found
+        if not func.is_view and name not in FREE:
             self._count(name)
+        there = {id(each.untyped_storage()) for each in given}
+        for each in made:
+            if id(each.untyped_storage()) not in there:
+                self.memory.hold(each, _stage(sys._getframe()))
         return found
 
-    def _is_of_host(self, args: Any, kwargs: Any) -> bool:
-        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        return bool(given) and all(each.data_ptr() in self._host for each in given)
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(value) if isinstance(each, Tensor)]
 
 
 def _stage(frame: FrameType | None) -> str | None:
@@ -134,4 +148,5 @@ def lines(patterns: tuple[str, ...] = ()) -> Iterator[str]:
                 found = count(lambda: generate_masks(image, model, params), recorded)  # noqa: B023
                 how = "records count once" if recorded else "one by one"
                 stages = ", ".join(f"{stage} {number}" for stage, number in found.by_stage.items())
-                yield f"{case.name} {precision}, {how}: {found.by_stage.total()} operations ({stages})"
+                held = f"{found.memory.peak / 1e9:.2f} GB, most while {found.memory.then}"
+                yield f"{case.name} {precision}, {how}: {found.by_stage.total()} operations ({stages}), {held}"

@@ -26,6 +26,7 @@ CHALLENGE_ENDING = "_res_track.txt"
 OVERLAY_ENDING = "_overlay.png"
 RECORD_ENDING = "_run.json"
 MASKS_ENDING = "_masks"
+CANDIDATES_ENDING = "_candidates"  # a folder
 
 
 @dataclass(frozen=True, slots=True)
