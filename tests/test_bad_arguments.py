@@ -179,7 +179,6 @@ def test_planes_of_a_stack_that_are():
         ({"intensities": (0, 1)}, r"intensities=\(0, 1\) is not allowed: it must be IntensityRange"),
         ({"ngff_version": "0.9"}, r"ngff_version='0.9' is not allowed: choose from 0.5, 0.4"),
         ({"geometry": 3}, "geometry=3 is not allowed: it must be a Geometry"),
-        ({"overwrite": True, "skip_existing": True}, "overwrite and skip_existing exclude each other"),
     ],
     ids=repr,
 )
