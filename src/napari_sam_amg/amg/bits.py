@@ -38,7 +38,7 @@ def count_pixels(masks: Sequence[Bits]) -> NDArray[np.int64]:
     filled = np.flatnonzero(sizes)
     counts = np.zeros(len(masks), np.int64)
     if len(filled):
-        ones = np.bitwise_count(np.concatenate([bits.ravel() for bits in masks]))
+        ones = np.bitwise_count(np.concatenate(masks, axis=None))
         starts = np.concatenate([[0], np.cumsum(sizes[filled])[:-1]])
         counts[filled] = np.add.reduceat(ones, starts, dtype=np.int64)
     return counts

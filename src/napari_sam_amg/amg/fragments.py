@@ -57,7 +57,7 @@ def plainly_one_piece(cutouts: Sequence[BoolImage]) -> NDArray[np.bool_]:
     """
     if not cutouts:
         return np.empty(0, bool)
-    pixels = np.concatenate([cutout.ravel() for cutout in cutouts])
+    pixels = np.concatenate(cutouts, axis=None)
     heights, widths = np.array([cutout.shape for cutout in cutouts]).T
     ends = np.cumsum(np.repeat(widths, heights))  # of the rows of all masks
     starts = np.append(0, ends[:-1])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.fragments import fill_holes, give_away, plainly_one_piece, rings, smallest_piece, without_strays
 from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.amg.near_boxes import near_pairs
 from napari_sam_amg.amg.seams import cut_at_crop_edge
 from napari_sam_amg.params import AmgParameters
 
@@ -52,14 +53,16 @@ def paint(
     labels, vacated = np.zeros(masks.size, np.int32), np.zeros(masks.size, bool)
     pieces = pieces or (lambda row, free: without_strays(free, params))
     is_one = plainly_one_piece(masks.cutouts)
+    is_alone = np.ones(len(masks), bool)
+    is_alone[near_pairs(masks.boxes)] = False  # of what no other box reaches all is free
     least, smallest = params.min_visible_fraction * areas, smallest_piece(params)
     windows = masks.windows
     rows: list[int] = []
     counts: list[int] = []
     for row in priority(masks, areas, cut, params).tolist():
         part = labels[windows[row]]
-        free = masks.cutouts[row] & (part == 0)
-        visible = int(np.count_nonzero(free))
+        free = masks.cutouts[row] if is_alone[row] else masks.cutouts[row] & (part == 0)
+        visible = int(areas[row] if is_alone[row] else np.count_nonzero(free))
         if free_pixels is not None:
             free_pixels[row] = visible
         if not visible or visible < least[row]:
