@@ -115,7 +115,7 @@ def _found(files: ResultFiles) -> Found | str:
 def _take(review: ReviewedLayer, files: ResultFiles, found: Any) -> None:
     if review.is_gone or _owners.get(files.labels) is not review:
         return
-    if isinstance(found, Found) and review.params not in (None, found.params):
+    if isinstance(found, Found) and review.params not in (None, found.used):
         found = "the files have other thresholds than this layer shows: open them again"
     if isinstance(found, str):
         _end(review, f"The thresholds of these labels cannot be moved: {found.rstrip('.')}.")

@@ -198,7 +198,7 @@ class ThresholdsBox(QGroupBox):
         """What is shown is about to be written, or that is over."""
         self.controls.setEnabled(not is_begun)
         if not is_begun:
-            self._show_counts()
+            self._show()
 
     def _take(self) -> None:
         """For the next run."""

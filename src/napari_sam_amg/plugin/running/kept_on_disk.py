@@ -50,7 +50,8 @@ class Found:
     """What lies beside labels that were opened."""
 
     kept: "KeptRun"
-    params: AmgParameters  # of the labels as they are written
+    params: AmgParameters  # of the labels as they are written: as they were asked for, links not looked at
+    used: AmgParameters  # the same as the record has them
     layout: Layout
     size: int  # bytes of the candidates
 
@@ -64,6 +65,7 @@ def about_candidates(files: ResultFiles, work: "Work", kept: "KeptRun | None") -
         "run": work.run,
         "bytes": sum(sizes([work.folder]).values()),
         "labels_sha256": labels_hash(files.labels),
+        "parameters": asdict(kept.params),
     }
 
 
@@ -112,7 +114,8 @@ def find_candidates(files: ResultFiles, budget: int) -> Found:
         raise ValueError(f"{files.candidates.name} holds the candidates of another run")
     check_labels(files, record)
     kept, layout = _kept(found, budget)
-    return Found(kept, _params(record, files), layout, int(said.get("bytes", 0)))
+    params, used = _params(said, "parameters", files), _params(record, "parameters_used", files)
+    return Found(kept, params, used, layout, int(said.get("bytes", 0)))
 
 
 def read_record(files: ResultFiles) -> dict[str, Any]:
@@ -132,9 +135,9 @@ def check_labels(files: ResultFiles, record: Mapping[str, Any]) -> None:
         )
 
 
-def _params(record: Mapping[str, Any], files: ResultFiles) -> AmgParameters:
+def _params(said: Mapping[str, Any], name: str, files: ResultFiles) -> AmgParameters:
     try:
-        return AmgParameters(**record["parameters_used"])
+        return AmgParameters(**said[name])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{files.record.name} does not say which thresholds they have: {error}") from error
 

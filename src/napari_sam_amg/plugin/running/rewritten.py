@@ -58,7 +58,10 @@ def rewritten(files: ResultFiles, kept: "KeptRun", params: AmgParameters, layout
         write_arrays(files.candidates, IDS, kept.book())  # more ids than the labels have do no harm
         counts = {"masks": masks, "hidden_by_overlap": max(0, masks - labels)}
         more = _said_of(record, kept.params, params) | counts
-        more[CANDIDATES] = {**record[CANDIDATES], "labels_sha256": labels_hash(new.labels)}
+        more[CANDIDATES] = record[CANDIDATES] | {
+            "labels_sha256": labels_hash(new.labels),
+            "parameters": asdict(params),
+        }
         write_record(new.record, {**record, **more})
 
 
