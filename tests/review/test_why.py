@@ -12,14 +12,8 @@ from napari_sam_amg.amg.masks import Candidates, concatenate, no_candidates
 from napari_sam_amg.amg.region import RegionCandidates, finish, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.review.why import (
-    NEVER,
-    fates_of,
-    in_words,
-    nearest_asked,
-    what_is_at,
-    what_is_shown_at,
-)
+from napari_sam_amg.review.why import NEVER, fates_of, nearest_asked, what_is_at, what_is_shown_at
+from napari_sam_amg.review.why_words import in_words
 
 SIZE = (48, 64)
 FLOOR = AmgParameters(pred_iou_thresh=0.1, stability_score_thresh=0.1, crop_layers="last", crop_n_layers=1)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_sam_amg.review.why import Fates, found_of, in_words
+from napari_sam_amg.review.why import Fates, found_of
+from napari_sam_amg.review.why_words import in_words
 
 #: With a third of the corners: napari makes triangles of every line, and is about as much faster to add them.
 _SIMPLER = cv2.CHAIN_APPROX_TC89_L1

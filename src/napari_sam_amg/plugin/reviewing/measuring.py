@@ -27,7 +27,8 @@ from napari_sam_amg.review.measures import (
     shape_columns,
     shapes,
 )
-from napari_sam_amg.review.remeasure import Box, Grid, in_order_of_use
+from napari_sam_amg.review.mended import in_order_of_use
+from napari_sam_amg.review.remeasure import Box, Grid
 
 WAIT = 100  # ms, in which more objects may be changed
 OWN_IMAGE = ""  # stands for the image that was segmented, whichever it is

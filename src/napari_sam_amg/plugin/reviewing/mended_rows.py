@@ -8,21 +8,8 @@ import pandas as pd
 
 from napari_sam_amg.plugin.reviewing.hand_made import HandMade, Places, note_places
 from napari_sam_amg.review.edits import Index, Patch
-from napari_sam_amg.review.remeasure import (
-    DRAWN,
-    EDITED,
-    MERGED,
-    MODEL,
-    ORIGIN,
-    Box,
-    Grid,
-    boxes_in,
-    boxes_of,
-    joined,
-    measured,
-    mended,
-    pieces,
-)
+from napari_sam_amg.review.mended import DRAWN, EDITED, MERGED, MODEL, ORIGIN, mended
+from napari_sam_amg.review.remeasure import Box, Grid, boxes_in, boxes_of, joined, measured, pieces
 
 if TYPE_CHECKING:
     from napari_sam_amg.plugin.reviewing.followed_edits import FollowedEdits

@@ -17,7 +17,7 @@ from napari_sam_amg.plugin.reviewing.layer_table import layer_features, object_r
 from napari_sam_amg.plugin.running.layers import full_resolution
 from napari_sam_amg.plugin.running.source import SourceLayer
 from napari_sam_amg.plugin.window import without_proxy
-from napari_sam_amg.review.remeasure import MODEL, ORIGIN
+from napari_sam_amg.review.mended import MODEL, ORIGIN
 from napari_sam_amg.settings import METADATA_KEY
 
 if TYPE_CHECKING:

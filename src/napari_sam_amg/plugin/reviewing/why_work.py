@@ -83,7 +83,7 @@ def nothing_here(floor: AmgParameters, nearest: float | None) -> str:
 
 
 def _line(one: "Found", asked: Asked) -> str:
-    from napari_sam_amg.review.why import in_words
+    from napari_sam_amg.review.why_words import in_words
 
     gone = " (deleted or drawn over by hand)" if one.label and not (asked.shown == one.label).any() else ""
     scores = f"{one.predicted_iou:.2f} / {one.stability_score:.2f}, {one.area:,} px"
