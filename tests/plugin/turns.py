@@ -36,6 +36,7 @@ class Turns:
         self._viewer = viewer
         self._turns: list[Turn] = []
         self._inserts = False
+        move_mouse(viewer)
         self._wall, self._cpu = time.perf_counter(), time.thread_time()
         self._events = viewer.layers.events.inserted
         self._events.connect(self._note)
@@ -48,7 +49,7 @@ class Turns:
 
     def _tick(self) -> None:
         wall, cpu = time.perf_counter(), time.thread_time()
-        if len(self._turns) % 100 == 0:
+        if len(self._turns) % 20 == 0:
             move_mouse(self._viewer)
         self._turns.append(Turn(wall - self._wall, cpu - self._cpu, self._inserts))
         self._wall, self._cpu, self._inserts = wall, cpu, False

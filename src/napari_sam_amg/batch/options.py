@@ -59,8 +59,6 @@ class Options:
             raise ValueError(
                 f"ngff_version={shown(self.ngff_version)} is not allowed: choose from {', '.join(VERSIONS)}"
             )
-        if self.overwrite and self.skip_existing:
-            raise ValueError("overwrite and skip_existing exclude each other: give one of them")
         check_kind("formats", self.formats, Collection, "a set of formats")
         given: Any = self.formats
         names = [given] if isinstance(given, str) else list(given)

@@ -174,7 +174,7 @@ def test_a_rectangle_is_segmented_and_nothing_else(plugin: Any) -> None:
     assert source["region"] == {"rows": [2, 32], "columns": [2, 78]}
     assert "In a region of 30 x 76 pixels.\n" in plugin.widget.status.text()
     assert "Whole region, " in plugin.widget.status.text()
-    assert "The whole image would take " in plugin.widget.status.text()
+    assert "The whole image would take up to " in plugin.widget.status.text()
 
 
 def test_a_region_is_the_same_in_all_planes(plugin: Any) -> None:

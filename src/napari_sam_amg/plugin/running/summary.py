@@ -57,4 +57,5 @@ def of_part(source: SourceLayer, seconds: float, out: int, goes_on: bool, unseen
     edge = "the shapes" if several else "the outline"
     outside = f" {out} object{plural[0]} outside {edge} {plural[1]} left out." if out else ""
     where = f"In {source.words}.{outside}{unseen}" if source.words else ""
-    return [where, "" if goes_on else of_the_whole(seconds, source.share, len(source.whole.indices))]
+    planes, is_region = len(source.whole.indices), source.part.field is not None
+    return [where, "" if goes_on else of_the_whole(seconds, source.share, planes, is_region)]
