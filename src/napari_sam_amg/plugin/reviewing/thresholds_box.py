@@ -198,7 +198,8 @@ class ThresholdsBox(QGroupBox):
         """What is shown is about to be written, or that is over."""
         self.controls.setEnabled(not is_begun)
         if not is_begun:
-            self._show()
+            self.write_row.show_state(None if self._why_not() else self._review)
+            self._show_counts()
 
     def _take(self) -> None:
         """For the next run."""
