@@ -15,13 +15,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.agreement import Records, agreement
 from benchmarks.cases import Case
-from benchmarks.engines import parameters
-from benchmarks.images import sample_image, sample_planes
+from benchmarks.engines import PLANES_NAME, default_planes, parameters
+from benchmarks.images import sample_image
 from benchmarks.models import our_model, reference_model
-from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.params import AmgParameters, merged
-from napari_sam_amg.run import generate_masks, segment_planes
+from napari_sam_amg.run import generate_masks
 from napari_sam_amg.sam.precision import PRECISIONS
 from tests.reference.sam import REFERENCE_PARAMETERS
 
@@ -31,8 +30,6 @@ CASES = (
     Case(model="vit_b", size=1024, points=32),
     Case(model="vit_h", size=1024, points=32),
 )
-PLANES, PLANE_SIZE = 8, 512
-
 Job = Callable[[], Any]
 
 
@@ -120,15 +117,11 @@ def _line(name: str, found: Measured, job: Job) -> str:
 
 def _plane_lines(repeats: int) -> Iterator[str]:
     """A stack with all that the embedded model's own parameters do."""
-    model, stack = load_model("embedded", "cuda"), PlaneStack(sample_planes(PLANES, PLANE_SIZE))
-    params = merged(model.info.amg_defaults)
-
-    def planes() -> list[Any]:
-        return [step.result for step in segment_planes(stack, model, params) if step.result is not None]
-
+    model = load_model("embedded", "cuda")
+    planes = default_planes(model)
     for precision in PRECISIONS:
         model.set_precision(precision)
-        yield _line(f"{PLANES} planes of {PLANE_SIZE} px, {precision}", measure(planes, min(repeats, 3)), planes)
+        yield _line(f"{PLANES_NAME}, {precision}", measure(planes, min(repeats, 3)), planes)
 
 
 def _agreement_lines() -> Iterator[str]:

@@ -24,6 +24,9 @@ from napari_sam_amg.sam.model import STAYS_FLOAT32
 from napari_sam_amg.sam.precision import choose_type, convert
 from tests.reference.sam import REFERENCE_PARAMETERS
 
+PLANES, PLANE_SIZE = 8, 512  # of ``default_planes``
+PLANES_NAME = f"{PLANES} planes of {PLANE_SIZE} px"
+
 Job = Callable[[], Records]
 
 
@@ -89,6 +92,12 @@ def _our_planes(case: Case, model: Any, params: AmgParameters) -> Job:
         return [record for result in results if result is not None for record in result.masks.to_coco()]
 
     return job
+
+
+def default_planes(model: Any) -> Callable[[], list[Any]]:
+    """The results of a stack of electron microscopy with all that the embedded model's own parameters do."""
+    stack, params = PlaneStack(sample_planes(PLANES, PLANE_SIZE)), merged(model.info.amg_defaults)
+    return lambda: [step.result for step in segment_planes(stack, model, params) if step.result is not None]
 
 
 def _refilter(case: Case, model: Any, params: AmgParameters) -> Job:

@@ -1,15 +1,19 @@
-"""How many operations a GPU would be told, counted without one: its way, taken by tensors of the host.
+"""How many operations a GPU would be told, and what they hold of its memory, without one: its way, taken by the host.
 
 What starts work on a GPU is counted: an operation of torch that computes or copies, and each copy between GPU and
 host; not views, and nothing that the host computes for itself. What would be recorded counts once, with the copies into
 the record and out of it. torch's profiler on a GPU counts more: some operations start several kernels, and those of a
 record are counted one by one.
+
+Its memory is that of all tensors which such an operation made and which still live, above what was there before. What
+an operation takes for itself while it computes is not seen; what is recorded takes as much as if it were not.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -18,13 +22,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.cases import Case
-from benchmarks.engines import parameters
+from benchmarks.engines import PLANES_NAME, default_planes, parameters
+from benchmarks.held_memory import HeldMemory
 from benchmarks.images import sample_image
 from benchmarks.models import our_model
+from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.run import generate_masks
 from napari_sam_amg.sam.gpu_way import StandIn, standing_in
-from napari_sam_amg.sam.precision import PRECISIONS
-from napari_sam_amg.sam.recorded import cloned, tensors
+from napari_sam_amg.sam.precision import PRECISIONS, Precision
+from napari_sam_amg.sam.recorded import cloned, memories
 
 #: Memory alone, or another look at a tensor.
 FREE = {
@@ -46,11 +52,15 @@ class Counting(StandIn, TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.by_stage: Counter[str] = Counter()
         self.by_name: Counter[tuple[str, str]] = Counter()
-        self._recorded, self._silent = recorded, False
+        self.memory = HeldMemory()
+        self._recorded, self._silent, self._crosses = recorded, False, False
         self._host: dict[int, Tensor] = {}  # by where their values lie; kept, so that nothing else comes to lie there
 
     def to_device(self, tensor: Tensor) -> Tensor:
-        return self._crossing("to the device", tensor)
+        found = self._crossing("to the device", tensor)
+        self._host.pop(found.data_ptr(), None)
+        self.memory.hold(found, _stage(sys._getframe()))
+        return found
 
     def to_host(self, tensor: Tensor) -> Tensor:
         found = self._crossing("to the host", tensor)
@@ -59,8 +69,11 @@ class Counting(StandIn, TorchDispatchMode):
 
     def _crossing(self, name: str, tensor: Tensor) -> Tensor:
         self._count(name)
-        with self.uncounted():
+        self._crosses = True  # what is there afterwards is of one side alone
+        try:
             return tensor.clone()
+        finally:
+            self._crosses = False
 
     def replay(self, compute: Callable[[Any], Any], x: Any, copied: int) -> Any:
         if not self._recorded:
@@ -69,7 +82,7 @@ class Counting(StandIn, TorchDispatchMode):
             found = cloned(compute(x))
         self._count("replay")
         self._count("into the record", copied)
-        self._count("out of the record", len(list(tensors(found))))
+        self._count("out of the record", len(memories(found)))
         return found
 
     @contextmanager
@@ -87,20 +100,28 @@ class Counting(StandIn, TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self._crosses:
+            return func(*args, **kwargs)
         with self:
             found = func.decompose(*args, **kwargs)
         if found is not NotImplemented:
             return found
         found, name = func(*args, **kwargs), func.overloadpacket.__name__
-        if self._is_of_host(args, kwargs):
-            self._host.update((each.data_ptr(), each) for each in tree_leaves(found) if isinstance(each, Tensor))
-        elif not func.is_view and name not in FREE:
+        given, made = _tensors((args, kwargs)), _tensors(found)
+        if given and all(each.data_ptr() in self._host for each in given):
+            self._host.update((each.data_ptr(), each) for each in made)
+            return found
+        if not func.is_view and name not in FREE:
             self._count(name)
+        there = {id(each.untyped_storage()) for each in given}
+        for each in made:
+            if id(each.untyped_storage()) not in there:
+                self.memory.hold(each, _stage(sys._getframe()))
         return found
 
-    def _is_of_host(self, args: Any, kwargs: Any) -> bool:
-        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        return bool(given) and all(each.data_ptr() in self._host for each in given)
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(value) if isinstance(each, Tensor)]
 
 
 def _stage(frame: FrameType | None) -> str | None:
@@ -124,14 +145,32 @@ def count(job: Callable[[], Any], recorded: bool = True) -> Counting:
 
 def lines(patterns: tuple[str, ...] = ()) -> Iterator[str]:
     """A line for each case and precision; ``patterns``: parts of the names of cases, by default all."""
-    for case in COUNTED:
-        if patterns and not any(pattern in case.name for pattern in patterns):
+    for name, job_of in _jobs():
+        if patterns and not any(pattern in name for pattern in patterns):
             continue
         for precision in PRECISIONS:
-            model, image = our_model(case.model, precision), sample_image(case.image, case.size)
-            params = parameters(case, model.info)
+            job = job_of(precision)
             for recorded in (True, False):
-                found = count(lambda: generate_masks(image, model, params), recorded)  # noqa: B023
+                found = count(job, recorded)
                 how = "records count once" if recorded else "one by one"
                 stages = ", ".join(f"{stage} {number}" for stage, number in found.by_stage.items())
-                yield f"{case.name} {precision}, {how}: {found.by_stage.total()} operations ({stages})"
+                held = f"{found.memory.peak / 1e9:.2f} GB, most while {found.memory.then}"
+                yield f"{name} {precision}, {how}: {found.by_stage.total()} operations ({stages}), {held}"
+
+
+def _jobs() -> Iterator[tuple[str, Callable[[Precision], Callable[[], Any]]]]:
+    """The cases that are counted, by name: from a precision to a run."""
+    for case in COUNTED:
+        yield case.name, partial(_masks, case)
+    yield PLANES_NAME, _planes
+
+
+def _masks(case: Case, precision: Precision) -> Callable[[], Any]:
+    model, image = our_model(case.model, precision), sample_image(case.image, case.size)
+    return partial(generate_masks, image, model, parameters(case, model.info))
+
+
+def _planes(precision: Precision) -> Callable[[], Any]:
+    model = load_model("embedded", "cpu")
+    model.set_precision(precision)
+    return default_planes(model)

@@ -94,7 +94,7 @@ BAD: list[tuple[str, str]] = [
     ('{"intensities": [1, "a"]}', "is not allowed: it must be two numbers"),
     ('{"intensities": 5}', "intensities=5 is not allowed"),
     ('{"model": 5}', "model=5 is not allowed: it must be a name"),
-    ('{"channel": "red"}', "channel='red' is not allowed: it must be of type int"),
+    ('{"channel": "red"}', "channel='red' is not allowed: it must be a whole number from 0"),
     ('{"channel": true}', "channel=True is not allowed"),
     ('{"run": null, "layer": {}}', "these labels were not found by a run"),
 ]

@@ -28,3 +28,13 @@ def _listing(folder: Path) -> bytes:
             found = path.stat()
             lines.append(f"{path.relative_to(folder).as_posix()} {found.st_size} {found.st_mtime_ns}\n")
     return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def hash_contents(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files in a folder, which a copy of it has, too."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        name = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
+        digest.update(b"%d %d " % (len(name), len(content)) + name + content)
+    return digest.hexdigest()

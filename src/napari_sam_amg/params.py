@@ -12,6 +12,8 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from napari_sam_amg.checks import shown
+
 CropLayers = Literal["all", "last", "auto"]
 Mode = Literal["amg", "ais"]
 PointSearch = Literal["grid", "hierarchical", "guided"]
@@ -327,7 +329,7 @@ def check_value(name: str, value: Any) -> Any:
         return _grids(value)
     if choices := parameter_choices(name):
         if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"{name}={_shown(value)} is not allowed: choose one of {', '.join(choices)}")
+            raise ValueError(f"{name}={shown(value)} is not allowed: choose one of {', '.join(choices)}")
         return choices[choices.index(value)]
     return _number(name, value)
 
@@ -345,10 +347,10 @@ def _number(name: str, value: Any) -> int | float:
     if not fits or value != value:  # NaN differs from itself
         no_float = ", and no float" if kind is int and isinstance(value, float) else ""
         raise ValueError(
-            f"{name}={_shown(value)} is not allowed: it must be {_KIND_WORDS[kind]} from {allowed}{no_float}"
+            f"{name}={shown(value)} is not allowed: it must be {_KIND_WORDS[kind]} from {allowed}{no_float}"
         )
     if not allowed.low <= value <= allowed.high:
-        raise ValueError(f"{name}={_shown(value)} is out of range: allowed is {allowed}")
+        raise ValueError(f"{name}={shown(value)} is out of range: allowed is {allowed}")
     number: int | float = kind(value)
     return number
 
@@ -369,14 +371,14 @@ def _grid(name: str, grid: Any) -> tuple[tuple[float, float], ...]:
     points = [_point(entry) for entry in _entries(name, grid, "a list of points (x, y) with both in 0..1")]
     for point in points:
         if not _is_point(point) or not all(0 <= coordinate <= 1 for coordinate in point):
-            raise ValueError(f"{name} holds {_shown(point)}: points are (x, y) with both in 0..1")
+            raise ValueError(f"{name} holds {shown(point)}: points are (x, y) with both in 0..1")
     return tuple((float(x), float(y)) for x, y in points)
 
 
 def _entries(name: str, value: Any, expected: str) -> list[Any]:
     value = _plain(value)
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{name}={_shown(value)} is not allowed: it must be {expected}")
+        raise ValueError(f"{name}={shown(value)} is not allowed: it must be {expected}")
     return list(value)
 
 
@@ -392,12 +394,3 @@ def _is_point(value: Any) -> bool:
     if not isinstance(point, tuple) or len(point) != 2:
         return False
     return all(isinstance(number, Real) and not isinstance(number, bool) for number in point)
-
-
-def _shown(value: Any) -> str:
-    """A value in a message: one line, and short."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # Python writes no whole number of more than 4300 digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."

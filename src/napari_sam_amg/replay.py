@@ -10,8 +10,9 @@ from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import IntensityRange, Survey, survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.work import ModelWork
+from napari_sam_amg.checks import check_kind
 from napari_sam_amg.models.registry import CheckpointError
-from napari_sam_amg.run import Step, segment_planes
+from napari_sam_amg.run import Step, parameters_for, segment_planes
 from napari_sam_amg.settings import Settings, settings_of
 
 
@@ -28,9 +29,11 @@ def segment_again(
     segmented, whole ones; of a region of them the labels have its size. ``axes``: the names of its axes, where objects
     go through one of several. ``model``: by default the one that the record names, which must be the same file.
     """
+    check_kind("stack", stack, PlaneStack, "PlaneStack(array)")
     settings = record if isinstance(record, Settings) else settings_of(record)
     if model is None:
         model = _load(settings, device)
+    parameters_for(model)  # raises for what is no model
     params, part = settings.params(model.info.amg_defaults), _part(stack, settings)
     intensities = settings.intensities or settings.seen
     return segment_planes(
@@ -40,7 +43,8 @@ def segment_again(
         intensities=None if intensities is None else IntensityRange(*intensities),
         surveyed=None if part is None else part.surveyed,
         axes=axes,
-        first=settings.first,
+        # the plane in sight was recorded also where it was none of those that were segmented
+        first=settings.first if settings.first in stack.indices else None,
         work=None if part is None else FieldWork(ModelWork(model), part.field, params),
     )
 

@@ -26,7 +26,8 @@ from napari_sam_amg.amg.region import count_steps
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.tiling import in_turn, regions
 from napari_sam_amg.amg.work import ModelWork, Work
-from napari_sam_amg.objects.axes import in_order, linked_axis
+from napari_sam_amg.checks import check_kind, shown
+from napari_sam_amg.objects.axes import check_names_of_axes, in_order, linked_axis
 from napari_sam_amg.objects.results import results_of
 from napari_sam_amg.objects.support import eased
 from napari_sam_amg.objects.table import Units
@@ -77,11 +78,13 @@ def segment_planes(
     A plane is read when its turn comes, with those that share a chunk with it; a survey has read each once before. One
     with nothing in it has no labels and says so in ``nothing``, one that cannot be read or segmented in ``problem``.
     If that goes for all planes, what the first one raised is raised at the end, and no result is yielded. Running out
-    of memory is raised at once. ``work`` stands in for the model where that is asked: work that is kept in files and
-    continued, see :mod:`napari_sam_amg.jobs`.
+    of memory is raised at once, and ``ValueError`` for arguments that do not fit the stack. ``work`` stands in for the
+    model where that is asked: work that is kept in files and continued, see :mod:`napari_sam_amg.jobs`.
     """
     params = _checked(stack, model, params)
     check_mode(model, params)
+    _check_given(stack, intensities, surveyed, units, axes, work)
+    first = None if first is None else stack.check_index("first", first)
     axis = None if params.link == "none" else linked_axis(params, axes, len(stack.stack_shape))
     surveyed = surveyed or survey_if_needed(stack, params, intensities)
     images = PlaneImages(stack, surveyed, intensities)
@@ -149,6 +152,31 @@ def _checked(stack: Any, model: Model, params: Any) -> AmgParameters:
     if params is not None and not isinstance(params, AmgParameters):
         raise ValueError(f"params={params!r} is not allowed: give AmgParameters, or parameters_for(model, ...)")
     return own if params is None else params
+
+
+def _check_given(
+    stack: PlaneStack,
+    intensities: IntensityRange | None,
+    surveyed: Survey | None,
+    units: Units | None,
+    axes: Sequence[str] | None,
+    work: Work | None,
+) -> None:
+    for name, value, kind, allowed in (
+        ("intensities", intensities, IntensityRange, "IntensityRange(black, white)"),
+        ("surveyed", surveyed, Survey, "a Survey of this stack"),
+        ("units", units, Units, "Units(pixel_size, spacing)"),
+        ("axes", axes, Sequence, "a name for each axis of the stack"),
+    ):
+        if value is not None:
+            check_kind(name, value, kind, allowed)
+    if work is not None and not hasattr(work, "propose"):
+        raise ValueError(f"work={shown(work)} is not allowed: it must have the methods of napari_sam_amg.amg.work.Work")
+    if axes is not None:
+        check_names_of_axes(axes, len(stack.stack_axes))
+    for index in () if surveyed is None else surveyed.shown:
+        if len(index) != len(stack.stack_axes):
+            raise ValueError(f"surveyed shows plane {index}, and this stack has {len(stack.stack_axes)} axes of planes")
 
 
 def generate_masks(image: NDArray[Any], model: Model, params: AmgParameters | None = None) -> Masks:

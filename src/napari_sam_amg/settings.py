@@ -11,6 +11,7 @@ layer has in its metadata. A file of one's own, JSON or TOML, has some of the sa
 
 import dataclasses
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_sam_amg.checks import check_kind, check_path, shown
 from napari_sam_amg.params import AmgParameters, check_names, check_value, merged, whole_numbers
 
 METADATA_KEY = "napari-sam-amg"  # of a layer's metadata
@@ -64,6 +66,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
 
     ``ValueError`` names the file and what is wrong with it.
     """
+    check_path("path", path)
     try:
         return settings_of(read_record(path))
     except ValueError as error:
@@ -87,6 +90,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def settings_of(record: Mapping[str, Any]) -> Settings:
     """Of a record, a layer's metadata, or what a file of one's own says. ``ValueError`` for what is not allowed."""
+    check_kind("record", record, Mapping, "a table of names and values")
     run = run_of(record)
     if run is None:
         return _own(record)
@@ -113,8 +117,14 @@ def _first(source: Mapping[str, Any]) -> tuple[int, ...] | None:
     if source.get("first") is None:
         return None
     ranges = _mapping(source, "ranges")
-    axes = _mapping(source, "axes").get("stack", range(len(source["first"])))
-    return tuple(at - ranges.get(str(axis), [0])[0] for at, axis in zip(source["first"], axes, strict=True))
+    try:
+        axes = _mapping(source, "axes").get("stack", range(len(source["first"])))
+        return tuple(int(at) - ranges.get(str(axis), [0])[0] for at, axis in zip(source["first"], axes, strict=True))
+    except (TypeError, ValueError, LookupError) as error:
+        raise ValueError(
+            f"first={shown(source['first'])} is not allowed with the axes and ranges of this source: it must be the "
+            "position of a plane along each of them"
+        ) from error
 
 
 def run_of(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -167,8 +177,8 @@ def _intensities(said: Any) -> tuple[float, float] | None:
         return None
     values = [said.get("low"), said.get("high")] if isinstance(said, Mapping) else said
     pair = _pair(*values) if isinstance(values, list | tuple) and len(values) == 2 else None
-    if pair is None:
-        raise ValueError(f"intensities={said!r} is not allowed: it must be two numbers, [black, white]")
+    if pair is None or not -math.inf < pair[0] < pair[1] < math.inf:
+        raise ValueError(f"intensities={shown(said)} is not allowed: it must be two numbers, [black, white], rising")
     return pair
 
 
@@ -184,15 +194,21 @@ def _pair(low: Any, high: Any) -> tuple[float, float] | None:
 
 _READING_TYPES: dict[str, tuple[type, ...]] = {
     "channel": (int,), "series": (int,), "axes": (str,), "plane": (str,), "ranges": (dict,),
-    "pixel_size": (int, float), "z_spacing": (int, float),
+    "pixel_size": (float, int), "z_spacing": (float, int),
 }  # fmt: skip
+_READING_WORDS = {int: "a whole number from 0", str: "letters", dict: "a table of axes", float: "a positive number"}
 
 
 def _checked_reading(reading: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in reading.items():
-        if not isinstance(value, _READING_TYPES[key]) or isinstance(value, bool):
-            words = " or ".join(kind.__name__ for kind in _READING_TYPES[key])
-            raise ValueError(f"{key}={value!r} is not allowed: it must be of type {words}")
+        is_good = isinstance(value, _READING_TYPES[key]) and not isinstance(value, bool)
+        if _READING_TYPES[key] == (int,):
+            is_good = is_good and value >= 0
+        elif float in _READING_TYPES[key]:
+            is_good = is_good and 0 < value < math.inf
+        if not is_good:
+            words = _READING_WORDS[_READING_TYPES[key][0]]
+            raise ValueError(f"{key}={shown(value)} is not allowed: it must be {words}")
     return dict(reading)
 
 

@@ -23,6 +23,10 @@ from napari_sam_amg.run import segment_planes
 from tests.disc_model import BlobModel, disc_image
 
 BOX = Field((10, 40), (20, 70))
+TWO = [
+    [(5, 10), (5, 35), (25, 35), (25, 10)],
+    [(20, 30), (20, 70), (50, 70), (50, 25)],
+]  # a rectangle, and another shape
 PARAMS = AmgParameters(points_per_side=16, pred_iou_thresh=0.9, stability_score_thresh=0.5)
 
 
@@ -36,12 +40,12 @@ PARAMS = AmgParameters(points_per_side=16, pred_iou_thresh=0.9, stability_score_
     ],
 )
 def test_a_rectangle_is_a_box_without_an_outline(corners: Any, rows: Any, columns: Any) -> None:
-    assert field_of(corners, (64, 80)) == Field(rows, columns)
+    assert field_of([corners], (64, 80)) == Field(rows, columns)
 
 
 def test_fields_side_by_side_share_no_pixel() -> None:
     edges = [0.0, 17.3, 40.5, 64.0]
-    fields = [field_of([(low, 0), (low, 80), (high, 80), (high, 0)], (64, 80)) for low, high in pairwise(edges)]
+    fields = [field_of([[(low, 0), (low, 80), (high, 80), (high, 0)]], (64, 80)) for low, high in pairwise(edges)]
     assert [row for field in fields for row in range(*field.rows)] == list(range(64))
 
 
@@ -54,20 +58,33 @@ def test_fields_side_by_side_share_no_pixel() -> None:
 )
 def test_what_is_no_field(corners: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        field_of(corners, (64, 80))
+        field_of([corners], (64, 80))
 
 
 def test_a_polygon_holds_what_is_inside() -> None:
     """A star, whose arms are in and whose gaps are out, by the definition of even and odd."""
-    field = field_of([(5, 5), (55, 5), (55, 55), (30, 20), (5, 55)], (64, 80))
+    field = field_of([[(5, 5), (55, 5), (55, 55), (30, 20), (5, 55)]], (64, 80))
     assert (field.rows, field.columns) == ((5, 55), (5, 55))
     y, x = np.array([10, 30, 30, 50, 70, 30]), np.array([10, 15, 40, 40, 10, 2])
     assert field.holds(y, x).tolist() == [True, True, False, True, False, False]
     assert BOX.holds(y, x).all()
 
 
+def test_several_shapes_hold_what_is_in_any_of_them() -> None:
+    field = field_of(TWO, (64, 80))
+    assert (field.rows, field.columns, len(field.outlines)) == ((5, 50), (10, 70), 2)
+    y, x = np.array([10, 30, 45, 10, 22]), np.array([15, 30, 60, 60, 32])
+    assert field.holds(y, x).tolist() == [True, True, True, False, True]  # the last lies in both
+    far = [(500.0, 500.0), (500.0, 520.0), (520.0, 520.0), (520.0, 500.0)]
+    assert field_of([*TWO, far], (64, 80)) == field
+    assert field_of([TWO[0], far], (64, 80)) == Field((5, 25), (10, 35))
+    with pytest.raises(ValueError, match="all shapes lie outside the image"):
+        field_of([far, far], (64, 80))
+
+
 def test_records_go_there_and_back() -> None:
-    for field in (BOX, field_of([(5, 5), (55, 5), (30, 60)], (64, 80))):
+    triangle = [(5, 5), (55, 5), (30, 60)]
+    for field in (BOX, field_of([triangle], (64, 80)), field_of([triangle, TWO[0]], (64, 80))):
         assert Field.of(field.record()) == field
     with pytest.raises(ValueError, match="region="):
         Field.of({"rows": [1]})
@@ -144,7 +161,7 @@ def test_masks_are_left_out_by_their_centre_and_counted_as_objects(tile_size: in
     centres = [(20, 20), (20, 60), (60, 20), (60, 100), (100, 60)]
     stack = PlaneStack(disc_image(centres, shape=(128, 128)))
     corners = [(0, 0), (0, 128), (61, 128), (61, 0)]
-    field = Field((0, 128), (0, 128), tuple((float(y), float(x)) for y, x in corners))
+    field = Field((0, 128), (0, 128), (tuple((float(y), float(x)) for y, x in corners),))
     params = replace(PARAMS, tile_size=tile_size)
     work = FieldWork(ModelWork(BlobModel()), field, params)
     steps = segment_planes(stack, BlobModel(), params, units=Units(), work=work)

@@ -19,9 +19,12 @@ from tests.disc_model import blobs
 
 @pytest.mark.parametrize(("low", "square", "inside", "full"), SIZES)
 @pytest.mark.parametrize("offset", [0.0, 1.0, 2.5])
-@pytest.mark.parametrize(("masks", "blocks"), [(1, 1), (5, 7), (1000, 10**6)])
-def test_on_a_device_and_on_the_host_all_is_the_same(monkeypatch, low, square, inside, full, offset, masks, blocks):
-    """However many masks, and blocks of them, are dealt with at once."""
+@pytest.mark.parametrize(("masks", "blocks", "few"), [(1, 1, 0), (5, 7, 0), (1000, 10**6, 0), (1000, 10**6, 10**9)])
+def test_on_a_device_and_on_the_host_all_is_the_same(
+    monkeypatch, low, square, inside, full, offset, masks, blocks, few
+):
+    """However many masks, and blocks of them, are dealt with at once; and by whole frames."""
+    monkeypatch.setattr(on_device, "FEW_PIXELS", few)
     upsample = device_upsampler(low, square, inside, full, torch.device("cpu"))
     canvas = len(upsample.rows.windows) * 32 * len(upsample.columns.windows) * 4
     monkeypatch.setattr(on_device, "BYTES_AT_ONCE", masks * (canvas + 4 * upsample.rows.windows.numel() * low))

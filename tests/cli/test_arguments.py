@@ -115,3 +115,17 @@ def test_an_empty_argument_is_not_this_folder(words: list[str], capsys: pytest.C
         main(words)
     assert exited.value.code == 2
     assert capsys.readouterr().err.endswith("error: an argument is empty\n")
+
+
+@pytest.mark.parametrize("name", ["-a.tif", "--b.tif"])
+def test_a_file_whose_name_begins_like_a_flag(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).touch()
+    with pytest.raises(SystemExit) as exited:
+        main(["segment", name, "--output", "x"])
+    assert exited.value.code == 2
+    assert capsys.readouterr().err.endswith(f"'{name}' is a file whose name begins like a flag: write './{name}'\n")
+    assert main(["segment", "--output", "x", "--", name]) == 1  # it is empty
+    assert f"{name}: error: the file is empty" in capsys.readouterr().err

@@ -73,6 +73,10 @@ def of_layer(terminal: Terminal, source: dict[str, Any]) -> Path:
 PARTS = [
     ({"region": {"rows": [3, 40], "columns": [5, 60]}}, "rows 3 to 39 and columns 5 to 59"),
     ({"region": {"rows": [3, 40], "columns": [5, 60], "outline": [[3, 5], [40, 5], [3, 60]]}}, "a polygon in rows 3"),
+    (
+        {"region": {"rows": [3, 40], "columns": [5, 60], "outlines": [[[3, 5], [40, 5], [3, 60]]] * 2}},
+        "shapes in rows 3",
+    ),
     ({"ranges": {"0": [1, 3]}}, "planes 1 to 2 along axis 0"),
     ({"plane": [2]}, "plane 2"),
 ]

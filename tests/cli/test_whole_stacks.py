@@ -70,6 +70,16 @@ def test_a_plane_with_nothing_in_it_is_recorded_and_not_worth_a_word(terminal: T
     }  # fmt: skip
 
 
+def test_how_many_pixels_have_no_data_is_said_and_recorded(terminal: Terminal) -> None:
+    image = (blobs() + np.random.default_rng(0).random((96, 128))).astype(np.float32)
+    image[40, 50], image[60:62, 20], image[5, 5] = np.inf, np.nan, -np.inf
+    assert terminal.segment(write(terminal.folder / "ratio.tif", image), "--overlay") == 0
+    said = terminal.lines()[0][0]
+    assert "(4 pixels are NaN or infinite, which is taken for no data: gaps" in said
+    assert "3 masks, 3 labels" in said
+    assert record_of(terminal, "ratio")["intensities"]["pixels_without_data"] == 4
+
+
 def test_given_intensities_are_recorded_as_such(terminal: Terminal) -> None:
     assert terminal.segment(terminal.stack(), "--intensities", "0", "255") == 0
     assert record_of(terminal, "s")["intensities"] == {"from": "given", "low": 0, "high": 255}

@@ -50,6 +50,16 @@ def test_endings_tell_files_apart(tmp_path: Path) -> None:
     assert bases([tmp_path]) == ["out/a.png", "out/a.tif", "out/b"]
 
 
+def test_names_that_differ_in_case_alone_are_one_where_folders_take_them_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "x/caf\u00e9.tif", "y/CAFE\u0301.png", "z/b.tif")
+    folders = [tmp_path / name for name in "xyz"]
+    assert bases(folders) == ["out/caf\u00e9", "out/CAFE\u0301", "out/b"]
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert bases(folders) == ["out/caf\u00e9.tif", "out/CAFE\u0301.png", "out/b"]
+
+
 def test_same_name_in_two_folders_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.tif", "y/a.tif")
     with pytest.raises(ValueError, match=r"x/a\.tif and .*y/a\.tif would both be written as out/a\.tif_\*"):

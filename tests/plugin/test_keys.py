@@ -43,12 +43,48 @@ def test_escape_cancels_and_other_keys_do_nothing(ready: Any, model: HeldModel) 
     ready.wait()
 
 
+def test_keys_are_those_of_the_widget_after_a_click_on_run(ready: Any, model: HeldModel) -> None:
+    """A button that is turned off has the keyboard no more, and Enter and Escape go on to mean what they mean."""
+    widget, window = ready.widget, ready.widget.window()
+    widget.run_button.setFocus()
+    ready.click_run_and_hold(model, 1)
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Escape)
+    assert widget.status.text() == "Cancelling..."
+    model.release.set()
+    ready.wait()
+    model.hold_after = None
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Return)
+    assert widget.runner is not None
+    widget.cancel_button.setFocus()
+    ready.wait()
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Return)  # and not the table, the next button
+    assert widget.runner is not None
+    ready.wait()
+
+
 def test_enter_on_a_button_presses_that_button(ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     button = ready.widget.presets_box.save_button
     monkeypatch.setattr(QApplication, "focusWidget", staticmethod(lambda: button))
     QTest.keyClick(button, Qt.Key.Key_Return)
     assert ready.widget.presets_box.naming.isVisible()
     assert ready.widget.runner is None
+
+
+def test_tab_goes_through_what_is_seen_alone(ready: Any) -> None:
+    """And through all of it, once: the group of advanced parameters is closed."""
+    form, window, seen = ready.widget.form, ready.widget.window(), []
+    form.fields["points_per_side"].control.setFocus()
+    while (focused := window.focusWidget()) is not ready.widget.run_button:
+        seen.append(focused)
+        QTest.keyClick(focused, Qt.Key.Key_Tab)
+        assert len(seen) < 20, [widget.objectName() for widget in seen]
+    basic = ["points_per_side", "pred_iou_thresh", "stability_score_thresh", "min_mask_region_area"]
+    assert [widget.objectName() for widget in seen[:-1]] == basic
+    assert seen[-1] is form.advanced.toggleButton()
+    form.advanced.expand(animate=False)
+    seen[-1].setFocus()
+    QTest.keyClick(seen[-1], Qt.Key.Key_Tab)
+    assert window.focusWidget() is form.fields["points_per_batch"].control
 
 
 def test_enter_in_the_name_of_a_preset_saves_it_and_runs_nothing(

@@ -9,13 +9,14 @@ import pytest
 import torch
 from napari.settings import get_settings
 from napari.utils.progress import progress
-from qtpy.QtWidgets import QSpinBox
+from qtpy.QtWidgets import QLabel, QSpinBox
 
 from napari_sam_amg.models.defaults import missing_reason
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.choices import model_box
 from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
+from napari_sam_amg.plugin.choices.rows import RowLabel
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.running import work
 from napari_sam_amg.plugin.running.outcome import duration
@@ -245,3 +246,6 @@ def test_everything_fits_into_the_dock_at_every_size_of_the_font(plugin: Any) ->
             for part in scroll.widget().findChildren(QSpinBox):
                 right = part.mapTo(scroll.widget(), part.rect().topRight()).x()
                 assert not part.isVisible() or right <= scroll.viewport().width(), part.text()
+            for label in scroll.widget().findChildren(RowLabel):
+                words = QLabel.minimumSizeHint(label).width()  # of the longest word
+                plugin.qtbot.waitUntil(lambda: words <= label.width(), timeout=5000)  # noqa: B023

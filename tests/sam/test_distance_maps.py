@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage.segmentation import find_boundaries
 from torch import nn
 
-from napari_sam_amg.sam.distance_maps import DistanceMaps, DistancePlanes, find_seeds
+from napari_sam_amg.sam.distance_maps import DistanceMaps, DistancePlanes, find_seeds, outlines
 from napari_sam_amg.sam.unetr import SegmentationDecoder
 from tests.distance_planes import discs, smooth_planes
 from tests.finetune_model import tiny_finetune
@@ -73,6 +73,17 @@ def test_points_equal_micro_sams_on_random_maps(sigma: float, seed: int) -> None
     assert len(expected) > 2
     points, _ = find_seeds(planes)
     np.testing.assert_array_equal(np.array(sorted(points.tolist())), expected)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("count", [2, 3, 60])
+@pytest.mark.parametrize("shape", [(1, 9), (20, 31)])
+def test_outlines_equal_scikit_images(shape: tuple[int, int], count: int, scale: int) -> None:
+    labels = np.random.default_rng(count).integers(0, count, shape).astype(np.int32)
+    labels = np.kron(labels, np.ones((scale, scale), np.int32))
+    expected = find_boundaries(labels, mode="outer")
+    assert expected.any()
+    np.testing.assert_array_equal(outlines(labels), expected)
 
 
 @pytest.mark.parametrize("middles", [[(20, 20, 12), (20, 45, 12), (60, 30, 15)], [(0, 0, 12), (79, 99, 12)]])

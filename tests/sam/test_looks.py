@@ -2,16 +2,20 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from napari_sam_amg.amg.ais import watershed_labels
-from napari_sam_amg.sam.distance_maps import DistancePlanes
+from napari_sam_amg.amg.ais import ais_labels, as_masks, watershed_labels
+from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.sam.distance_maps import DistanceMaps, DistancePlanes
 from napari_sam_amg.sam.image_encoder import ImageEncoderViT
 from napari_sam_amg.sam.looks import look, watched_by, while_looking
 from napari_sam_amg.sam.unet_encoder import UnetEncoder
+from napari_sam_amg.sam.unetr import SegmentationDecoder
 
 LONGEST = 0.2  # s of one core between two looks, the processor's time
 
@@ -74,12 +78,36 @@ def test_encoders_look_often(encoder: str) -> None:
     model.eval().requires_grad_(False)
     for module in model.modules():
         module.register_forward_pre_hook(lambda *_: look())
-    threads, gaps = torch.get_num_threads(), [time.thread_time()]
+    gaps = stretches(lambda: model(torch.zeros(1, 3, model.img_size, model.img_size)))
+    assert len(gaps) > 20
+    assert max(gaps) < LONGEST
+
+
+def stretches(work: Callable[[], object]) -> NDArray[np.float64]:
+    """The processor's time, in s, from look to look, of work on one thread."""
+    threads, times = torch.get_num_threads(), [time.thread_time()]
     torch.set_num_threads(1)
     try:
-        with torch.inference_mode(), watched_by(lambda: gaps.append(time.thread_time())):
-            model(torch.zeros(1, 3, model.img_size, model.img_size))
+        with torch.inference_mode(), watched_by(lambda: times.append(time.thread_time())):
+            work()
     finally:
         torch.set_num_threads(threads)
-    assert len(gaps) > 20
-    assert max(np.diff([*gaps, time.thread_time()])) < LONGEST
+    return np.diff([*times, time.thread_time()])
+
+
+def test_the_segmentation_decoder_looks_often() -> None:
+    """As of ViT-B's image, shown at twice its size."""
+    decoder = SegmentationDecoder().eval().requires_grad_(False)
+    maps = DistanceMaps(decoder, torch.zeros(1, 256, 64, 64), (1024, 1024), (2048, 2048), look)
+    assert max(stretches(maps.planes)) < LONGEST
+
+
+def test_maps_become_masks_with_looks_between() -> None:
+    """1,764 objects in 2048 x 2048 pixels."""
+    y, x = np.mgrid[:2048, :2048] % 48 - 24
+    away = (np.hypot(y, x) / 24).astype(np.float32)
+    planes = DistancePlanes((away < 0.9).astype(np.float32), away, away)
+    masks: list[Masks] = []
+    found = stretches(lambda: masks.append(as_masks(ais_labels(planes))))
+    assert len(masks[0]) > 1700
+    assert max(found) < LONGEST

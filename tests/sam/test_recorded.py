@@ -8,7 +8,7 @@ import torch
 
 from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.sam.model import READ_AS_RECORDED
-from napari_sam_amg.sam.recorded import Recorded, cloned, tensors
+from napari_sam_amg.sam.recorded import ALIGNED, Recorded, cloned, first_tensors, memories, tensors, together
 
 
 def test_a_clone_shares_no_memory_and_has_the_same_values_and_strides() -> None:
@@ -22,6 +22,31 @@ def test_a_clone_shares_no_memory_and_has_the_same_values_and_strides() -> None:
         assert one.data_ptr() != other.data_ptr()
         assert one.stride() == other.stride()
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_what_lies_together_is_one_memory_of_each_type_and_is_copied_as_that() -> None:
+    half = torch.arange(5, dtype=torch.bfloat16)
+    value = (torch.arange(6.0).view(2, 3).t(), (half, None), torch.nn.Parameter(torch.ones(2)), torch.ones(4, 2)[:, :1])
+    found = together(value)
+    assert [len(memory) for memory in memories(found)] == [2 * ALIGNED, ALIGNED]
+    assert len(memories(value)) == 3
+    for one in (found, cloned(found)):
+        assert len(first_tensors(one)) == 2
+        assert one[2] is value[2]
+        assert one[1][1] is None
+        for ours, theirs in zip(tensors(one), tensors(value), strict=True):
+            assert torch.equal(ours, theirs)
+            assert ours.storage_offset() % ALIGNED == 0
+        assert one[0].stride() == value[0].stride()
+    assert not {m.data_ptr() for m in memories(found)} & {m.data_ptr() for m in memories(cloned(found))}
+
+
+def test_of_an_image_that_is_there_already_only_the_points_are_copied() -> None:
+    recorded, image = Recorded(), together((torch.ones(3), torch.zeros(2)))
+    assert [index for index, _ in recorded._changed((image, torch.ones(1)))] == [0, 1]
+    points = torch.ones(1)
+    assert [(index, len(memory)) for index, memory in recorded._changed((image, points))] == [(1, 1)]
+    assert [index for index, _ in recorded._changed((together(image), points))] == [0]
 
 
 def test_a_first_image_and_what_changed_since_the_last_are_computed_as_they_are() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.hot_pixels import clean_rows, hot_margin, row_slices
+from napari_sam_amg.amg.no_data import count_without_data
 
 LOW_PERCENTILE = 0.1
 HIGH_PERCENTILE = 99.8
@@ -29,12 +30,13 @@ OUTLYING = 10  # one plane of so many may lie outside the range of a stack at ei
 class PlaneContrast:
     """What one plane shows. Values are order statistics, so they scale as the image does."""
 
-    low: float  # LOW_PERCENTILE of its finite pixels, hot ones replaced; the least, if half and more are equal
+    low: float  # LOW_PERCENTILE of its pixels, hot ones and narrow gaps replaced; the least, if half and more are equal
     high: float  # HIGH_PERCENTILE of them, or the greatest
     bright: float  # share of the pixels that are brighter than the middle between low and high
     structure: float  # how many times more neighbours are alike than in noise
     content: float  # standard deviation of the squares' means, in the image's own units
     hot_margin: float = math.inf  # how far above its neighbours a hot pixel is, see hot_pixels.hot_margin
+    without_data: int = 0  # pixels that are NaN or infinite, see no_data
 
     @property
     def contrast(self) -> float:
@@ -52,17 +54,18 @@ def measure(plane: NDArray[Any]) -> PlaneContrast | None:
     height, width = plane.shape[:2]
     step, margin = sampling_step((height, width)), hot_margin(plane)
     sample, filled = _room_for_sample(plane[::step, ::step]), 0
-    moments = _Moments()
+    moments, gaps = _Moments(), 0
     for rows in row_slices(height, width):
         values = clean_rows(plane, rows, margin)
         some = values[-rows.start % step :: step, ::step].ravel()
         some = some[np.isfinite(some)]
         sample[filled : filled + len(some)] = some
         filled += len(some)
+        gaps += count_without_data(plane[rows])
         moments.add(values)
     if not filled:
         return None
-    return contrast_of(sample[:filled], moments, margin)
+    return contrast_of(sample[:filled], moments, margin, gaps)
 
 
 class Spread(Protocol):
@@ -75,11 +78,11 @@ class Spread(Protocol):
     def content(self) -> float: ...
 
 
-def contrast_of(sample: NDArray[Any], moments: Spread, margin: float) -> PlaneContrast:
+def contrast_of(sample: NDArray[Any], moments: Spread, margin: float, gaps: int) -> PlaneContrast:
     """Of a plane: ``sample``, every n-th of its pixels, is put in another order; ``moments`` are of all."""
     low, high = _percentiles(sample)
     bright = np.count_nonzero(sample > low / 2 + high / 2) / len(sample)
-    return PlaneContrast(low, high, bright, moments.structure, moments.content, margin)
+    return PlaneContrast(low, high, bright, moments.structure, moments.content, margin, gaps)
 
 
 def _room_for_sample(pixels: NDArray[Any]) -> NDArray[Any]:

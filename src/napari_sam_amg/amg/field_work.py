@@ -1,4 +1,4 @@
-"""What a run of a part of every plane needs: it looks as in the whole, and ends at a polygon."""
+"""What a run of a part of every plane needs: it looks as in the whole, and ends at polygons."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ def survey_of_part(surveyed: Survey, stack: PlaneStack) -> Survey:
 
 
 class FieldWork:
-    """Work of which those masks are left out whose centre lies outside a polygon."""
+    """Work of which those masks are left out whose centre lies outside all polygons."""
 
     def __init__(self, work: Work, field: Field, shown: AmgParameters) -> None:
         """``shown``: whose thresholds the results have; more may be asked for, to be kept."""

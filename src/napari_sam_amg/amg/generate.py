@@ -21,6 +21,7 @@ from napari_sam_amg.amg.propose import Model, propose
 from napari_sam_amg.amg.regions import clean
 from napari_sam_amg.amg.seams import cut_by_all
 from napari_sam_amg.amg.stored import StoredCandidates
+from napari_sam_amg.checks import check_kind
 from napari_sam_amg.params import AmgParameters
 
 
@@ -50,6 +51,8 @@ def refilter(stored: StoredCandidates, params: AmgParameters) -> Masks:
     Raises ``ValueError`` if ``params`` ask for something that was not stored, see
     :meth:`StoredCandidates.check`.
     """
+    check_kind("stored", stored, StoredCandidates, "what propose_candidates gives")
+    check_kind("params", params, AmgParameters, "AmgParameters")
     stored.check(params)
     kept = concatenate([no_candidates(), *stored.crops]).select(surviving(stored, params))
     return clean(cut_out(kept, stored.size), params)

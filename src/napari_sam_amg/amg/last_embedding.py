@@ -1,6 +1,6 @@
 """A model that need not embed twice what it has just embedded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,14 @@ class LastEmbedding:
             self._last = None  # two embeddings need not be kept at once
             self._last = image, self._model.embed(image)
         return self._last[1]
+
+    @property
+    def images_at_once(self) -> int:
+        return getattr(self._model, "images_at_once", 1)
+
+    def embed_all(self, images: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
+        """None of them is kept: of crops that are embedded together none is the whole image."""
+        return self._model.embed_all(images)  # type: ignore[attr-defined]
 
     def decode_batches(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
         return self._model.decode_batches(embedding, batches, keep)

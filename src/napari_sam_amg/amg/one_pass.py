@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.contrast import SQUARE, PlaneContrast, contrast_of, sample_type, sampling_step
-from napari_sam_amg.amg.hot_pixels import HOT_SHARE, brightest_beside, finite_floats, margin_of, row_slices
+from napari_sam_amg.amg.hot_pixels import (
+    HOT_SHARE,
+    brightest_beside,
+    finite_floats,
+    known,
+    margin_of,
+    row_slices,
+    without_least,
+)
+from napari_sam_amg.amg.no_data import BESIDE, closed, count_without_data
 from napari_sam_amg.amg.plane_rows import PlaneRows
 
 CELL = 1024  # px; parts of a plane so large are compared, and those that show most are kept
@@ -38,19 +47,23 @@ def look(rows: PlaneRows, colour: bool, dtype: np.dtype[Any]) -> Look:
     sample: NDArray[Any] = np.full(
         (-(-height // step), -(-width // step), *([3] if colour else [])), np.nan, sample_type(dtype)
     )
-    sums, cells, suspects = Sums(), _Cells(rows.size), _Suspects()
+    sums, cells, suspects, gaps = Sums(), _Cells(rows.size), _Suspects(), 0
     for some in row_slices(height, width):
         top = max(some.start - 1, 0)
-        seen = rows.get(top, min(some.stop + 1, height))
+        first = max(top - BESIDE, 0)
+        stored = rows.get(first, min(some.stop + 1 + BESIDE, height))
+        seen = closed(stored, slice(top - first, some.stop + 1 - first))
         inner = slice(some.start - top, some.stop - top)
-        values = seen[inner].astype(np.float64)
+        pixels = stored[some.start - first : some.stop - first]
+        gaps += count_without_data(pixels)
+        values = seen[inner]
         means = sums.add(values)
-        first = -(-some.start // step)
-        sampled = values[first * step - some.start :: step, ::step]
-        sample[first : first + len(sampled)] = sampled
+        row = -(-some.start // step)
+        sampled = values[row * step - some.start :: step, ::step]
+        sample[row : row + len(sampled)] = sampled
         if not colour:
             suspects.add(seen, inner, values, means, some.start)
-        cells.add(some.start, seen[inner], means)
+        cells.add(some.start, pixels, means)
     margin = suspects.margin
     hot = suspects.hot(margin)
     sums.replace(hot)
@@ -58,7 +71,7 @@ def look(rows: PlaneRows, colour: bool, dtype: np.dtype[Any]) -> Look:
         in_sample = (hot.rows % step == 0) & (hot.columns % step == 0)
         sample[hot.rows[in_sample] // step, hot.columns[in_sample] // step] = hot.medians[in_sample]
     finite = sample[np.isfinite(sample)]
-    return Look(contrast_of(finite, sums, margin) if len(finite) else None, cells.fullest())
+    return Look(contrast_of(finite, sums, margin, gaps) if len(finite) else None, cells.fullest())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +81,7 @@ class HotPixels:
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     values: Floats
-    medians: Floats  # of the 3 x 3 pixels around each
+    medians: Floats  # of the 3 x 3 pixels around each; NaN where these have no data
     means: Floats  # of the square that each lies in; NaN if in none
 
 
@@ -84,14 +97,14 @@ class _Suspects:
         """As ``hot_pixels.hot_margin``; infinity as long as there is nothing."""
         return margin_of(self._darkest, self._brightest)
 
-    def add(self, seen: NDArray[Any], inner: slice, values: Floats, means: Floats, start: int) -> None:
+    def add(self, seen: Floats, inner: slice, values: Floats, means: Floats, start: int) -> None:
         """``seen``: rows with one more above and below; ``values``, ``means``: of the rows, from ``start`` on."""
         smooth = finite_floats(seen)
         median = cv2.medianBlur(smooth, 3)[inner]
         around = brightest_beside(smooth)[inner]
         smooth = smooth[inner]
-        self._darkest = min(self._darkest, median.min())
-        self._brightest = max(self._brightest, median.max())
+        self._darkest = known(median).min(initial=self._darkest)
+        self._brightest = known(median).max(initial=self._brightest)
         with np.errstate(over="ignore", invalid="ignore"):
             least = UNSURE * HOT_SHARE * float(self._brightest - self._darkest)
             rows, columns = np.nonzero((smooth > around + least) & np.isfinite(values))
@@ -114,7 +127,7 @@ class _Suspects:
             rows[hot].astype(np.int64),
             columns[hot].astype(np.int64),
             values[hot],
-            medians[hot].astype(float),
+            without_least(medians[hot]),
             means[hot],
         )
 
@@ -143,7 +156,7 @@ class Sums:
 
     def replace(self, hot: HotPixels) -> None:
         """Take some pixels back, and their medians instead."""
-        self._pixels += self._powers(hot.medians) - self._powers(hot.values)
+        self._pixels += self._powers(hot.medians[np.isfinite(hot.medians)]) - self._powers(hot.values)
         squares = np.stack([hot.rows // SQUARE, hot.columns // SQUARE], axis=1)[np.isfinite(hot.means)]
         change = ((hot.medians - hot.values) / SQUARE**2)[np.isfinite(hot.means)]
         _, first, which = np.unique(squares, axis=0, return_index=True, return_inverse=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.amg.no_data import BESIDE
 from napari_sam_amg.amg.one_pass import look
 from napari_sam_amg.amg.plane_reader import PlaneReader
 from napari_sam_amg.amg.plane_rows import PlaneRows
@@ -61,12 +62,13 @@ class PlaneImages:
     def _part(self, index: Index, rows: slice, columns: slice) -> tuple[NDArray[np.uint8], str]:
         lines = self._rows_of(index)
         height, width = self.stack.plane_size
-        top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)  # whether a pixel is hot its neighbours tell
+        beside = BESIDE + 1  # px; whether a pixel is hot its neighbours tell, and these how gaps are closed
+        top, left = max(rows.start - beside, 0), max(columns.start - beside, 0)
         with _storage_errors():
-            seen = lines.get(top, min(rows.stop + 1, height))
+            seen = lines.get(top, min(rows.stop + beside, height))
             lines.check(rows, columns)
         margin = self._margin(index)
-        rgb = to_rgb(seen[:, left : min(columns.stop + 1, width)], self._intensities, margin)
+        rgb = to_rgb(seen[:, left : min(columns.stop + beside, width)], self._intensities, margin)
         inside = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
         image = np.ascontiguousarray(rgb[inside])
         return image, nothing_in(seen[inside[0], columns], image)

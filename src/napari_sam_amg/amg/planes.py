@@ -1,13 +1,15 @@
 """A stack of image planes, read lazily, one plane at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam_amg.checks import check_kind, check_whole, shown
 from napari_sam_amg.params import AmgParameters
 
 #: Of any two axes the first is down in a plane and the second to the right, however they are stored.
@@ -30,19 +32,20 @@ class PlaneStack:
     (..., Y, X), or (..., Y, X, 3 or 4) with ``rgb``. ``fixed`` maps other axes to the one position
     that is used, such as a channel; the rest are the stack, walked in C order. ``within`` maps axes of the stack to
     the positions that are walked, by default all; of these planes ``left_out`` names some that are not.
-    Raises ``ValueError`` for data that cannot be segmented, naming shape or dtype.
+    Raises ``ValueError`` for data that cannot be segmented, naming shape or dtype, and for planes that are not there.
     """
 
     data: Any
     rgb: bool = False
     fixed: Mapping[int, int] = field(default_factory=dict)
-    within: Mapping[int, range] = field(default_factory=dict)
-    left_out: frozenset[Index] = frozenset()
+    within: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    left_out: Collection[Index] = frozenset()
 
     def __post_init__(self) -> None:
         if not (hasattr(self.data, "shape") and hasattr(self.data, "dtype")):
             kind = type(self.data).__name__
             raise ValueError(f"an image of type {kind} is not allowed: expected an array, such as one of NumPy's")
+        check_kind("rgb", self.rgb, (bool, np.bool_), "True or False")
         shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
         if dtype.kind not in "buif":
             raise ValueError(f"pixels of type {dtype} cannot be segmented: allowed are integers, floats and booleans")
@@ -56,13 +59,39 @@ class PlaneStack:
             raise ValueError(f"{said}; if the last axis holds colours, say so: --axes YXS" if may_be_colours else said)
         if 0 in shape:
             raise ValueError(f"an image of shape {shape} has no pixels")
+        self._check_planes(shape)
+
+    def _check_planes(self, shape: tuple[int, ...]) -> None:
+        """That those which are wanted are there."""
+        check_kind("fixed", self.fixed, Mapping, "a dict of axes and positions")
+        check_kind("within", self.within, Mapping, "a dict of axes and ranges of positions")
+        check_kind("left_out", self.left_out, Collection, "a set of indices of planes")
         for axis, position in self.fixed.items():
+            if any(isinstance(number, bool) or not isinstance(number, Integral) for number in (axis, position)):
+                raise ValueError(f"fixed={shown(dict(self.fixed))} is not allowed: it must be a dict of whole numbers")
             if not (0 <= axis < self.leading and 0 <= position < shape[axis]):
                 raise ValueError(f"position {position} of axis {axis} is outside an image of shape {shape}")
         for axis, positions in self.within.items():
-            inside = len(positions) > 0 and min(positions) >= 0 and max(positions) < shape[axis]
-            if axis not in self.stack_axes or not inside:
+            check_kind(f"within[{axis}]", positions, Sequence, "a range, or a list of positions")
+            places = [check_whole(f"within[{axis}]", position) for position in positions]
+            if axis not in self.stack_axes or not places or max(places) >= shape[axis]:
                 raise ValueError(f"positions {positions} of axis {axis} are outside an image of shape {shape}")
+            if len(set(places)) < len(places):
+                raise ValueError(f"positions {positions} of axis {axis} are not allowed: give each of them once")
+        for index in self.left_out:
+            is_inside = isinstance(index, tuple) and len(index) == len(self.stack_axes)
+            if not is_inside or any(not 0 <= at < length for at, length in zip(index, self.stack_shape, strict=True)):
+                raise ValueError(f"left_out holds {shown(index)}, which is no plane of an image of shape {shape}")
+        if self.left_out and not self.indices:
+            raise ValueError("left_out names every plane: there is none left")
+
+    def check_index(self, name: str, index: Any) -> Index:
+        """The index of a plane that is walked, or ``ValueError``, which names the argument that it was given by."""
+        walked = self.indices
+        if not isinstance(index, tuple) or index not in walked:
+            planes = f"from {walked[0]} to {walked[-1]}" if len(walked) > 1 else f"{walked[0]}"
+            raise ValueError(f"{name}={shown(index)} is no plane of this stack: allowed are indices {planes}")
+        return walked[walked.index(index)]
 
     @property
     def leading(self) -> int:

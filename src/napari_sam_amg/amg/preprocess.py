@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.contrast import PlaneContrast, common_range, measure, planes_that_show, sampling_step
 from napari_sam_amg.amg.hot_pixels import clean_rows, hot_margin, remove_hot_pixels, row_slices
+from napari_sam_amg.amg.no_data import NARROW
 from napari_sam_amg.amg.one_pass import look
 from napari_sam_amg.amg.plane_reader import PlaneReader
 from napari_sam_amg.amg.plane_rows import PlaneRows
 from napari_sam_amg.amg.planes import Index, PlaneStack, plane_number
+from napari_sam_amg.checks import check_kind
 from napari_sam_amg.errors import in_words, is_out_of_memory
 
 __all__ = ["IntensityRange", "Survey", "nothing_in", "percentile_range", "remove_hot_pixels", "survey", "to_rgb"]
@@ -32,6 +35,8 @@ class IntensityRange:
     high: float
 
     def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high)):
+            check_kind(name, value, Real, "a number")
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise ValueError(
                 f"intensities from {self.low:g} to {self.high:g} are no range: low must be below high, both finite"
@@ -52,19 +57,32 @@ class Survey:
     parts: tuple[NDArray[Any], ...] = ()  # of that plane, if it is large, in place of ``pixels``: those that show most
     margins: dict[Index, float] = field(default_factory=dict)  # by how much a pixel of each plane is hot
     contents: dict[Index, float] = field(default_factory=dict)  # how much each plane shows
+    without_data: dict[Index, int] = field(default_factory=dict)  # how many pixels, of the planes that have some
 
     def record(self) -> dict[str, Any]:
         """The range and what it was taken from, as JSON has it; planes are named by their number or index."""
-        looked_at = {
+        looked_at: dict[str, Any] = {
             "planes": [plane_number(index) for index in self.shown],
             "planes_looked_at": self.planes,
             "every_nth_pixel": self.step,
         }
+        if self.without_data:
+            looked_at["pixels_without_data"] = sum(self.without_data.values())
         return {"low": self.intensities.low, "high": self.intensities.high} | looked_at
+
+    @property
+    def gaps(self) -> str:
+        """How many pixels have no data, and what is done about them, in words; empty if all have."""
+        count, planes = sum(self.without_data.values()), len(self.without_data)
+        if not count:
+            return ""
+        where = f" in {planes} plane{'s' * (planes != 1)}" if self.planes > 1 else ""
+        which = f"{count} pixel{'s are' if count != 1 else ' is'} NaN or infinite{where}, which is taken for no data"
+        return f"{which}: gaps less than {NARROW} pixels wide are closed from around, others are black"
 
 
 def percentile_range(stack: PlaneStack) -> IntensityRange:
-    """The range that leaves out the darkest 0.1 % and the brightest 0.2 % of the finite pixels, see :func:`survey`.
+    """The range that leaves out the darkest 0.1 % and the brightest 0.2 % of pixels with data, see :func:`survey`.
 
     The percentiles are order statistics, so multiplying the image multiplies them exactly; hot pixels are replaced
     first, so that not even one changes them. An image with nothing in it gets a range in which it is black.
@@ -157,6 +175,7 @@ def _survey(
         kept if stack.is_large else (),
         {index: contrast.hot_margin for index, contrast in measured.items()},
         {index: contrast.content for index, contrast in measured.items()},
+        {index: contrast.without_data for index, contrast in measured.items() if contrast.without_data},
     )
 
 
@@ -172,7 +191,8 @@ def _range(planes: list[PlaneContrast]) -> IntensityRange:
 def to_rgb(plane: NDArray[Any], intensities: IntensityRange, margin: float | None = None) -> NDArray[np.uint8]:
     """(H, W) or (H, W, 3) of any real type -> (H, W, 3) uint8, what the model sees.
 
-    NaN becomes black, values beyond the range black or white. ``margin``: by how much a pixel is hot, if that is known.
+    Narrow gaps of pixels that are NaN or infinite are closed (:func:`no_data.closed`), wide ones black; values beyond
+    the range are black or white. ``margin``: by how much a pixel is hot, if that is known.
     """
     height, width = plane.shape[:2]
     rgb = np.empty((height, width, 3), np.uint8)

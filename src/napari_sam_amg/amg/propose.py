@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,8 +82,7 @@ def propose(
     drawn = weakest(params, own) if params.approximate else params
     size = (image.shape[0], image.shape[1])
     crops = crop_boxes(size, params)
-    for crop in crops:
-        embedding = embed_crop(model, image, crop)
+    for crop, embedding in _embedded(model, image, crops):
         maps = embedding.maps if params.point_search == "guided" else None
         search = Search(crop, crops, maps, levels[crop.layer], params, own, core)
         for points, saved in search.parts():
@@ -103,10 +103,35 @@ def propose(
                 yield Proposed(crop, passing(whole, params), undominated(passing(lost, params)), asked)
 
 
+def _embedded(model: Model, image: NDArray[np.uint8], crops: list[CropBox]) -> Iterator[tuple[CropBox, ImageEmbedding]]:
+    """Each crop when it is wanted; as many together as suit the model, if there are as many."""
+    at_once = getattr(model, "images_at_once", 1)
+    for start in range(0, len(crops), at_once):
+        some = crops[start : start + at_once]
+        if 1 < len(some) == at_once:
+            views = [_pixels(image, crop) for crop in some]
+            with _named_layer(some[-1]):
+                embeddings = model.embed_all(views)  # type: ignore[attr-defined]
+            yield from zip(some, embeddings, strict=True)
+        else:
+            yield from ((crop, embed_crop(model, image, crop)) for crop in some)
+
+
 def embed_crop(model: Model, image: NDArray[np.uint8], crop: CropBox) -> ImageEmbedding:
     """What the model knows of one crop of an (H, W, 3) image."""
+    with _named_layer(crop):
+        return model.embed(_pixels(image, crop))
+
+
+def _pixels(image: NDArray[np.uint8], crop: CropBox) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1])
+
+
+@contextmanager
+def _named_layer(crop: CropBox) -> Iterator[None]:
+    """What is wrong with a crop is said to be so of its layer."""
     try:
-        return model.embed(np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1]))
+        yield
     except ValueError as error:
         if crop.layer == 0:
             raise
@@ -123,9 +148,9 @@ def _ask(
     batches = point_batches(crop, grid, params.points_per_batch)
     found: list[Candidates] = []
     asked = given = 0
-    for points, decoded, measures in _measured(model, embedding, batches, params):
-        found.append(_candidates(decoded, measures, points, crop, params))
-        asked += len(points)
+    for masks in _measured(model, embedding, batches, params):
+        found.append(_candidates(masks, crop, params))
+        asked += len(masks.asked)
         # the last batch may be a smaller one
         complete = asked // params.points_per_batch
         done = count_point_batches(asked, params.points_per_batch) if asked == len(grid) else complete
@@ -134,23 +159,41 @@ def _ask(
             found, given = [], given + 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """Masks that a model has decoded; without their logits, so that nobody holds these longer than they are needed."""
+
+    asked: NDArray[np.float64]  # (n, 2) the points, in pixels (x, y) of the crop
+    points: NDArray[np.float64]  # (M, 2) those of the masks
+    predicted_iou: NDArray[np.float32]  # (M,)
+    measures: Measures | DeviceMeasures
+
+
 def _measured(
     model: Model, embedding: ImageEmbedding, batches: Iterable[Points], params: AmgParameters
-) -> Iterator[tuple[Points, DecodedMasks, Measures | DeviceMeasures]]:
+) -> Iterator[_Measured]:
     """What the model decodes, and measures of it, made where the logits are.
 
     A GPU has the next masks to decode when these are given: who waits for their measures does not idle it.
     """
-    waiting: deque[tuple[Points, DecodedMasks, Measures | DeviceMeasures]] = deque()
-    for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
+
+    def measured(points: Points, decoded: DecodedMasks) -> _Measured:
         logits = decoded.low_res_logits
         sizes = logits.shape[-1], embedding.img_size, embedding.input_size, embedding.original_size
         levels = model.mask_threshold, params.stability_score_offset
-        if on_host(logits):
-            yield points, decoded, upsampler(*sizes).measure(_to_numpy(logits), *levels)
-            continue
-        waiting.append((points, decoded, device_upsampler(*sizes, logits.device).measure(logits, *levels)))
-        if len(waiting) > 1:
+        measures = (
+            upsampler(*sizes).measure(_to_numpy(logits), *levels)
+            if on_host(logits)
+            else device_upsampler(*sizes, logits.device).measure(logits, *levels)
+        )
+        return _Measured(points, points[decoded.prompt_index.numpy()], _to_numpy(decoded.predicted_iou), measures)
+
+    waiting: deque[_Measured] = deque()
+    for points, decoded in model.decode_batches(embedding, batches, lambda iou: confident(iou, params)):
+        ahead = int(not on_host(decoded.low_res_logits))
+        waiting.append(measured(points, decoded))
+        del decoded
+        if len(waiting) > ahead:
             yield waiting.popleft()
     yield from waiting
 
@@ -159,28 +202,22 @@ def on_host(logits: Tensor) -> bool:
     return not takes_gpu_way(logits.device)
 
 
-def _candidates(
-    decoded: DecodedMasks,
-    measures: Measures | DeviceMeasures,
-    points: NDArray[np.float64],
-    crop: CropBox,
-    params: AmgParameters,
-) -> Candidates:
-    """Stability score, box and pixels of the stable ones among decoded masks.
+def _candidates(masks: _Measured, crop: CropBox, params: AmgParameters) -> Candidates:
+    """Stability score, box and pixels of the stable ones among measured masks.
 
     An empty mask has the reference's box of zeros. It is one without a pixel above the threshold itself, whatever
     there is above the lower threshold that only stability asks for.
     """
-    stability = stability_score(measures.larger, measures.smaller)
+    stability = stability_score(masks.measures.larger, masks.measures.smaller)
     kept = np.flatnonzero(stable(stability, params))
     shift = np.array([crop.x0, crop.y0])
     return Candidates(
-        boxes=measures.boxes[kept] + np.tile(shift, 2),
-        predicted_iou=_to_numpy(decoded.predicted_iou)[kept],
+        boxes=masks.measures.boxes[kept] + np.tile(shift, 2),
+        predicted_iou=masks.predicted_iou[kept],
         stability_score=stability[kept],
-        points=points[decoded.prompt_index.numpy()[kept]] + shift,
+        points=masks.points[kept] + shift,
         crop_boxes=np.tile(np.array(crop.xyxy, np.int64), (len(kept), 1)),
-        bits=measures.bits(kept),
+        bits=masks.measures.bits(kept),
     )
 
 

@@ -72,7 +72,9 @@ class CountingWork:
 
 
 def _count(candidates: RegionCandidates, params: AmgParameters, tally: Tally) -> None:
-    tally.regions += 1
+    if candidates.region in tally.counted:
+        return
+    tally.counted.add(candidates.region)
     found = candidates.found
     if not isinstance(found, StoredCandidates):
         return

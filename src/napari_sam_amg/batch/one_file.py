@@ -74,7 +74,7 @@ class Batch:
             record["output_bytes"] = sizes([folder / target.name for target in targets[:-1]])
             with naming(targets[-1]):
                 write_record(folder / targets[-1].name, record)
-        said = outcome.summary(file, source, targets, _said_of(stale, changed, kept))
+        said = outcome.summary(file, source, targets, _said_of(stale, changed, kept, surveyed))
         return Done(said, outcome.failed, outcome.found())
 
     def opened(self, path: Path) -> AbstractContextManager[SourceImage]:
@@ -132,11 +132,12 @@ class Batch:
         return UnitsOnWorkers(self.workers, kept, source)
 
 
-def _said_of(stale: list[Path], changed: list[Path], work: KeptRun | None) -> str:
-    """What became of files of the run before that this one does not write, and of its work."""
+def _said_of(stale: list[Path], changed: list[Path], work: KeptRun | None, surveyed: Survey | None) -> str:
+    """Pixels without data; what became of files of the run before that this one does not write, and of its work."""
+    gaps = "" if surveyed is None else surveyed.gaps
     removed = f"removed {', '.join(path.name for path in stale)} of the run before" if stale else ""
     names = ", ".join(path.name for path in changed)
     kept = f"{names} of the run before changed since, and stayed" if changed else ""
     done = 0 if work is None else work.dropped
     dropped = f"{done} part{'s' * (done != 1)} done before, of the image as it was, dropped: it has changed since"
-    return "; ".join(filter(None, (removed, kept, dropped * bool(done))))
+    return "; ".join(filter(None, (gaps, removed, kept, dropped * bool(done))))

@@ -1,10 +1,12 @@
 """What holds for every file of a batch, and which files that makes of each."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from napari_sam_amg.amg.preprocess import IntensityRange
 from napari_sam_amg.batch.image import Reading
+from napari_sam_amg.checks import check_kind, check_whole, shown
 from napari_sam_amg.io.discover import (
     CHALLENGE_ENDING,
     FEATURES_ENDING,
@@ -45,7 +47,19 @@ class Options:
         return Reading(self.channel, self.series, self.geometry)
 
     def __post_init__(self) -> None:
-        """``ValueError`` for a format that is none: a run would write nothing of what was meant, and say nothing."""
+        """``ValueError`` for what is not allowed: a run would write nothing of what was meant, or the wrong thing."""
+        for name in ("overlay", "overwrite", "skip_existing", "resume", "quiet"):
+            check_kind(name, getattr(self, name), bool, "True or False")
+        for name in ("channel", "series"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_whole(name, getattr(self, name)))
+        check_kind("geometry", self.geometry, Geometry, "a Geometry")
+        check_kind("intensities", self.intensities, (IntensityRange, type(None)), "IntensityRange(black, white)")
+        if self.ngff_version not in VERSIONS:
+            raise ValueError(
+                f"ngff_version={shown(self.ngff_version)} is not allowed: choose from {', '.join(VERSIONS)}"
+            )
+        check_kind("formats", self.formats, Collection, "a set of formats")
         given: Any = self.formats
         names = [given] if isinstance(given, str) else list(given)
         for name in names:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import re
 import textwrap
 from collections.abc import Sequence
@@ -65,6 +66,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     # Of a shell's variable that is not set: as a path it would be this folder, to be segmented or written into.
     if any(not text or (text.startswith("--") and text.endswith("=")) for text in argv):
         parser.error("an argument is empty")
+    for text in argv[: list(argv).index("--") if "--" in argv else None]:
+        if text.startswith("-") and len(text) > 1 and not _NEGATIVE_NUMBER.match(text) and os.path.lexists(text):
+            parser.error(f"{text!r} is a file whose name begins like a flag: write {os.path.join('.', text)!r}")
     return parser.parse_args(_with_dashes(argv))
 
 

@@ -13,6 +13,7 @@ from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.batch.merge import check_merged, merge
 from napari_sam_amg.batch.one_file import Batch
 from napari_sam_amg.batch.options import Options
+from napari_sam_amg.checks import check_kind, check_path
 from napari_sam_amg.cli.segment import segmented
 from napari_sam_amg.errors import explain
 from napari_sam_amg.io.discover import find_inputs
@@ -64,7 +65,15 @@ def segment_to_files(
     What fails at one image is its ``problem``, and stops no other. Raises ``ValueError`` for what concerns all, and
     ``TypeError`` for a name that is neither a parameter nor an option.
     """
-    paths = [images] if isinstance(images, str | os.PathLike) else images
+    check_path("output", output)
+    check_path("model", model)
+    check_kind("params", params, (AmgParameters, type(None)), "AmgParameters")
+    check_kind("images", images, (os.PathLike, Iterable), "a path, or several")
+    paths = [images] if isinstance(images, str | os.PathLike) else list(images)
+    for path in paths:
+        check_path("images", path)
+    for name, value in (("recursive", recursive), ("merge_tables", merge_tables)):
+        check_kind(name, value, bool, "True or False")
     folder = Path(output)
     fields = {spec.name for spec in dataclasses.fields(Options)}
     what = Options(**{"quiet": True} | {name: value for name, value in options.items() if name in fields})

@@ -83,7 +83,8 @@ def part_of(source: Mapping[str, Any]) -> str:
         words.append(f"plane {', '.join(map(str, source['plane']))}")
     if source.get("region") is not None:
         (_, rows), (_, columns) = _spans(source, "region", ("rows", "columns"))
-        inside = "a polygon in " if _table(source, "region").get("outline") else ""
+        region = _table(source, "region")
+        inside = "a polygon in " if region.get("outline") else "shapes in " if region.get("outlines") else ""
         words.append(f"{inside}rows {rows[0]} to {rows[1] - 1} and columns {columns[0]} to {columns[1] - 1}")
     return ", ".join(words)
 

@@ -127,10 +127,6 @@ def _options(arguments: argparse.Namespace) -> "Options":
     from napari_sam_amg.batch.options import Options
     from napari_sam_amg.io.raw_image import Geometry
 
-    for name in ("pixel_size", "z_spacing"):
-        given = getattr(arguments, name)
-        if given is not None and not 0 < given < float("inf"):
-            raise ValueError(f"{name}={given} is not allowed: it must be a positive number")
     ranges = dict(arguments.ranges or ())
     if len(ranges) < len(arguments.ranges or ()):
         raise ValueError("--range is given twice for an axis: give each axis one range")

@@ -6,10 +6,13 @@ A measure whose denominator is zero is undefined and NaN: the precision where no
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_sam_amg.checks import check_kind, shown
 from napari_sam_amg.evaluation.overlaps import Overlaps, count_overlaps
 
 #: IoU that a match needs at least. Quotients of integers and these literals are rounded alike, so ">=" is exact.
@@ -89,7 +92,18 @@ def evaluate_labels(truth: ArrayLike, found: ArrayLike, predicted_iou: Mapping[i
     that it does not know, and NaN, are left out of it. ``ValueError`` names shapes, types or ids
     that are not allowed.
     """
-    return score_overlaps(count_overlaps(np.asarray(truth), np.asarray(found)), predicted_iou)
+    if predicted_iou is not None:
+        check_kind("predicted_iou", predicted_iou, Mapping, "a dict of label ids and numbers")
+        for label, value in predicted_iou.items():
+            check_kind(f"predicted_iou[{label}]", value, Real, "a number")
+    return score_overlaps(count_overlaps(_labels(truth), _labels(found)), predicted_iou)
+
+
+def _labels(given: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"labels={shown(given)} is not allowed: it must be an array of integers") from error
 
 
 def score_overlaps(overlaps: Overlaps, predicted_iou: Mapping[int, float] | None = None) -> Score:

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_sam_amg.checks import check_kind, check_path
 from napari_sam_amg.io.staging import make_folder, remove_empty, staged
 from napari_sam_amg.paths import expanded
 from napari_sam_amg.run import as_rgb
@@ -121,6 +122,8 @@ def export_onnx(
     package is missing, ``opset`` is not one of ``OPSETS``, a file exists and ``overwrite`` is false,
     the folder cannot be written to, or a file does not give what torch gives; nothing is left then.
     """
+    check_kind("model", model, Sam, "a model, loaded by load_model")
+    check_path("folder", folder)
     check_packages()
     if opset not in OPSETS:
         raise ValueError(f"opset={opset} is not allowed: choose one of {OPSETS[0]} to {OPSETS[-1]}")

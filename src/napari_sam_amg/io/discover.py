@@ -1,6 +1,8 @@
 """From the arguments of a command to a list of files, and the names of what is written for each."""
 
 import os
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ CHALLENGE_ENDING = "_res_track.txt"
 OVERLAY_ENDING = "_overlay.png"
 RECORD_ENDING = "_run.json"
 MASKS_ENDING = "_masks"
+CANDIDATES_ENDING = "_candidates"  # a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +165,6 @@ def _distinct(inputs: list[InputFile]) -> list[InputFile]:
 
 
 def _key(file: InputFile) -> str:
-    return os.path.normcase(file.folder / file.name)
+    """The same for files of which a folder holds only one: Windows and macOS do not tell A from a."""
+    name = os.path.normcase(file.folder / file.name)
+    return unicodedata.normalize("NFC", name).casefold() if sys.platform == "darwin" else name

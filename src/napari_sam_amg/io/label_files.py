@@ -1,6 +1,7 @@
 """Label volumes that were written, opened again: lazily, and with the rows of their table where their labels are."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ import zarr
 
 from napari_sam_amg.io.discover import FEATURES_ENDING, RECORD_ENDING, ZARR_ENDING
 from napari_sam_amg.io.feature_table import read_run_table
-from napari_sam_amg.io.label_volume import is_label_volume
+from napari_sam_amg.io.label_volume import LabelVolume, is_label_volume
 from napari_sam_amg.io.ngff import Multiscale, ome_attributes, read_multiscale
+
+_ARRAY_FILES = ("zarr.json", ".zarray", ".zattrs")  # of a level, all but its chunks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +60,17 @@ def fresh_levels(path: Path) -> list[da.Array]:
     group = zarr.open_group(path, mode="r")
     paths = read_multiscale(ome_attributes(group)).paths
     return [da.from_zarr(group[name], name=f"labels-{uuid4().hex}") for name in paths]
+
+
+def empty_copy(path: Path, target: Path) -> LabelVolume:
+    """A volume at ``target`` as that at ``path``, with all that is said of it, but without labels."""
+    levels = {path / level.basename for level in LabelVolume.open(path).levels}
+
+    def chunks(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(folder) in levels and name not in _ARRAY_FILES]
+
+    shutil.copytree(path, target, ignore=chunks)
+    return LabelVolume.open(target)
 
 
 def _table(beside: Path) -> pd.DataFrame | None:

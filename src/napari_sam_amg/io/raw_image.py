@@ -6,6 +6,7 @@ from typing import Any
 
 from napari_sam_amg.amg.planes import CANONICAL, PlaneStack
 from napari_sam_amg.amg.views import in_order, pages_of
+from napari_sam_amg.checks import check_positive
 from napari_sam_amg.io.ngff import MICROMETRE, SECONDS, Spacing
 from napari_sam_amg.io.pixel_size import micrometres
 
@@ -86,6 +87,11 @@ class Geometry:
     ranges: tuple[tuple[str, range], ...] = ()  # positions along axes; a stop of -1 is the end
     pixel_size: float | None = None  # micrometres, along Y and X
     z_spacing: float | None = None  # micrometres, along Z
+
+    def __post_init__(self) -> None:
+        for name in ("pixel_size", "z_spacing"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
 
     def record(self) -> dict[str, Any]:
         """As JSON has it, that which is not said left out, but for the pixel size."""
@@ -216,9 +222,11 @@ def _plane_last(raw: RawImage, plane: str) -> tuple[Any, str]:
     candidates = [letter for letter in letters if letter not in "CS"]
     if plane and (len(plane) != 2 or any(candidates.count(letter) != 1 for letter in plane)):
         raise ValueError(f"plane={plane} is not allowed: choose two of the axes {''.join(candidates)} of this image")
-    if not plane:
-        plane = "YX" if {"Y", "X"} <= set(candidates) else "".join(candidates[-2:])
-    chosen = sorted((letters.index(letter) for letter in plane), key=lambda axis: _rank(letters, axis))
+    if not plane and {"Y", "X"} <= set(candidates):
+        plane = "YX"
+    others = [axis for axis, letter in enumerate(letters) if letter not in "CS"][-2:]
+    axes = [letters.index(letter) for letter in plane] if plane else others
+    chosen = sorted(axes, key=lambda axis: _rank(letters, axis))
     colours = [axis for axis, letter in enumerate(letters) if letter == "S"]
     order = [axis for axis in range(len(letters)) if axis not in chosen + colours] + chosen + colours
     if order == list(range(len(letters))):

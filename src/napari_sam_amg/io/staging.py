@@ -75,6 +75,12 @@ def settle(targets: Sequence[Path]) -> bool:
         return had_all
 
 
+def settle_published(record: Path) -> None:
+    """Put in place what a killed process had written all of, and nothing else; raises as :func:`settle`."""
+    if (_part(record) / COMMIT).exists():
+        settle([record])
+
+
 def work_folder(stage: Path) -> Path:
     """Where a run that writes into ``stage``, the folder of :func:`staged`, may keep its work; it need not be there."""
     work = stage.parent / WORK

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.io.discover import is_zarr
-from napari_sam_amg.io.ngff import Multiscale, Spacing, ome_attributes, read_multiscale
+from napari_sam_amg.io.ngff import Multiscale, Spacing, ome_attributes, read_multiscale, table, tables
 from napari_sam_amg.io.raw_image import RawImage, check_series
 
 if TYPE_CHECKING:
@@ -46,7 +46,12 @@ class ZarrPixels:
         except (OSError, MemoryError, IndexError):
             raise
         except Exception as error:
-            raise ValueError(f"a chunk of the Zarr is damaged: {error or type(error).__name__}") from error
+            raise ValueError(f"a chunk of the Zarr is damaged{_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What zarr says of a file; nothing if it only stumbled over what is in it."""
+    return f": {error}" if isinstance(error, ValueError | RuntimeError) and str(error) else ""
 
 
 @contextmanager
@@ -63,7 +68,7 @@ def open_zarr(path: Path, series: int | None = None) -> Iterator[RawImage]:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # metadata that are none raise anything
-        raise ValueError(f"the Zarr is damaged: {error or type(error).__name__}") from error
+        raise ValueError(f"the Zarr is damaged: its metadata cannot be read{_why(error)}") from error
     if isinstance(found, zarr.Array):
         check_series(series, 1)
         yield _plain(found)
@@ -98,7 +103,7 @@ def _plain(array: "zarr.Array[Any]") -> RawImage:
 def _image(path: Path, group: "zarr.Group", series: int | None) -> RawImage:
     attributes, note, images = ome_attributes(group), "", 1
     if "plate" in attributes:
-        wells = [well["path"] for well in attributes["plate"].get("wells", ())]
+        wells = [str(well.get("path", "")) for well in tables(table(attributes, "plate"), "wells", "plate")]
         example = f", such as {path / wells[0] / '0'}" if wells else ""
         raise ValueError(f"a plate of {len(wells)} wells is not read as a whole: give its images{example}")
     if "multiscales" in attributes:
@@ -125,7 +130,7 @@ def _image(path: Path, group: "zarr.Group", series: int | None) -> RawImage:
 def _side_by_side(path: Path, attributes: dict[str, Any]) -> list[str]:
     """Names of the images in a folder that is none itself: a well's fields, or those of bioformats2raw."""
     if "well" in attributes:
-        return [str(image["path"]) for image in attributes["well"].get("images", ())]
+        return [str(image.get("path", "")) for image in tables(table(attributes, "well"), "images", "well")]
     if isinstance(attributes.get("series"), list):
         return [str(name) for name in attributes["series"]]
     inside = [folder.name for folder in path.iterdir() if folder.name.isdecimal() and is_zarr(folder)]
@@ -137,6 +142,10 @@ def _member(group: "zarr.Group", name: str, kind: str) -> Any:
         found: Any = group[name]
     except KeyError as error:
         raise ValueError(f"its metadata name {name!r}, which is not there") from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"its metadata name {name!r}, whose own metadata cannot be read{_why(error)}") from error
     if type(found).__name__ != kind:
         raise ValueError(f"its metadata name {name!r}, which is no {kind.lower()}")
     return found
@@ -169,6 +178,11 @@ def _raw(
     channels: tuple[str, ...] = (),
     note: str = "",
 ) -> RawImage:
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in "buifc":
+        raise ValueError(f"an array of type {dtype} is no image: allowed are numbers")
+    if 0 in (*array.shape, *array.chunks):
+        raise ValueError(f"an array of shape {array.shape} in chunks of {array.chunks} has no pixels")
     # a chunk is decoded as a whole, however few of its planes are asked for
-    at_once = prod(array.chunks) * np.dtype(array.dtype).itemsize
+    at_once = prod(array.chunks) * dtype.itemsize
     return RawImage(ZarrPixels(array), axes, stated=stated or {}, channels=channels, note=note, read_at_once=at_once)

@@ -15,6 +15,7 @@ from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.region import Region, RegionCandidates
+from napari_sam_amg.checks import check_kind
 from napari_sam_amg.jobs.kept import KeptRun
 from napari_sam_amg.jobs.remote import ModelFacts, ModelSpec, UnitReport
 from napari_sam_amg.jobs.units import unit_name
@@ -93,6 +94,7 @@ class Workers:
 
     def __init__(self, client: Client, spec: ModelSpec) -> None:
         """Waits until one has joined, and has loaded the model. ``ValueError`` if none does, or if it cannot."""
+        check_kind("client", client, Client, "a Client of dask.distributed")
         self.client, self.spec = client, spec
         try:
             client.wait_for_workers(1, timeout=_PATIENCE)

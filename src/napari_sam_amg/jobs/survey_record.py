@@ -25,6 +25,7 @@ def survey_record(survey: Survey) -> dict[str, Any]:
         "problems": list(survey.problems.items()),
         "margins": list(survey.margins.items()),
         "parts": len(survey.parts),
+        "without_data": list(survey.without_data.items()),
     }
 
 
@@ -42,6 +43,7 @@ def survey_of(record: Mapping[str, Any], folder: Path) -> Survey | None:
         {tuple(index): reason for index, reason in record["problems"]},
         parts=_parts(record, folder) or (),
         margins={tuple(index): margin for index, margin in record["margins"]},
+        without_data={tuple(index): count for index, count in record.get("without_data", ())},
     )
 
 

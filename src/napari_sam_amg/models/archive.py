@@ -1,4 +1,4 @@
-"""The files that ``torch.save`` writes: what they describe, and the bytes of single tensors. Free of torch.
+"""The files that ``torch.save`` writes: what was saved, and the bytes of single tensors. Free of torch.
 
 Today's are zip archives with one pickle and a file for each storage; before torch 1.6 pickles and storages stood
 one after another. Only what is asked for is read, so the state of an optimiser costs nothing, and what a file
@@ -7,17 +7,17 @@ claims about its size is never believed: a zip file of 1.5 MB can unfold to giga
 
 import io
 import os
-import reprlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from napari_sam_amg.models.pickled import MAX_BYTES, Made, Name, Stored, read_pickle
+from napari_sam_amg.models.pickled import MAX_BYTES, Stored, read_pickle
+from napari_sam_amg.models.pickled_tensors import SIZES, TensorEntry, storage_of
 from napari_sam_amg.models.registry import CheckpointError
 
 _ZIP = b"PK\x03\x04"  # what torch.save writes
@@ -29,56 +29,21 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that torch reads,
 _MAX_DIRECTORY = 4_000_000  # bytes of a zip file's list of entries; that of a vit_h with its optimiser has 0.2 MB
 _PIECE = 1 << 20  # bytes
 _LOCAL_HEADER = 30  # bytes in front of an entry of a zip file, before its name
-#: Bytes of a number in a storage.
-_SIZES = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
-    "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16,
-}  # fmt: skip
-_STORAGES = {
-    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
-    "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128", "QInt8Storage": "int8", "QUInt8Storage": "uint8", "QInt32Storage": "int32",
-}  # fmt: skip
-_REBUILD = "torch._utils._rebuild_"
-_TENSORS = tuple(_REBUILD + name for name in ("tensor", "tensor_v2"))
-_WRAPPED = tuple(_REBUILD + name for name in ("parameter", "parameter_with_state", "device_tensor_from_cpu_tensor"))
-_MAX_SIZE = 1 << 40  # of a side of a tensor; a limit for numbers that are shown
-_MAX_SIDES = 8  # of a tensor; SAM's have 4 at most
-_MAX_WRAPS = 4  # of a parameter in a tensor with attributes and the like
 #: Bytes that are unfolded of all compressed entries; a vit_h has 2.6 GB. A view of a compressed storage is reached only
 #: by unfolding what stands before it, once for every tensor.
 _MAX_UNFOLDED = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """A tensor of a file, its numbers still there."""
-
-    dtype: str  # "float32"
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    storage: str  # key of its storage
-    first: int  # index of its first number in the storage
-
-    @property
-    def extent(self) -> int:
-        """Numbers of the storage from its first to its last."""
-        if 0 in self.shape:
-            return 0
-        return 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
 class Archive:
     """An open file."""
 
-    content: Any  # what was saved; tensors and objects as they stand in the pickle, see as_tensor
+    content: Any  # what was saved; tensors and objects as they stand in the pickle, see pickled_tensors.as_tensor
     _read: Callable[[str, int, int], bytearray]
 
     def numbers(self, tensor: TensorEntry) -> bytearray:
         """The little-endian bytes of a tensor's numbers, from the first to the last; ``CheckpointError`` if damaged."""
-        width = _SIZES[tensor.dtype]
+        width = SIZES[tensor.dtype]
         return self._read(tensor.storage, tensor.first * width, tensor.extent * width)
 
 
@@ -198,7 +163,7 @@ def _old_archive(file: BinaryIO) -> Archive:
         raise CheckpointError("was written on a computer with another order of bytes: save it anew on this one")
     stored: list[Stored] = []
     content = read_pickle(file, stored)
-    widths = {storage.key: _SIZES[storage.dtype] for pid in stored if (storage := _storage(pid)) is not None}
+    widths = {storage.key: SIZES[storage.dtype] for pid in stored if (storage := storage_of(pid)) is not None}
     places = _old_places(file, read_pickle(file), widths)
 
     def read(key: str, first: int, count: int) -> bytearray:
@@ -233,76 +198,3 @@ def _exactly(file: BinaryIO, start: int, count: int) -> bytearray:
     if file.readinto(found) != count:  # type: ignore[attr-defined]
         raise CheckpointError("was shortened while it was read")
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    dtype: str
-    key: str
-
-
-def _storage(stored: Any) -> _Storage | None:
-    """The storage that a persistent id names; None for a type of number that no checkpoint of a SAM has."""
-    match stored:
-        case Stored(pid=("storage", Name(path=path), str(key), _, _, *view)) if not any(view):
-            dtype = _STORAGES.get(path.rpartition(".")[2])
-            return None if dtype is None else _Storage(dtype, key)
-    return None
-
-
-def as_tensor(value: Any) -> TensorEntry | None:
-    """The tensor that ``value`` of a pickle stands for; None if it is none, or of a kind that cannot be used.
-
-    Parameters, and tensors with attributes of their own, are tensors; sparse and quantized ones are none.
-    """
-    for _ in range(_MAX_WRAPS):
-        if not isinstance(value, Made) or not value.arguments:
-            break
-        if value.path in _WRAPPED:
-            value = value.arguments[0]
-        elif value.path != "torch._tensor._rebuild_from_type_v2":
-            return _plain_tensor(value)
-        else:
-            function, arguments = value.arguments[0], value.arguments[2:3]
-            # a tensor with attributes: the function that makes it, its type, the arguments, the attributes
-            value = Made(function.path, *arguments) if isinstance(function, Name) and arguments else None
-    return None
-
-
-def _plain_tensor(made: Made) -> TensorEntry | None:
-    match made.arguments:
-        case (stored, int(first), tuple(shape), tuple(stride), *others) if made.path in _TENSORS:
-            storage = _storage(stored)
-            if storage is None or len(shape) != len(stride) or len(shape) > _MAX_SIDES:
-                return None
-            if any(others[2:]):  # of a negative or conjugate view
-                return None
-            if all(type(step) is int and 0 <= step < _MAX_SIZE for step in (first, *shape, *stride)):
-                return TensorEntry(storage.dtype, shape, stride, storage.key, first)
-    return None
-
-
-def in_words(value: Any) -> str:
-    """A value of a pickle for a message, however long it is."""
-    return reprlib.repr(value) if isinstance(value, str | int | float | None) else f"a {kind_of(value)}"
-
-
-def in_line(name: Any) -> str:
-    """A name of a pickle for a message: short, in one line, and without codes that a terminal obeys."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(name)[:100])
-
-
-def some(names: Iterable[Any]) -> str:
-    """The first few of many names."""
-    listed = [in_line(name) for name in names]
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return (", ".join(listed[:3]) + more) if listed else "none"
-
-
-def kind_of(value: Any) -> str:
-    """What ``value`` of a pickle is, for people: "int", "torch.nn.modules.linear.Linear"."""
-    if as_tensor(value) is not None:
-        return "tensor"
-    if isinstance(value, Made):
-        return in_line(value.path.removeprefix(_REBUILD))
-    return "storage" if isinstance(value, Stored) else type(value).__name__

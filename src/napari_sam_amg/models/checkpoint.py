@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from napari_sam_amg.checks import check_kind, check_whole
 from napari_sam_amg.hashes import hash_file
-from napari_sam_amg.models.archive import Archive, TensorEntry, open_archive
+from napari_sam_amg.models.archive import Archive, open_archive
 from napari_sam_amg.models.defaults import suited
 from napari_sam_amg.models.download import ensure
 from napari_sam_amg.models.own_models import OwnModel
+from napari_sam_amg.models.pickled_tensors import TensorEntry
 from napari_sam_amg.models.registry import (
     EMBEDDED,
     OTHER_MAPS,
@@ -67,6 +69,8 @@ def load_model(
     ``NAPARI_SAM_AMG_OFFLINE=1`` forbids that. Raises ``CheckpointError`` (a ``ValueError``) if there is
     no such model, it cannot be downloaded, or its file is damaged or of another kind.
     """
+    check_kind("name_or_path", name_or_path, (str, os.PathLike), "a name or a path")
+    micro_batch = None if micro_batch is None else check_whole("micro_batch", micro_batch, 1)
     check_precision(precision)
     target = select_device(device)
     known = find_known(name_or_path) if isinstance(name_or_path, str) else None

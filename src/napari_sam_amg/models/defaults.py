@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam_amg.hashes import hash_file
-from napari_sam_amg.models.archive import in_line, kind_of, open_archive
+from napari_sam_amg.models.archive import open_archive
 from napari_sam_amg.models.our_format import amg_entry, is_ours
 from napari_sam_amg.models.own_models import OwnModel, checked_thresholds
 from napari_sam_amg.models.pickled import Made
+from napari_sam_amg.models.pickled_tensors import in_line, kind_of
 from napari_sam_amg.models.registry import (
     EMBEDDED,
     OTHER_MAPS,

@@ -6,7 +6,7 @@ Free of torch.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from napari_sam_amg.models.archive import in_words, some
+from napari_sam_amg.models.pickled_tensors import in_words, some
 from napari_sam_amg.models.registry import CheckpointError
 from napari_sam_amg.sam.config import SamConfig
 

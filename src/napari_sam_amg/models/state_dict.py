@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from napari_sam_amg.models.archive import TensorEntry, as_tensor, in_line, in_words, kind_of, some
 from napari_sam_amg.models.our_format import ENTRIES, check_names, is_ours, read_config
 from napari_sam_amg.models.pickled import Made
+from napari_sam_amg.models.pickled_tensors import TensorEntry, as_tensor, in_line, in_words, kind_of, some
 from napari_sam_amg.models.registry import CheckpointError
 from napari_sam_amg.sam.config import SamConfig
 

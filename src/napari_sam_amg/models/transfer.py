@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from napari_sam_amg.models.archive import in_line
+from napari_sam_amg.models.pickled_tensors import in_line
 from napari_sam_amg.models.registry import size_in_words
 
 if TYPE_CHECKING:  # imported where they are used: they take 0.3 s, and most sessions download nothing

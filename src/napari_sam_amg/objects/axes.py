@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from napari_sam_amg.amg.planes import Index
+from napari_sam_amg.checks import shown
 from napari_sam_amg.params import AmgParameters
 
 #: Letters of axes that are known to be something; any other may be what it is taken for.
@@ -14,6 +15,14 @@ def in_order(indices: Iterable[Index], axis: int | None, first: Index | None = N
     if axis is None:
         return sorted(indices, key=lambda index: index != first)
     return sorted(indices, key=lambda index: (line_of(index, axis), index[axis]))
+
+
+def check_names_of_axes(names: Sequence[str], count: int) -> None:
+    """``ValueError`` unless these are names of ``count`` axes."""
+    if len(names) != count or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"axes={shown(names)} is not allowed: the stack has {count} axes of planes, so give {count} names"
+        )
 
 
 def linked_axis(params: AmgParameters, names: Sequence[str] | None, count: int) -> int:

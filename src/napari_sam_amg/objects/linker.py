@@ -12,6 +12,7 @@ from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.region import PaintedRegion, RegionCandidates, paint_region, whole_plane
 from napari_sam_amg.amg.stored import StoredCandidates
 from napari_sam_amg.amg.table import LINKED_COLUMN, plane_table
+from napari_sam_amg.checks import check_kind, check_whole
 from napari_sam_amg.errors import in_words
 from napari_sam_amg.objects.axes import line_of
 from napari_sam_amg.objects.chains import Chains, Section, select
@@ -34,10 +35,12 @@ def link_planes(
     with other parameters, as :func:`~napari_sam_amg.refilter` takes them. Raises what the first plane raised if all
     failed.
     """
+    check_kind("candidates", candidates, Iterable, "what propose_candidates gives, for each plane")
     linker = Linker(params, axis, units)
     for number, one in enumerate(candidates):
         if isinstance(one, StoredCandidates):
             one = RegionCandidates(whole_plane((number,), one.size), one)
+        check_kind(f"candidates[{number}]", one, RegionCandidates, "what propose_candidates gives")
         yield from linker.add(one)
     yield from linker.end()
 
@@ -46,10 +49,14 @@ class Linker:
     """Takes the candidates of planes, gives planes with ids a few planes later. Another line begins another object."""
 
     def __init__(self, params: AmgParameters, axis: int = 0, units: Units | None = None) -> None:
+        check_kind("params", params, AmgParameters, "AmgParameters")
+        check_kind("units", units, (Units, type(None)), "Units(pixel_size, spacing)")
+        axis = check_whole("axis", axis)
         if params.link == "none":
             raise ValueError("link='none' links nothing: choose link='z' or link='t'")
         self._params, self._axis, self._units = params, axis, units or Units()
         self._last: Index | None = None  # the plane that came last
+        self._size: tuple[int, int] | None = None  # (height, width) of all
         self._last_id = 0
         self._held = HeldBack()
         self._begin()
@@ -62,6 +69,11 @@ class Linker:
     def add(self, candidates: RegionCandidates) -> list[PlaneResult]:
         """The planes that are certain now. ``ValueError`` if this one does not come after those that were given."""
         index, results = candidates.region.index, []
+        size = self._size = self._size or candidates.region.plane_size
+        if candidates.region.plane_size != size:
+            raise ValueError(f"plane {index} has {candidates.region.plane_size} pixels, and those before have {size}")
+        if not self._axis < len(index):
+            raise ValueError(f"axis={self._axis} is not allowed: plane {index} has {len(index)} axes, counted from 0")
         if self._last is not None:
             before, here = ((line_of(at, self._axis), at[self._axis]) for at in (self._last, index))
             if here <= before:

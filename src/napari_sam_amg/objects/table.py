@@ -1,5 +1,6 @@
 """The table of objects: measured plane by plane, each object's row given away once it is complete."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.table import plane_columns
+from napari_sam_amg.checks import check_kind, check_positive, shown
 
 #: From the faces of voxels, which look along three axes, to a surface: right for a sphere, and for any shape in the
 #: mean over its directions (Crofton's formula). A sphere's voxels have half as much again in faces.
@@ -29,11 +31,22 @@ _OF_SECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """How large a voxel is, and how columns in physical units are called."""
+    """How large a voxel is, and how columns in physical units are called. ``ValueError`` for sizes that are none."""
 
     pixel_size: tuple[float, float] | None = None  # (y, x)
     spacing: float | None = None  # from plane to plane, in the same unit
     area_column: str = "area_physical"
+
+    def __post_init__(self) -> None:
+        if self.pixel_size is not None:
+            check_kind("pixel_size", self.pixel_size, Sequence, "two numbers, along y and x")
+            if len(self.pixel_size) != 2:
+                raise ValueError(f"pixel_size={shown(self.pixel_size)} is not allowed: it must be two numbers")
+            for size in self.pixel_size:
+                check_positive("pixel_size", size)
+        if self.spacing is not None:
+            check_positive("spacing", self.spacing)
+        check_kind("area_column", self.area_column, str, "the name of a column")
 
     @property
     def voxel(self) -> tuple[float, float, float] | None:

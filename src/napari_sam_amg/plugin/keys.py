@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QApplication, QPushButton
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
@@ -20,3 +20,14 @@ def run_or_cancel(event: QKeyEvent, run: QPushButton, cancel: QPushButton) -> bo
         return False
     event.accept()
     return True
+
+
+def turn(button: QPushButton, on: bool, otherwise: QWidget) -> None:
+    """Enable or disable a button; one that is disabled leaves the keyboard to ``otherwise``, which knows these keys.
+
+    Qt leaves it to the next widget, be that another button, which Enter would press, or one outside the dock.
+    """
+    window = button.window()
+    if not on and window is not None and window.focusWidget() is button:
+        otherwise.setFocus()
+    button.setEnabled(on)

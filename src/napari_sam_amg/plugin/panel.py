@@ -19,7 +19,7 @@ from napari_sam_amg.plugin.choices.first_steps import FirstSteps
 from napari_sam_amg.plugin.choices.problems import RED, mark
 from napari_sam_amg.plugin.choices.rows import wrapped_label
 from napari_sam_amg.plugin.choices.settings_of_layer import take_settings
-from napari_sam_amg.plugin.keys import run_or_cancel
+from napari_sam_amg.plugin.keys import run_or_cancel, turn
 from napari_sam_amg.plugin.reviewing.features_table import open_table, prepare_tables
 from napari_sam_amg.plugin.reviewing.results import is_result, newest_result, result_in_focus
 from napari_sam_amg.plugin.running.earlier import Landing
@@ -111,8 +111,8 @@ class SegmentPanel(QWidget):
         self.message.setText("\n".join(problem.message for problem in problems))
         self._show_first_steps(len(problems))
         self.run_status.show_image(self.image_box.layer)
-        self.run_button.setEnabled(not problems and self.runner is None)
-        self.cancel_button.setEnabled(self.runner is not None)
+        turn(self.run_button, not problems and self.runner is None, self)
+        turn(self.cancel_button, self.runner is not None, self)
         self._show_landing(None if problems else self.chosen.landing())
 
     def _show_landing(self, landing: Landing | None) -> None:
@@ -152,7 +152,7 @@ class SegmentPanel(QWidget):
     def cancel(self) -> None:
         if self.runner is not None:
             self.runner.cancel()
-            self.cancel_button.setEnabled(False)
+            turn(self.cancel_button, False, self)
             self.status.setText("Cancelling...")
 
     def _show_progress(self, done: int, total: int, words: str) -> None:

@@ -17,6 +17,7 @@ from napari_sam_amg.plugin.reviewing.objects_box import ObjectsBox
 from napari_sam_amg.plugin.reviewing.results_tab import ResultsTab
 from napari_sam_amg.plugin.reviewing.thresholds_box import ThresholdsBox
 from napari_sam_amg.plugin.reviewing.why_box import WhyBox
+from napari_sam_amg.plugin.running.collector import collector
 from napari_sam_amg.plugin.shortcuts import offer_keys
 from napari_sam_amg.plugin.window import without_proxy
 
@@ -48,6 +49,7 @@ class SegmentWidget(Container[Any]):
         self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.native_parent_changed.connect(self._leave)
         offer_keys(self)
+        collector().follow(self.viewer)
 
     @property
     def _runs_batch(self) -> bool:

@@ -38,8 +38,10 @@ def columns_of(kept: Kept) -> dict[str, NDArray[Any]]:
     between: list[NDArray[Any]] = [np.empty(0)]
     left = ENOUGH
     for index in kept.indices:
+        if left <= 0:
+            break
         found = kept.candidates(index).found
-        if left <= 0 or not isinstance(found, StoredCandidates):
+        if not isinstance(found, StoredCandidates):
             continue
         rows = [np.arange(len(crop))[:: max(1, -(-len(found) // left))] for crop in found.crops]
         for crop, some in zip(found.crops, rows, strict=True):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,22 @@ class IdBook:
         for known in self._ids.values():
             for key, number in known.items():
                 known[key] = names.get(number, number)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it: of each candidate its plane (n, axes), what it is known by (n, columns), and its id (n,)."""
+        entries = [(index, key, number) for index, known in self._ids.items() for key, number in known.items()]
+        planes, keys, numbers = zip(*entries, strict=True) if entries else ((), (), ())
+        return {
+            "planes": np.array(planes, np.int64).reshape(len(entries), -1),
+            "keys": np.array(keys, np.float64).reshape(len(entries), -1),
+            "ids": np.array(numbers, np.int64),
+        }
+
+    def learn(self, planes: NDArray[Any], keys: NDArray[Any], ids: NDArray[Any]) -> None:
+        """What :meth:`arrays` gave."""
+        for index, key, number in zip(planes.tolist(), keys.tolist(), ids.tolist(), strict=True):
+            self._ids.setdefault(tuple(index), {})[tuple(key)] = number
+        self._numbers.reserve(int(ids.max(initial=0)))
 
     def known(self, index: Index, table: pd.DataFrame) -> NDArray[np.int64]:
         """(n,) the ids of the rows of a plane's table; 0 for a candidate that was never shown."""

@@ -10,9 +10,9 @@
 A run of linked planes that was cancelled goes on the same way, with ``KeepingWork(..., goes_on=work.kept)``.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from napari_sam_amg.amg.assemble import PlaneResult
 from napari_sam_amg.amg.filters import weakest
@@ -22,8 +22,8 @@ from napari_sam_amg.amg.stored import THRESHOLDS
 from napari_sam_amg.amg.work import Work
 from napari_sam_amg.objects.support import eased
 from napari_sam_amg.objects.table import Units
-from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.review.kept_run import BUDGET, KeptRun
+from napari_sam_amg.params import AmgParameters, merged
+from napari_sam_amg.review.kept_run import BUDGET, KeptRun, Store
 
 __all__ = ["BUDGET", "KeepingWork", "KeptRun", "floor_below"]
 
@@ -51,6 +51,17 @@ def floor_below(params: AmgParameters, own: AmgParameters) -> AmgParameters:
     return weakest(replace(params, **below), own)
 
 
+def floor_of(params: AmgParameters, own: AmgParameters) -> AmgParameters:
+    """The same of a run with these parameters, eased for its links; AIS has no thresholds."""
+    return params if params.mode == "ais" else floor_below(params, eased(replace(own, link=params.link)))
+
+
+def thresholds_below(params: AmgParameters, defaults: Mapping[str, Any]) -> dict[str, float]:
+    """The floor of a run with these parameters, by name; ``defaults``: of the model."""
+    floor = floor_of(params, merged(defaults))
+    return {name: getattr(floor, name) for name in THRESHOLDS}
+
+
 class KeepingWork:
     """Work of a run whose candidates are kept, down to a floor of thresholds; ``kept`` is there once it has begun."""
 
@@ -64,6 +75,7 @@ class KeepingWork:
         units: Units | None = None,
         axis: int | None = None,
         goes_on: KeptRun | None = None,
+        store: Store | None = None,
     ) -> None:
         """``params`` as the run is given them, ``own`` the model's; the rest as :class:`KeptRun` takes it.
 
@@ -72,7 +84,7 @@ class KeepingWork:
         missing: objects are made of all of them.
         """
         self._work, self._shown, self._own = work, params, own
-        self._budget, self._units, self._axis = budget, units, axis
+        self._budget, self._units, self._axis, self._store = budget, units, axis, store
         self.kept = goes_on
         self._asks_again = goes_on is None or params.link == "none"
 
@@ -82,10 +94,10 @@ class KeepingWork:
             return decided
         # as they were given: what suits links follows from them again
         shown = replace(decided, pred_iou_thresh=self._shown.pred_iou_thresh, link_iou=self._shown.link_iou)
-        floor = decided if decided.mode == "ais" else floor_below(decided, eased(replace(self._own, link=decided.link)))
+        floor = floor_of(decided, self._own)
         self.kept = KeptRun(
             shown, self._own, floor, plane_size=images.stack.plane_size, budget=self._budget, units=self._units,
-            axis=self._axis,
+            axis=self._axis, store=self._store,
         )  # fmt: skip
         return decided
 
@@ -93,8 +105,7 @@ class KeepingWork:
         self, regions: Sequence[Region], images: PlaneImages, params: AmgParameters
     ) -> Iterator[RegionCandidates | None]:
         assert self.kept is not None
-        lower = {name: getattr(self.kept.floor, name) for name in THRESHOLDS}
-        weaker = replace(params, **lower)
+        weaker = replace(params, **{name: getattr(self.kept.floor, name) for name in THRESHOLDS})
         if self._asks_again:
             yield from self._asked(self.kept, regions, images, weaker)
             return

@@ -2,16 +2,15 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.assemble import PlaneResult
-from napari_sam_amg.amg.masks import Candidates
 from napari_sam_amg.amg.planes import WHOLE_PIXELS, Index
 from napari_sam_amg.amg.region import Region, RegionCandidates
 from napari_sam_amg.amg.stored import FREE, THRESHOLDS, StoredCandidates
@@ -20,6 +19,7 @@ from napari_sam_amg.objects.axes import in_order
 from napari_sam_amg.objects.support import eased
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.review.columns import columns_of, size_of
 from napari_sam_amg.review.ids import IdBook, Numbers
 from napari_sam_amg.review.plane_memo import PlaneMemo
 from napari_sam_amg.review.refiltered import Refiltered, TiledMemo, in_one, with_ids
@@ -34,6 +34,16 @@ _OF_RUN = ("points_per_batch", "link", "link_iou", "link_gap", "min_planes")
 
 _NO_THRESHOLDS = "mode='ais' asks no points and rates no masks, so there are no thresholds to move"
 _TOO_LARGE = "the planes are too large for their labels to be made again in memory: run again with other thresholds"
+
+
+class Store(Protocol):
+    """Where candidates lie, by region: a :class:`Shelf`, or files that were there before. Threads may share it."""
+
+    def put(self, key: Any, value: Any, size: int) -> None: ...
+
+    def get(self, key: Any) -> Any: ...
+
+    def close(self) -> None: ...
 
 
 class KeptRun:
@@ -53,11 +63,14 @@ class KeptRun:
         budget: int = BUDGET,
         units: Units | None = None,
         axis: int | None = None,
+        store: Store | None = None,
     ) -> None:
         """``params``: of the run, as shown; ``own``: with the model's own thresholds; ``floor``: down to which is kept.
 
         ``plane_size``: (height, width). ``axis``: along which planes are joined to objects, if that may be asked for.
+        ``store``: where candidates lie, by default in memory up to ``budget`` bytes, and beyond it in files.
         """
+        self.plane_size = plane_size
         self.params, self.floor = params, floor
         self.own = replace(params, **{name: getattr(own, name) for name in (*THRESHOLDS, *FREE) if name not in _OF_RUN})
         self.units, self.axis = units or Units(), axis
@@ -70,7 +83,7 @@ class KeptRun:
         self.numbering = 0  # goes up when candidates are given other ids
         # objects through planes have a book of their own: two candidates of a plane may have been one and the same
         self._ids, self._object_ids = IdBook(self._numbers), IdBook(self._numbers)
-        self._shelf, self._budget = Shelf(budget), budget
+        self._shelf, self._budget = store or Shelf(budget), budget
         self._regions: dict[Index, list[Region]] = {}  # of each plane, in the order of work
         self._columns: list[dict[str, NDArray[Any]]] = []
         self._memos: OrderedDict[Index, PlaneMemo | TiledMemo] = OrderedDict()
@@ -87,15 +100,37 @@ class KeptRun:
         """What was proposed for a region."""
         if candidates.failure is not None:  # in words: not every error can be stored
             candidates = replace(candidates, failure=ValueError(in_words(candidates.failure)))
-        columns = _columns(candidates)
+        columns = columns_of(candidates)
         with self._lock:
-            self._shelf.put(candidates.region, candidates, _size(candidates))
+            self._shelf.put(candidates.region, candidates, size_of(candidates))
             region = candidates.region
             # a run that goes on does again what was not finished
             others = [known for known in self._regions.get(region.index, []) if known != region]
             self._regions[region.index] = [*others, region]
             self._memos.pop(region.index, None)
             self._columns.append(columns)
+
+    @property
+    def regions_kept(self) -> tuple[Region, ...]:
+        """Of all planes that have begun, in the order of work."""
+        with self._lock:
+            return tuple(region for regions in self._regions.values() for region in regions)
+
+    def book(self) -> dict[str, NDArray[Any]]:
+        """Which candidate has which id, see :meth:`IdBook.arrays`."""
+        with self._lock:
+            return (self._ids if self.params.link == "none" else self._object_ids).arrays()
+
+    def restore(
+        self, regions: Iterable[Region], columns: Mapping[str, NDArray[Any]], book: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """What :attr:`regions_kept`, :meth:`columns` and :meth:`book` gave; the candidates are in the store."""
+        with self._lock:
+            for region in regions:
+                self._regions.setdefault(region.index, []).append(region)
+            self._columns = [dict(columns)]
+            for ids in (self._ids, self._object_ids):
+                ids.learn(**book)
 
     def found(self, region: Region) -> RegionCandidates | None:
         """What was proposed for a region; None if that is not known, or failed."""
@@ -165,7 +200,7 @@ class KeptRun:
         """``predicted_iou``, ``stability_score`` and ``area`` (px) of every candidate of all planes that came."""
         with self._lock:
             if len(self._columns) != 1:
-                parts = [_columns(None), *self._columns]
+                parts = [columns_of(None), *self._columns]
                 self._columns = [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}]
             return self._columns[0]
 
@@ -224,23 +259,3 @@ def _is_complete(regions: list[Region]) -> bool:
     height, width = regions[0].plane_size
     covered = sum((r.rows[1] - r.rows[0]) * (r.columns[1] - r.columns[0]) for r in regions)
     return covered == height * width
-
-
-def _columns(candidates: RegionCandidates | None) -> dict[str, NDArray[Any]]:
-    crops = candidates.found.crops if candidates is not None and isinstance(candidates.found, StoredCandidates) else ()
-    empty = np.empty(0, np.float32)
-    return {
-        "predicted_iou": np.concatenate([empty, *(crop.predicted_iou for crop in crops)]),
-        "stability_score": np.concatenate([empty, *(crop.stability_score for crop in crops)]),
-        "area": np.concatenate([np.empty(0, np.int64), *(crop.areas for crop in crops)]),
-    }
-
-
-def _size(candidates: RegionCandidates) -> int:
-    """Bytes in memory, about: an array of its own takes 120 beside its pixels, and the columns of a mask 110."""
-    size = 0 if candidates.image is None else candidates.image.nbytes
-    tables = [*candidates.found.crops, *candidates.found.cut] if isinstance(candidates.found, StoredCandidates) else []
-    for table in tables:
-        assert isinstance(table, Candidates)
-        size += sum(bits.nbytes for bits in table.bits) + 230 * len(table)
-    return size

@@ -191,13 +191,13 @@ def boxes_in(labels: NDArray[np.integer]) -> dict[int, Box]:
 def rows_of_all(
     plane_of: Callable[[Index], NDArray[Any]], planes: Iterable[Index], grid: Grid
 ) -> dict[int, dict[str, float]]:
-    """What is measured of every object in these planes, by id."""
+    """What is measured of every object in these planes, by id. Others may write to the labels meanwhile."""
     where: dict[int, dict[Index, Box]] = {}
     for index in planes:
-        for label, box in boxes_in(plane_of(index)).items():
+        for label, box in boxes_in(plane_of(index).copy()).items():
             where.setdefault(label, {})[index] = box
     found = ((label, pieces(plane_of, label, boxes)) for label, boxes in where.items())
-    return {label: measured(parts, grid) for label, parts in found if parts}  # labels may be changed meanwhile
+    return {label: measured(parts, grid) for label, parts in found if parts}
 
 
 def disagreeing(table: pd.DataFrame, rows: Mapping[int, Mapping[str, float]]) -> dict[int, Mapping[str, float] | None]:

@@ -4,7 +4,9 @@ Source: ``segment_anything.modeling.transformer`` and ``segment_anything.modelin
 """
 
 import math
+from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,9 +54,8 @@ class Attention(nn.Module):
         return 1.0 / math.sqrt(self.internal_dim // self.num_heads)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Plain attention, for the few tokens among themselves: (P, T, C) -> (P, T, C)."""
-        q, k, v = self.heads(self.q_proj(q)), self.heads(self.k_proj(k)), self.heads(self.v_proj(v))
-        return self.merge(F.scaled_dot_product_attention(q, k, v))
+        """Plain attention, for the few tokens among themselves, of what was projected: (P, T, h*d) -> (P, T, C)."""
+        return self.merge(F.scaled_dot_product_attention(self.heads(q), self.heads(k), self.heads(v)))
 
     def in_heads(self, projection: nn.Linear) -> Tensor:
         """The weight of a projection into the heads: (h, d, C)."""
@@ -63,3 +64,19 @@ class Attention(nn.Module):
     def out_of_heads(self) -> Tensor:
         """The weight of the projection out of the heads: (h, d, C)."""
         return self.out_proj.weight.unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projections:
+    """Several linear layers as one."""
+
+    weight: Tensor  # (n, C)
+    bias: Tensor  # (n,)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., n)."""
+        return F.linear(x, self.weight, self.bias)
+
+
+def stacked(*layers: nn.Linear) -> Projections:
+    return Projections(torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]))

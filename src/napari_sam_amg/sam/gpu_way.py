@@ -26,7 +26,7 @@ class StandIn:
         return tensor.clone()
 
     def replay(self, compute: Callable[[Any], Any], x: Any, copied: int) -> Any:
-        """What a GPU has recorded, and starts as one operation, after it has ``copied`` so many tensors of ``x``."""
+        """What a GPU has recorded, and starts as one operation, after ``copied`` copies of parts of ``x``."""
         return compute(x)
 
 

@@ -25,8 +25,8 @@ class Level:
     write_position: Tensor | None  # (h, d, N): position encoding and biases; at level 0 within write_query
     write: "Writing | None"  # None after the last layer
     mean_square: Tensor  # (N,) float32, of base
-    #: (h, d + 1, N) a layer so far: twice the mean products of base with what it writes, and its bias.
-    written: tuple[Tensor, ...]
+    #: (layers so far * h, d + 1, N): twice the mean products of base and what each writes, with its bias; or None
+    written: Tensor | None
 
     def piece(self, some: slice) -> "Level":
         """That of some of the image tokens."""
@@ -38,7 +38,7 @@ class Level:
             write_query=_columns(self.write_query, some),
             write_position=_columns(self.write_position, some),
             mean_square=self.mean_square[some],
-            written=tuple(each[..., some] for each in self.written),
+            written=_columns(self.written, some),
         )
 
 
@@ -98,10 +98,9 @@ class LevelBuilder:
             write_position=position,
             write=None if write is None else self._writing(write),
             mean_square=self.base.square().mean(1),
-            written=tuple(
-                torch.einsum("nc,hdc->hdn", self.base, weight * (2 / channels)).to(self.dtype)
-                for weight in self.weights
-            ),
+            written=None
+            if not self.weights
+            else torch.einsum("nc,hdc->hdn", self.base, torch.cat(self.weights) * (2 / channels)).to(self.dtype),
         )
 
     def _writing(self, write: Attention) -> Writing:

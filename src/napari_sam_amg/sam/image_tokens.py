@@ -31,6 +31,8 @@ Products with what all prompts share go head by head, all prompts at once, and a
 order as the scale is multiplied. The image tokens are the contiguous axis: softmaxes, scales and sums over tokens
 run along memory.
 
+On a GPU rows are in another order, without gradients: see ``at_once``.
+
 **Pieces.** Image tokens know nothing of each other but in the softmax over them. With a scratch they are dealt with
 some at a time, see ``pieces``, and the means over the pieces are joined.
 
@@ -50,7 +52,7 @@ from napari_sam_amg.sam.handover import to_device
 from napari_sam_amg.sam.image_levels import Level, centre
 from napari_sam_amg.sam.looks import look
 from napari_sam_amg.sam.pieces import cut, join_means
-from napari_sam_amg.sam.scratch import Scratch, out, place_for
+from napari_sam_amg.sam.scratch import Scratch, out
 
 LOWEST = 40.0  # below the largest score of a row no weight is told from another: e^-40 is 4e-18
 
@@ -69,13 +71,10 @@ class ImageTokens:
         """Those of some prompts, indices on the host in ascending order, to be drawn; a run of them needs no copy."""
         first, last = int(prompts[0]), int(prompts[-1])
         run = last - first + 1 == len(prompts)
-        return self._some(slice(first, last + 1) if run else to_device(prompts, self.scale.device))
+        return self.some(slice(first, last + 1) if run else to_device(prompts, self.scale.device))
 
-    def first(self, prompts: int) -> "ImageTokens":
-        """Those of so many, to be drawn."""
-        return self._some(slice(prompts))
-
-    def _some(self, prompts: slice | Tensor) -> "ImageTokens":
+    def some(self, prompts: slice | Tensor) -> "ImageTokens":
+        """Those of some prompts, indices on the device, to be drawn."""
         return ImageTokens(self.scale[prompts], self.attention[prompts], self.vectors[prompts])
 
     def piece(self, some: slice) -> "ImageTokens":
@@ -123,7 +122,7 @@ def shared_products(
 ) -> Tensor:
     """The same, times a scale (P, N), plus that with ``position`` -> (P, h*T, N), in the scratch's "products"."""
     products = products_by_head(rows, prompts, image, scratch, "by head")
-    place = place_for(scratch, "products", tuple(products.shape), products)
+    place = out(scratch, "products", tuple(products.shape), products)
     if scale is None:
         products = products if place is None else place.copy_(products)
     elif position is None:
@@ -198,7 +197,7 @@ def read_tokens(
         look()
         here, there = tokens.piece(some), level.piece(some)
         found = scores(rows, here, there.read_key, there.read_position, scratch)
-        if takes_gpu_way(found.device):  # which has no trouble with denormals, and takes one piece
+        if takes_gpu_way(found.device):  # in training: it has no trouble with denormals, and takes one piece
             weights = softmax(found, -1, scratch)
         else:
             largest = found.detach().amax(-1, keepdim=True)
@@ -207,7 +206,7 @@ def read_tokens(
                 # the weight of the largest score is one over the sum of all exponentials of differences to it
                 log_sums.append(largest - weights.amax(-1, keepdim=True).log())
         by_head = weights.view(prompts, heads, count, -1).transpose(0, 1)
-        place = place_for(scratch, "by head", tuple(by_head.shape), by_head)
+        place = out(scratch, "by head", tuple(by_head.shape), by_head)
         scaled = torch.mul(by_head, here.scale[:, None].to(weights.dtype), out=place).flatten(1, 2)
         values.append((scaled @ there.read_value).to(asked.dtype))
         # the longer factor first: a CPU takes up to 1.6 times as long the other way round
@@ -238,7 +237,7 @@ def write(
         vectors = torch.cat([centre(tokens.vectors), vectors], dim=1)
     values_so_far = (*(tokens.values if tokens else ()), values.to(like.dtype))
     gram = (vectors / vectors.shape[-1] @ vectors.transpose(1, 2)).to(like.dtype)  # (P, K, K)
-    joined = place_for(scratch, f"attention of {len(values_so_far)}", (*vectors.shape[:2], like.shape[2]), like)
+    joined = out(scratch, f"attention of {len(values_so_far)}", (*vectors.shape[:2], like.shape[2]), like)
     scales = []
     for some in cut(like.shape[2], prompts * heads * count, like, scratch):
         look()
@@ -277,7 +276,8 @@ def mean_squares(
     scale = tokens.scale if tokens else None
     square = level.mean_square if scale is None else scale.square() * level.mean_square
     prompts, count, _ = joining.shape
-    for layer, (given, written) in enumerate(zip(values, level.written, strict=True)):
+    assert level.written is not None
+    for layer, (given, written) in enumerate(zip(values, level.written.split(values[0].shape[0]), strict=True)):
         rows, older = slice(layer * count, (layer + 1) * count), slice(layer * count)
         products = shared_products(given, prompts, written, None, scale, scratch)
         if layer and tokens is not None:

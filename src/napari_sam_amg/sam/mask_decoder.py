@@ -108,8 +108,8 @@ class MaskDecoder(nn.Module):
         self, side: ImageSide, sparse_prompts: Tensor, scratch: Scratch | None, masks: range
     ) -> tuple[Tensor, ImageTokens, Tensor]:
         """As ``read``: the tokens of the masks, the image tokens, and the predicted IoUs."""
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(sparse_prompts.shape[0], -1, -1), sparse_prompts], dim=1)
+        outputs = (each.weight.expand(sparse_prompts.shape[0], -1, -1) for each in (self.iou_token, self.mask_tokens))
+        tokens = torch.cat([*outputs, sparse_prompts], dim=1)
         wanted = slice(0, 1), slice(masks.start + 1, masks.stop + 1)  # the first token, and one a mask
         found, image_tokens = self.transformer(side, tokens, wanted, scratch)
         predicted_iou: Tensor = self.iou_prediction_head(found[:, 0])[:, masks.start : masks.stop]
@@ -128,27 +128,30 @@ class MaskDecoder(nn.Module):
         """
         rows, columns = reading.side.transformer.grid_size
         rows = rows if first_rows is None else first_rows
-        device = reading.mask_tokens.device
+        device, scratch, drawing = reading.mask_tokens.device, reading.scratch, reading.side.upscaling
         prompts, position, counts = torch.unique_consecutive(prompt_index, return_inverse=True, return_counts=True)
         weights = self._hypernetworks(reading, to_device(prompts, device))
-        shared, bounds = reading.side.upscaling.shared, [0, *counts.cumsum(0).tolist()]
-        numbers = CPU_TOKENS_AT_ONCE * len(shared)
+        numbers = CPU_TOKENS_AT_ONCE * len(drawing.shared)
+        tokens = reading.image_tokens
         if not takes_cpu_way(device):
-            numbers = GPU_NUMBERS_AT_ONCE[shared.element_size()]
-        at_once = max(1, numbers // (rows * columns * len(shared)))
-        shape = (len(prompt_index), rows, 2, 2, columns, 4)
-        logits = shared.new_empty(shape) if place is None else place.view(shape)
+            numbers = GPU_NUMBERS_AT_ONCE[drawing.shared.element_size()]
+            tokens = tokens.of(prompts) if len(prompts) else tokens
+        del reading  # on a GPU what is not drawn need not be held, if nobody else holds it
+        at_once = max(1, numbers // (rows * columns * len(drawing.shared)))
+        shape, bounds = (len(prompt_index), rows, 2, 2, columns, 4), [0, *counts.cumsum(0).tolist()]
+        logits = drawing.shared.new_empty(shape) if place is None else place.view(shape)
         for start in range(0, len(prompts), at_once):
             some = slice(start, min(start + at_once, len(prompts)))
             theirs = slice(bounds[some.start], bounds[some.stop])
             masks, column = mask_index[theirs].unique(return_inverse=True)
-            tokens = reading.image_tokens.of(prompts[some])
+            here = tokens.of(prompts[some]) if takes_cpu_way(device) else tokens.some(some)
             pairs = to_device(torch.stack([position[theirs] - start, column]), device)
             weights_here = weights[some] if len(masks) == weights.shape[1] else weights[some, to_device(masks, device)]
-            for grid_rows, row, drawn in reading.side.upscaling.draw(tokens, weights_here, reading.scratch, rows):
+            for grid_rows, row, drawn in drawing.draw(here, weights_here, scratch, rows):
                 # of one prompt all that was drawn is asked
                 chosen = drawn[0].movedim(2, 0) if len(drawn) == 1 else drawn.movedim(3, 1)[pairs[0], pairs[1]]
                 logits[theirs, grid_rows, :, row] = chosen.permute(0, 3, 1, 4, 2)  # from (M, 2, 4, rows, columns)
+                del drawn, chosen
         return logits.view(-1, 4 * rows, 4 * columns)
 
     def draw_all(self, reading: Reading) -> Tensor:

@@ -65,6 +65,7 @@ class Upscaling:
                 place = out(scratch, "upscaled twice", (x.shape[0], second.shape[0], x.shape[2]), x)
                 pixels = gelu(torch.baddbmm(self.second_bias, second.expand(x.shape[0], -1, -1), x, out=place))
                 logits = torch.bmm(weights, pixels.view(prompts * 8, weights.shape[-1], -1))  # (P * 8, m, N)
+                del pixels  # those of the next row would be made beside them
                 grid_rows = slice(some.start // columns, some.stop // columns)
                 yield grid_rows, row, logits.view(prompts, 2, 4, masks, -1, columns)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from napari_sam_amg.sam.memory import in_halves
 from napari_sam_amg.sam.object_maps import ObjectMaps
 from napari_sam_amg.sam.precision import Precision, choose_type, convert, float32_as_such, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
-from napari_sam_amg.sam.recorded import Recorded
+from napari_sam_amg.sam.recorded import Recorded, together
 from napari_sam_amg.sam.scratch import POOL, Scratch
 from napari_sam_amg.sam.transformer import ImageSide, TwoWayTransformer
 from napari_sam_amg.sam.unet_encoder import UnetEncoder
@@ -41,9 +41,12 @@ STAYS_FLOAT32 = (PositionEmbeddingRandom, nn.BatchNorm2d)
 #: Prompts decoded at once. On a CPU what is image-sized should stay near the cache (0.9 MB a prompt and array at
 #: SAM's size), while several prompts share the cost of starting an operation: 16 with SAM's 8 heads, 32 with the
 #: embedded model's 4. Measured on 2 cores: 32 of these take 6 % less than 16, with as many more tokens upscaled at
-#: once, and 64 as long as 32. On a GPU more is better, while its memory does: 148 of 8 heads at once take 1.9 GB.
+#: once, and 64 as long as 32. On a GPU more is better, while its memory does: by ``benchmarks --operations`` 1.9 GB
+#: with these numbers; without what ``at_once`` saves up to twice that.
 CPU_HEADS_AT_ONCE = 128  # on 64 x 64 image tokens
-GPU_HEADS_AT_ONCE = {"exact": 1184, "fast": 2048}
+GPU_HEADS_AT_ONCE = {"exact": 2048, "fast": 4096}
+GPU_PROMPTS_AT_ONCE = 512  # with more the host has nothing to do while the first ones are read
+GPU_IMAGES_AT_ONCE = 4
 #: Numbers of prompts for which a GPU's work is recorded. A guided search asks few at once, which take less time than to
 #: start what reads the image for them; with more it is the other way round, and records cost memory.
 READ_AS_RECORDED = (16, 32, 64, 128)
@@ -77,6 +80,7 @@ class DecodedMasks:
     low_res_logits: Tensor
 
 
+_Encoded = tuple[Tensor, Tensor | None, tuple[DecoderSide, ...]]
 Points = NDArray[np.float64]
 Keep = Callable[[Tensor], Tensor]
 Decoded = tuple[Points, DecodedMasks]  # a batch of points, and what was found there
@@ -122,7 +126,7 @@ class Sam(nn.Module):
         )
         self.segmentation_decoder = None
         self._micro_batch: int | None = None
-        self._recorded = Recorded()
+        self._recorded: dict[int, Recorded] = defaultdict(Recorded)  # by the number of images
         self._recorded_readings: dict[int, Recorded] = defaultdict(Recorded)  # by the number of prompts
         self._weights: tuple[int, ...] = ()  # where they were when an image was embedded; these records depend on it
         self._dtype = torch.float32
@@ -165,14 +169,20 @@ class Sam(nn.Module):
         """Prompts decoded at once; by default what suits the device."""
         if self._micro_batch is not None:
             return self._micro_batch
-        heads = CPU_HEADS_AT_ONCE if takes_cpu_way(self.device) else GPU_HEADS_AT_ONCE[self.precision]
-        return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
+        if takes_cpu_way(self.device):
+            return self._prompts_of(CPU_HEADS_AT_ONCE)
+        heads = GPU_HEADS_AT_ONCE[self.precision]
+        return min(self._prompts_of(heads if takes_gpu_way(self.device) else heads // 2), GPU_PROMPTS_AT_ONCE)
 
     @micro_batch.setter
     def micro_batch(self, prompts: int | None) -> None:
         if prompts is not None and prompts < 1:
             raise ValueError(f"micro_batch={prompts} is out of range: it must be at least 1, or None for the default")
         self._micro_batch = prompts
+
+    def _prompts_of(self, heads: int) -> int:
+        """Of as many heads on 64 x 64 image tokens."""
+        return max(1, heads * 64**2 // (self.config.decoder_heads * self.config.grid_side**2))
 
     def preprocess(self, image: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int]]:
         """(H, W, 3) uint8 RGB -> (1, 3, S, S) normalised and zero-padded, and the (h, w) inside it.
@@ -186,31 +196,55 @@ class Sam(nn.Module):
         padded[0, :, :height, :width] = (pixels - self.pixel_mean) / self.pixel_std
         return padded, (height, width)
 
-    @torch.inference_mode()
+    @property
+    def images_at_once(self) -> int:
+        """How many images are best embedded together: several where one leaves a GPU idle."""
+        small = isinstance(self.image_encoder, UnetEncoder)
+        return GPU_IMAGES_AT_ONCE if small and takes_gpu_way(self.device) else 1
+
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one (H, W, 3) uint8 RGB image."""
-        pixels, input_size = self.preprocess(image)
-        size = (image.shape[0], image.shape[1])
+        return self.embed_all([image])[0]
+
+    @torch.inference_mode()
+    def embed_all(self, images: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
+        """Encode (H, W, 3) uint8 RGB images, of any sizes, together; in parts if a GPU's memory does not do."""
+        pixels, inside = zip(*map(self.preprocess, images), strict=True)
         with float32_as_such(self.device):
             if takes_gpu_way(self.device):
                 self._weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
-                embedded, dense_maps, side = self._recorded.run(self._encode, pixels.to(self.dtype), self._weights)
-            else:
-                embedded, dense_maps, side = self._encode(pixels.to(self.dtype))
-        maps: ObjectMaps | None = None if dense_maps is None else CentreMaps(dense_maps[0], input_size, size)
-        if self.segmentation_decoder is not None:
-            maps = DistanceMaps(self.segmentation_decoder, embedded, input_size, size)
-        return ImageEmbedding(side, input_size, size, self.config.img_size, maps)
+            parts = in_halves(self._embed_pixels, _concatenated(list(pixels)).to(self.dtype), len(images))
+        found: list[ImageEmbedding] = []
+        for embedded, dense_maps, sides in parts:
+            for row, side in enumerate(sides):
+                size, input_size = images[len(found)].shape[:2], inside[len(found)]
+                maps: ObjectMaps | None = (
+                    None if dense_maps is None else CentreMaps(dense_maps[row], input_size, (size[0], size[1]))
+                )
+                if self.segmentation_decoder is not None:
+                    maps = DistanceMaps(
+                        self.segmentation_decoder, embedded[row : row + 1], input_size, (size[0], size[1])
+                    )
+                found.append(ImageEmbedding(side, input_size, (size[0], size[1]), self.config.img_size, maps))
+        return found
 
-    def _encode(self, pixels: Tensor) -> tuple[Tensor, Tensor | None, DecoderSide]:
-        """(1, 3, S, S) -> embedding (1, C, h, w), the maps of an encoder that has any, and the decoder's image side."""
+    def _embed_pixels(self, pixels: Tensor) -> _Encoded:
+        if takes_gpu_way(self.device):
+            return self._recorded[len(pixels)].run(self._encode, pixels, self._weights)
+        return self._encode(pixels)
+
+    def _encode(self, pixels: Tensor) -> _Encoded:
+        """(B, 3, S, S) -> embeddings, maps of an encoder that has any, and the decoder's image sides."""
         dense_maps: Tensor | None = None
         if isinstance(self.image_encoder, UnetEncoder):
             embedded, dense_maps = self.image_encoder(pixels, with_maps=True)
         else:
             embedded = self.image_encoder(pixels)
         dense, pe = self.prompt_encoder.no_mask_embed.weight.view(-1, 1, 1), self.prompt_encoder.get_dense_pe()[0]
-        return embedded, dense_maps, self.mask_decoder.prepare(embedded[0].float(), pe, dense, self.dtype)
+        sides = tuple(self.mask_decoder.prepare(one.float(), pe, dense, self.dtype) for one in embedded)
+        found = embedded, dense_maps, sides
+        # recorded, it is copied at every image, in a few operations if it lies together
+        return together(found) if takes_gpu_way(self.device) else found
 
     def decode(self, embedding: ImageEmbedding, points: Points, keep: Keep) -> DecodedMasks:
         """Masks for (P, 2) foreground points (x, y) in pixels of the original image.
@@ -306,11 +340,15 @@ class Sam(nn.Module):
 
         def read(given: tuple[ImageSide, Tensor]) -> tuple[Tensor, ImageTokens, Tensor]:
             image, some = given
-            return self.mask_decoder.transform(image, self.prompt_encoder.embed_object_points(some), None, masks)
+            sparse = self.prompt_encoder.embed_object_points(some)
+            mask_tokens, image_tokens, predicted_iou = self.mask_decoder.transform(image, sparse, None, masks)
+            return mask_tokens, image_tokens.some(slice(None)), predicted_iou
 
         given = side.transformer, F.pad(points, (0, 0, 0, padded - prompts))
         mask_tokens, image_tokens, predicted_iou = self._recorded_readings[padded].run(read, given, self._weights)
-        return Reading(side, masks, mask_tokens[:prompts], image_tokens.first(prompts), predicted_iou[:prompts], None)
+        return Reading(
+            side, masks, mask_tokens[:prompts], image_tokens.some(slice(prompts)), predicted_iou[:prompts], None
+        )
 
     @torch.inference_mode()
     def _draw(self, read: "_Read", keep: Keep, rows: int, place: Tensor | None = None) -> "_Drawn":
@@ -318,7 +356,7 @@ class Sam(nn.Module):
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
         place = None if place is None else place[: len(prompt_index)]
         with float32_as_such(self.device):
-            logits = self.mask_decoder.draw(read.reading, prompt_index, mask_index, place, rows)
+            logits = self.mask_decoder.draw(read.take(), prompt_index, mask_index, place, rows)
         # of a GPU of CUDA the logits stay where they are, to be measured there
         logits = logits if takes_gpu_way(self.device) else logits.cpu()
         return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], logits)
@@ -339,12 +377,18 @@ def _concatenated(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Read:
     """A micro-batch that was read; its predicted IoUs are on their way to the host."""
 
-    reading: Reading
+    reading: Reading | None
     predicted_iou: Handover  # (P, 3)
+
+    def take(self) -> Reading:
+        """What was read, once: whoever draws it knows when it need not be held any more."""
+        reading, self.reading = self.reading, None
+        assert reading is not None
+        return reading
 
 
 @dataclass(frozen=True, slots=True, eq=False)

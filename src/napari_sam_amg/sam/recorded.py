@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from napari_sam_amg.sam.gpu_way import stand_in
 
+ALIGNED = 256  # numbers: what is computed of a tensor is fastest where it begins as torch's own memory does
+
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
@@ -23,7 +26,8 @@ Result = TypeVar("Result")
 class Recorded:
     """Runs ``compute`` of a value; from the second time on as it was recorded, while nothing else has changed.
 
-    Values and results are tensors, or tuples and dataclasses of them, see ``tensors``. Nobody may change values.
+    Values and results are tensors, or tuples and dataclasses of them, see ``tensors``. Nobody may change values. What
+    lies together in memory is copied at once.
     """
 
     def __init__(self) -> None:
@@ -41,7 +45,7 @@ class Recorded:
 
     def run(self, compute: Callable[[Value], Result], x: Value, state: Hashable) -> Result:
         """``state``: what the record depends on, but for the values of ``x`` and those behind the same pointers."""
-        state = state, tuple((tensor.shape, tensor.dtype) for tensor in tensors(x))
+        state = state, layout(x)
         with self._lock:
             if state == self._cannot or self._seen != state:  # what comes once is not worth a record
                 self._seen, self._graph = state, None
@@ -56,20 +60,21 @@ class Recorded:
                     self._cannot = state
                     return compute(x)
             assert self._graph is not None
-            places = list(tensors(self._input))
-            for index, tensor in self._changed(x):
-                places[index].copy_(tensor)
+            places = memories(self._input)
+            for index, memory in self._changed(x):
+                places[index].copy_(memory)
             self._graph.replay()
             result: Result = cloned(self._output)
             return result
 
     def _changed(self, x: Any) -> Iterator[tuple[int, Tensor]]:
-        """The tensors that are not in the input yet: all that points share of an image are there after the first."""
-        there, self._there = self._there, [weakref.ref(tensor) for tensor in tensors(x)]
+        """The memory that is not in the input yet: all that points share of an image is there after the first."""
+        now, there = first_tensors(x), self._there
+        self._there = [weakref.ref(tensor) for tensor in now]
         known = [reference() for reference in there]
-        for index, tensor in enumerate(tensors(x)):
+        for index, tensor in enumerate(now):
             if index >= len(known) or tensor is not known[index]:
-                yield index, tensor
+                yield index, whole(tensor)
 
     def _record(self, compute: Callable[[Any], Any], x: Any) -> None:
         self._input, self._there, graph = cloned(x), [], torch.cuda.CUDAGraph()
@@ -91,13 +96,64 @@ def tensors(value: Any) -> Iterator[Tensor]:
             yield from tensors(getattr(value, spec.name))
 
 
-def cloned(value: Any) -> Any:
-    """Tensors in tuples and dataclasses in memory of their own; parameters and all else as they are."""
+def layout(value: Any) -> Hashable:
+    """Types and shapes of its tensors, and where in which memory they lie."""
+    order = {_place(tensor): index for index, tensor in enumerate(first_tensors(value))}
+    return tuple((order[_place(x)], x.dtype, x.shape, x.stride(), x.storage_offset()) for x in tensors(value))
+
+
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A value with ``change`` of each of its ``tensors``, in their order; all else as it is."""
     if isinstance(value, Tensor):
-        return value if isinstance(value, nn.Parameter) else value.clone()
+        return value if isinstance(value, nn.Parameter) else change(value)
     if isinstance(value, tuple):
-        return tuple(cloned(item) for item in value)
+        return tuple(mapped(item, change) for item in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {spec.name: cloned(getattr(value, spec.name)) for spec in dataclasses.fields(value)}
+        fields = {spec.name: mapped(getattr(value, spec.name), change) for spec in dataclasses.fields(value)}
         return dataclasses.replace(value, **fields)
     return value
+
+
+def _place(tensor: Tensor) -> tuple[int, torch.dtype]:
+    return tensor.untyped_storage().data_ptr(), tensor.dtype
+
+
+def first_tensors(value: Any) -> list[Tensor]:
+    """The first one of those that share memory, for each memory."""
+    firsts: dict[Any, Tensor] = {}
+    for tensor in tensors(value):
+        firsts.setdefault(_place(tensor), tensor)
+    return list(firsts.values())
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of the memory that a tensor is a look at: (n,)."""
+    return tensor.as_strided((tensor.untyped_storage().nbytes() // tensor.itemsize,), (1,), 0)
+
+
+def memories(value: Any) -> list[Tensor]:
+    """The memory of its tensors, each once."""
+    return [whole(tensor) for tensor in first_tensors(value)]
+
+
+def cloned(value: Any) -> Any:
+    """Tensors in tuples and dataclasses in memory of their own, together where they were so; all else as it is."""
+    copies = {_place(tensor): whole(tensor).clone() for tensor in first_tensors(value)}
+    return mapped(value, lambda x: copies[_place(x)].as_strided(x.shape, x.stride(), x.storage_offset()))
+
+
+def together(value: Any) -> Any:
+    """Its tensors in one memory for each type, so that who copies them copies that."""
+    sizes: dict[torch.dtype, int] = defaultdict(int)
+    starts = []
+    for tensor in tensors(value):
+        starts.append(sizes[tensor.dtype])
+        sizes[tensor.dtype] += -(-tensor.numel() // ALIGNED) * ALIGNED
+    memory = {dtype: next(tensors(value)).new_empty(size, dtype=dtype) for dtype, size in sizes.items()}
+    start = iter(starts)
+
+    def moved(tensor: Tensor) -> Tensor:
+        dense = torch.empty_like(tensor, device="meta")  # in the order of the tensor, without holes
+        return memory[tensor.dtype].as_strided(dense.shape, dense.stride(), next(start)).copy_(tensor)
+
+    return mapped(value, moved)

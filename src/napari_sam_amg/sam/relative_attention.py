@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sam_amg.sam.gpu_way import takes_gpu_way
+from napari_sam_amg.sam.gpu_way import takes_cpu_way, takes_gpu_way
 from napari_sam_amg.sam.looks import look
 from napari_sam_amg.sam.scratch import Scratch, calls_are_cheap, out
 
@@ -44,7 +44,7 @@ def _bias_along(q: Tensor, axis: int, table: Tensor, scratch: Scratch | None, na
 
     float32 on a CPU, for halves too: torch reads such a mask faster there, and it is more precise.
     """
-    table = table.float() if q.device.type == "cpu" else table
+    table = table.float() if takes_cpu_way(q.device) else table
     asked = q.movedim(axis, 0)
     vectors = _by_distance(table)[: len(asked)]
     memory = out(scratch, "asked", tuple(asked.shape), table)

@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from napari_sam_amg.sam.gpu_way import takes_cpu_way, takes_gpu_way
+from napari_sam_amg.sam.gpu_way import takes_cpu_way
 
 P = ParamSpec("P")
 Item = TypeVar("Item")
@@ -92,16 +92,6 @@ def keeps_scratch(generate: Callable[P, Iterator[Item]]) -> Callable[P, Iterator
 def out(scratch: Scratch | None, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
     """What to give an operation as ``out``: None, for new memory, without scratch."""
     return None if scratch is None else scratch.take(name, shape, like)
-
-
-def place_for(scratch: Scratch | None, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
-    """As ``out``; on a GPU new memory in the order of ``shape``.
-
-    What is computed from views would keep their order there, and be copied whole to be seen in another.
-    """
-    if scratch is None and takes_gpu_way(like.device) and not torch.is_grad_enabled():
-        return like.new_empty(shape)
-    return out(scratch, name, shape, like)
 
 
 def calls_are_cheap(x: Tensor) -> bool:

@@ -58,10 +58,11 @@ class Interpolated(nn.Module):
         self.conv = Conv(a, b, 1)
         self.enlarge = nn.Upsample(scale_factor=2.0, mode="bilinear")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """``out``: where the result is to be; in new memory without."""
         # torch-em convolves last: the two commute, and a quarter of the pixels are a quarter of the work
         x = self.conv(x)
-        out = x.new_empty(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
+        out = x.new_empty(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3]) if out is None else out
         for start, stop in spans(x, x.shape[1], CHANNELS):
             out[:, start:stop] = self.enlarge(x[:, start:stop])
         return out
@@ -85,9 +86,10 @@ class Transposed(nn.Module):
         super().__init__()
         self.block = TransposedConv(a, b)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """``out``: where the result is to be; in new memory without."""
         batch, _, height, width = x.shape
-        out = x.new_empty(batch, self.block.out_channels, 2 * height, 2 * width)
+        out = x.new_empty(batch, self.block.out_channels, 2 * height, 2 * width) if out is None else out
         # torch takes four times as long for one of its multiplications
         for start, stop in spans(x, height, STRIP_WORK // (4 * batch * width * self.block.weight.numel())):
             out[:, :, 2 * start : 2 * stop] = self.block(x[:, :, start:stop])
@@ -187,7 +189,7 @@ class SegmentationDecoder(nn.Module):
         """Both branches at full resolution, joined where they are made: each has 0.27 GB."""
         width = self.deconv4.width
         both = x.new_empty(x.shape[0], 2 * width, *(2 * side for side in x.shape[2:]))
-        both[:, :width] = self.deconv_out(x)
+        self.deconv_out(x, both[:, :width])
         self.deconv4(finest, both[:, width:])
         return both
 

@@ -1,5 +1,6 @@
 """A run after a run: earlier results are replaced, filled or left alone, and nothing of a user's is lost."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,17 @@ CENTRES = [[(15, 15)], [(15, 50), (45, 30)], [(40, 60)], [(20, 20), (20, 60), (5
 STACK = np.stack([disc_image(centres) for centres in CENTRES])
 BATCHES = 4  # of a plane
 LONG = 30_000  # ms
+COUNTS = ("masks", "hidden_by_overlap", "crops", "points_asked", "candidates", "planes_done", "planes")  # of a record
 
 
 @pytest.fixture
 def cells(plugin: Any) -> Any:
     plugin.viewer.add_image(STACK.copy(), name="cells")
     return plugin
+
+
+def without_seconds(words: str) -> str:
+    return re.sub(r"\d+ s\b", "# s", words)
 
 
 def names(plugin: Any) -> list[str]:
@@ -208,7 +214,14 @@ def test_continue_does_what_is_missing(cells: Any, model: HeldModel) -> None:
     cells.choose(pred_iou_thresh=0.91)
     assert cells.widget.run_button.text() == "Run"  # another run
     cells.choose(pred_iou_thresh=0.9)
-    assert cells.run() is layer
+    model.release.clear()
+    cells.click_run_and_hold(model, model.batches + 1)
+    shown = cells.widget.status
+    cells.qtbot.waitUntil(lambda: shown.text().startswith("Plane 3 of 4, "), timeout=LONG)
+    assert 50 < int(shown.text().split(", ")[1].removesuffix(" %")) < 75  # of all planes, as the words say
+    assert cells.widget.bar.text() == shown.text().split(", ")[1].replace(" ", "")
+    model.release.set()
+    cells.wait()
     assert len(model.embedded) - embedded == 2
     np.testing.assert_array_equal(layer.data[[0, 2]], before[[0, 2]])
     check_rows_and_labels(layer)
@@ -219,9 +232,13 @@ def test_continue_does_what_is_missing(cells: Any, model: HeldModel) -> None:
     assert sorted(kept.indices) == [(0,), (1,), (2,), (3,)]
     for index in kept.indices:
         np.testing.assert_array_equal(kept.plane(index, kept.params).labels, layer.data[index[0]])
-    assert cells.widget.status.text().startswith("7 masks found")
+    said = without_seconds(cells.widget.status.text())
+    assert said.startswith("7 masks found in # s")
     assert cells.widget.run_button.text() == "Run"
     fresh = run_planes(cells, "All planes")
+    assert without_seconds(cells.widget.status.text()) == said  # of all of it, as by a run that was not cancelled
+    counts = [[run.metadata[METADATA_KEY][name] for name in COUNTS] for run in (layer, fresh)]
+    assert counts[0] == counts[1]
     np.testing.assert_array_equal(fresh.data > 0, layer.data > 0)
     assert fresh.metadata[METADATA_KEY]["intensities"]["low"] == record["intensities"]["low"]
 

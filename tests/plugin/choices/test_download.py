@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QHelpEvent
+from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_sam_amg.models import transfer
 from napari_sam_amg.models.defaults import missing_reason
@@ -111,6 +114,27 @@ def test_failure_is_said_where_it_happened_and_as_a_notification(
     assert box.button.isVisible()
     plugin.widget.model_box.model.setCurrentText("vit_t")
     assert not box.message.isVisible()
+
+
+def test_a_long_word_does_not_crush_the_image(plugin: Any, absent: KnownModel, publish: Publish) -> None:
+    """Such as the hash of a file that is another one."""
+    publish("vit_b_lm", CONTENT, f"sha256:{'0' * 64}")
+    plugin.widget.model_box.model.setCurrentText("vit_l")
+    plugin.widget.model_box.model.setCurrentText("vit_b_lm")
+    plugin.viewer.window._qt_window.resize(1280, 800)
+    box, canvas = plugin.widget.model_box.download_box, plugin.viewer.window._qt_viewer
+    plugin.qtbot.wait(100)
+    assert not box.message.is_cut_off
+    box.button.click()
+    wait(plugin)
+    assert "0" * 64 in box.message.text()
+    plugin.qtbot.wait(100)
+    assert canvas.width() > 400
+    assert box.message.is_cut_off  # and whole in the tooltip
+    place = box.message.rect().center()
+    QApplication.sendEvent(box.message, QHelpEvent(QEvent.Type.ToolTip, place, box.message.mapToGlobal(place)))
+    plugin.qtbot.waitUntil(lambda: QToolTip.text() == box.message.text())
+    plugin.messages.clear()
 
 
 def test_another_model_can_be_chosen_meanwhile(plugin: Any, absent: KnownModel, server: Loopback) -> None:

@@ -36,8 +36,23 @@ def save_as(plugin: Any, name: str) -> None:
     box = plugin.widget.presets_box
     box.save_button.click()
     assert box.name.isVisible()
-    box.name.setText(name)
+    plugin.qtbot.keyClicks(box.name, name)  # in the place of what may be there
     box.keep_button.click()
+
+
+def test_a_preset_that_was_changed_is_saved_under_another_name_or_its_own(plugin: Any, folder: Path) -> None:
+    box = plugin.widget.presets_box
+    save_as(plugin, "mine")
+    plugin.choose(points_per_side=12)
+    assert box.preset.currentText() == "mine (changed)"
+    save_as(plugin, "other")
+    plugin.choose(points_per_side=14)
+    box.save_button.click()
+    assert box.name.text() == "other"
+    box.keep_button.click()
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.json", "other.json"]
+    assert read_settings(folder / "other.json").parameters["points_per_side"] == 14
+    assert read_settings(folder / "mine.json").parameters["points_per_side"] == 16
 
 
 @pytest.mark.parametrize("model", known_models())

@@ -174,7 +174,7 @@ def test_a_rectangle_is_segmented_and_nothing_else(plugin: Any) -> None:
     assert source["region"] == {"rows": [2, 32], "columns": [2, 78]}
     assert "In a region of 30 x 76 pixels.\n" in plugin.widget.status.text()
     assert "Whole region, " in plugin.widget.status.text()
-    assert "The whole image would take " in plugin.widget.status.text()
+    assert "The whole image would take up to " in plugin.widget.status.text()
 
 
 def test_a_region_is_the_same_in_all_planes(plugin: Any) -> None:
@@ -225,9 +225,12 @@ def test_shapes_of_all_kinds_and_what_is_none(plugin: Any) -> None:
     shapes.add_lines(np.array([[0, 0], [9, 9]]))
     assert "a line has no area" in message.text()
     shapes.add_rectangles(UPPER)
-    assert "'here' has 2 shapes: select one of them" in message.text()
+    assert "a line has no area" in message.text()  # both are taken
+    choose_region(plugin, "here: selected shapes")
     shapes.selected_data = {1}
     assert not message.isVisible()
+    shapes.selected_data = set()
+    assert "no shape of 'here' is selected" in message.text()
     shapes.add_ellipses(np.array([[0, 0], [0, 79], [63, 79], [63, 0]], float))
     shapes.selected_data = {2}
     assert objects(plugin.run().data) == 4
@@ -237,9 +240,45 @@ def test_shapes_of_all_kinds_and_what_is_none(plugin: Any) -> None:
     shapes.add_rectangles(UPPER[:, ::1] / 20)
     shapes.selected_data = {4}
     assert "each side must have at least 8" in message.text()
+    shapes.add_rectangles(np.array([[9, 9], [9, 40], [9, 40], [9, 9]], float))
+    shapes.selected_data = {1, 5}
+    assert "Region: one of the shapes has no area" in message.text()
     plugin.viewer.layers.remove(shapes)
     assert plugin.widget.image_box.region_rows.region.currentText() == "The whole image"
     assert plugin.widget.run_button.isEnabled()
+
+
+def test_several_shapes_at_once_as_they_are_drawn(plugin: Any) -> None:
+    """Drawing selects the last one, and all of them are meant."""
+    image = plugin.viewer.add_image(disc_image(FOUR), name="cells", scale=(2, 2), translate=(5, 7))
+    shapes = plugin.viewer.add_shapes(name="here", ndim=2)
+    box = plugin.widget.image_box.region_rows.region
+    around = [np.array([(y - 12, x - 12), (y - 12, x + 12), (y + 12, x + 12), (y + 12, x - 12)]) for y, x in FOUR]
+    shapes.add_rectangles(around[0] * 2 + (5, 7))
+    choose_region(plugin, "here")
+    shapes.add_ellipses(around[3] * 2 + (5, 7))
+    shapes.selected_data = {1}
+    assert box.currentText() == "here: all 2 shapes"
+    layer = plugin.run()
+    for y, x in FOUR:
+        expected = (y, x) in (FOUR[0], FOUR[3])
+        assert bool(layer.get_value(image.data_to_world((y, x)), world=True)) == expected
+    assert "In 2 shapes within 57 x 64 pixels. 2 objects with their centres outside the shapes are left out." in (
+        plugin.widget.status.text()
+    )
+    assert len(layer.metadata[METADATA_KEY]["source"]["region"]["outlines"]) == 2
+    choose_region(plugin, "here: selected shapes")
+    alone = plugin.run()
+    assert objects(alone.data) == 1
+    shapes.selected_data = {0, 1}
+    assert objects(plugin.run().data) == 2
+    shapes.selected_data = {1}
+    shapes.remove_selected()
+    assert box.currentText() == "here"
+    assert objects(plugin.run().data) == 1
+    plugin.viewer.layers.selection.active = plugin.viewer.layers["cells masks"]
+    plugin.widget.settings_button.click()
+    assert box.currentText() == "Region of 'cells masks'"
 
 
 def test_the_field_in_view(plugin: Any) -> None:

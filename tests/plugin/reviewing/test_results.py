@@ -44,6 +44,18 @@ def test_metadata_say_how_to_repeat_the_run(cells: Any) -> None:
     assert record["seconds"] >= 0
 
 
+def test_the_tab_names_the_results_that_it_shows(cells: Any) -> None:
+    title = cells.docked.results_tab.title
+    cells.run()
+    second = cells.run()  # in the place of the first, and then under its name
+    assert title.text() == f"Results: '{second.name}'" == "Results: 'cells masks'"
+    second.name = "mine"
+    assert title.text() == "Results: 'mine'"
+    cells.viewer.layers.remove(second)
+    second.name = "gone"
+    assert title.text().startswith("There are no results yet.")
+
+
 def test_the_form_is_ready_again_and_says_what_was_found(cells: Any) -> None:
     cells.run()
     assert cells.widget.run_button.isEnabled()

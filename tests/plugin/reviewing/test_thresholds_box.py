@@ -370,7 +370,7 @@ def test_what_was_done_by_hand_stays_on_top(plugin: Any, box: Any) -> None:
     assert len(np.unique(review.layer.data)) < len(np.unique(after))
 
 
-def test_layers_without_candidates_say_why(plugin: Any, box: Any, tmp_path: Any) -> None:
+def test_layers_without_candidates_say_why(plugin: Any, box: Any) -> None:
     metadata = {"napari-sam-amg": {"started": "2026"}}
     plugin.viewer.add_layer(Labels(np.zeros((20, 20), np.int32), metadata=metadata))
     assert box.summary.text() == (
@@ -378,13 +378,6 @@ def test_layers_without_candidates_say_why(plugin: Any, box: Any, tmp_path: Any)
         "thresholds."
     )
     assert not box.controls.isVisible()
-    plugin.viewer.layers.clear()
-    plugin.viewer.add_image(np.stack([plane(1), plane(2)]))
-    plugin.widget.image_box.planes.setCurrentText("All planes")
-    plugin.widget.results_box.where.setCurrentText("in a folder")
-    plugin.widget.results_box.folder.setText(str(tmp_path))
-    plugin.run()
-    assert "Labels in a folder stay as they were found" in box.summary.text()
 
 
 @pytest.mark.parametrize(

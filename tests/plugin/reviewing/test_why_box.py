@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QScrollArea
 
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
@@ -113,6 +114,19 @@ def test_a_click_says_what_was_proposed_there_and_what_became_of_it(why: Box) ->
     assert f"No mask here has a predicted IoU above {floor.pred_iou_thresh:g} and a stability of" in said
     assert "The nearest point that was asked is 1 px away." in said  # of a grid of 8 x 10 px
     assert (layer.data > 0).any()
+
+
+def test_what_is_said_is_seen_without_scrolling(why: Box) -> None:
+    why.viewer.window._qt_window.resize(1280, 800)
+    layer = segment(why, disc_image(CENTRES))
+    tab = why.plugin.docked.results_tab
+    fields = tab.findChild(QScrollArea)
+    for place in ((15, 50), (60, 75)):
+        fields.verticalScrollBar().setValue(0)
+        why.look_at(layer, *place)
+        why.until(lambda: not why.box.answer.visibleRegion().isEmpty())
+        why.plugin.qtbot.wait(100)
+        assert why.box.answer.visibleRegion().boundingRect() == why.box.answer.rect()
 
 
 def test_a_drag_moves_the_view_and_without_the_button_nothing_is_said(why: Box) -> None:

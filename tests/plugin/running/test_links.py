@@ -119,6 +119,15 @@ def test_continue_asks_for_missing_planes_and_links_all(plugin: Any, model: Held
     assert sorted(kept.indices) == [(plane,) for plane in range(len(PLANES))]
 
 
+def test_why_nothing_goes_through_z_is_said(plugin: Any) -> None:
+    layer = linked(plugin, "through z", data=stack([[A], [A], [B], []]))
+    assert not layer.data.any()
+    assert plugin.widget.status.text().startswith("No objects through z: of ")
+    assert "none goes on through 3 planes (Min planes)" in plugin.widget.status.text()
+    plugin.choose(min_planes=2)
+    assert plugin.run().data.any()
+
+
 def test_an_axis_that_is_not_there_is_named(plugin: Any) -> None:
     plugin.viewer.add_image(stack(), axis_labels=("t", "y", "x"))
     plugin.widget.image_box.planes.setCurrentText("All planes")

@@ -38,7 +38,7 @@ def test_on_disk_is_what_is_in_memory(plugin: Any, stack: np.ndarray, tmp_path: 
     pd.testing.assert_frame_equal(layer.features, expected.features)
     np.testing.assert_allclose(layer.scale, expected.scale)
     written = sorted(path.name for path in (tmp_path / "new").iterdir())
-    assert written == ["cells_features.csv", "cells_labels.ome.zarr", "cells_run.json"]
+    assert written == ["cells_candidates", "cells_features.csv", "cells_labels.ome.zarr", "cells_run.json"]
     # and it is opened again as it was
     data, arguments, kind = read(tmp_path / "new" / "cells_labels.ome.zarr")
     assert kind == "labels"

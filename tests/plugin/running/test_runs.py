@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from superqt.utils import WorkerBase
 import napari_sam_amg.run
 from napari_sam_amg.plugin.panel import SegmentPanel
 from napari_sam_amg.plugin.running import run_progress
+from napari_sam_amg.plugin.running.collector import collector
 from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.live import METADATA_KEY, LiveLabels
 from napari_sam_amg.plugin.running.runner import _running
@@ -100,7 +102,7 @@ def test_a_waiting_run_is_cancelled_at_once(plugin: Any, model: HeldModel, runni
     assert second.status.text() == "Cancelled."
     assert second.run_button.isEnabled()
     assert _running == [running]
-    assert gc.get_freeze_count() > 0  # the other goes on
+    assert collector()._runs == {running}  # the other goes on
     model.release.set()
     plugin.wait()
     assert state(running.layer) == ("finished", 6, 6)
@@ -119,7 +121,7 @@ def test_the_next_run_begins_though_the_one_before_it_was_cancelled(
     wait_for_all(plugin)
     assert state(last.layer) == ("finished", 6, 6)
     assert second.status.text() == "Cancelled."
-    assert gc.get_freeze_count() == 0
+    assert not collector()._runs
 
 
 def test_a_dock_closed_and_opened_again_during_a_run(
@@ -185,11 +187,25 @@ def test_napari_quits_while_the_worker_is_held(plugin: Any, model: HeldModel, ru
     assert model.batches == 2 * BATCHES + 2
 
 
-def test_objects_are_left_alone_by_the_collector_during_a_run_only(plugin: Any, model: HeldModel, running: Any) -> None:
-    assert gc.get_freeze_count() > 0
+def test_nothing_is_collected_at_rest_during_a_run(
+    plugin: Any, model: HeldModel, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full collection stops the worker, too, and the window waits for it."""
+    monkeypatch.setattr("napari_sam_amg.plugin.running.collector.REST", 50)
+    gone = Cycle()
+    here, gone.itself = weakref.ref(gone), gone
+    gc.freeze()
+    del gone
+    collector().collect_soon()
+    plugin.qtbot.wait(300)
+    assert here() is not None
     model.release.set()
     plugin.wait()
-    assert gc.get_freeze_count() == 0
+    plugin.qtbot.waitUntil(lambda: here() is None, timeout=LONG)
+
+
+class Cycle:
+    itself: Any = None
 
 
 class BusyModel(HeldModel):
@@ -277,7 +293,7 @@ def test_an_error_in_the_main_thread_ends_the_run_in_words(plugin: Any, monkeypa
         assert [message.severity.value for message in plugin.messages] == ["error"], place
         plugin.messages.clear()
         assert plugin.widget.run_button.isEnabled()
-        assert (gc.get_freeze_count(), progress._all_instances) == (0, set()), place
+        assert (collector()._runs, progress._all_instances) == (set(), set()), place
     assert state(plugin.run()) == ("finished", 6, 6)
 
 
@@ -344,3 +360,15 @@ def test_a_run_whose_every_plane_failed_is_an_error(plugin: Any, unreadable: set
         plugin.messages.clear()
         assert [layer.name for layer in plugin.viewer.layers] == ["mine"]
         assert plugin.widget.run_button.isEnabled()
+
+
+def test_how_many_pixels_have_no_data_is_said(plugin: Any) -> None:
+    image = STACK.astype(np.float32)
+    image[2, 3, 3:7], image[4, 60, 60] = np.inf, np.nan
+    plugin.viewer.add_image(image, name="ratio", contrast_limits=(0, 255))
+    plugin.run()
+    assert "5 pixels are NaN or infinite in 2 planes, which is taken for no data: gaps" in plugin.widget.status.text()
+    assert plugin.viewer.layers[-1].metadata[METADATA_KEY]["intensities"]["pixels_without_data"] == 5
+    plugin.widget.image_box.intensities.setCurrentText("contrast limits")
+    plugin.run()
+    assert "NaN" not in plugin.widget.status.text()

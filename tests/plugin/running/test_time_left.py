@@ -55,5 +55,6 @@ def test_times_as_one_says_what_is_not_known_well(seconds: float, words: str) ->
 def test_a_part_says_how_long_all_of_it_takes() -> None:
     assert of_the_whole(2, 1 / 100, 1) == "The whole image would take about 3 min."
     assert of_the_whole(2, 1 / 40, 40) == "The whole image (all 40 planes) would take about 1 min."
+    assert of_the_whole(2, 1 / 100, 1, is_region=True) == "The whole image would take up to about 3 min."
     assert of_the_whole(2, 1.0, 40) == ""
     assert of_the_whole(2, 0.99, 1) == ""

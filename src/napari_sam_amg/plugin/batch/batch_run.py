@@ -1,6 +1,5 @@
 """A batch as the main thread sees it: its worker, its turn among other runs, and what is known of each image."""
 
-import gc
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.batch.batch_work import DONE, FAILED, PARTLY, SKIPPED, BatchJob, Ended, Listed, segment_batch
+from napari_sam_amg.plugin.running.collector import collector
 from napari_sam_amg.plugin.running.interruptible import Interrupted, Reins
 from napari_sam_amg.plugin.running.live import PAINTED
 from napari_sam_amg.plugin.running.runner import WATCH_INTERVAL, _running
@@ -54,7 +54,7 @@ class BatchRun(QObject):
         if self._begun or self not in _running:
             return
         self._begun = True
-        gc.freeze()  # as a run does: a full collection takes 0.1 s and more
+        collector().begin_run(self)
         self._worker.start()
 
     def cancel(self) -> None:
@@ -89,7 +89,7 @@ class BatchRun(QObject):
             self.ended[item.place] = item
 
     def _end(self) -> None:
-        gc.unfreeze()
+        collector().end_run(self)
         QTimer.singleShot(0, self._announce)  # what the worker told last comes before
 
     def _announce(self) -> None:

@@ -27,7 +27,7 @@ from napari_sam_amg.plugin.choices.field_scroll import FieldScroll
 from napari_sam_amg.plugin.choices.folders import show_folder
 from napari_sam_amg.plugin.choices.problems import RED, Problem, mark
 from napari_sam_amg.plugin.choices.rows import wrapped_label
-from napari_sam_amg.plugin.keys import run_or_cancel
+from napari_sam_amg.plugin.keys import run_or_cancel, turn
 from napari_sam_amg.plugin.preferences import preferences
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ class BatchTab(QWidget):
         self.message.setText("\n".join(problem.message for problem in problems))
         self.message.setStyleSheet(f"color: {RED};" if wrong else "")
         self.message.setVisible(bool(problems))
-        self.run_button.setEnabled(not problems and self.run_of is None)
-        self.cancel_button.setEnabled(self.run_of is not None)
+        turn(self.run_button, not problems and self.run_of is None, self)
+        turn(self.cancel_button, self.run_of is not None, self)
         self.folder_button.setEnabled(self.choices.folder is not None and self.choices.folder.is_dir())
         self.settings.setText(f"With the model and settings under Segment: {self._panel.model_box.words}.")
 
@@ -175,7 +175,7 @@ class BatchTab(QWidget):
     def cancel(self) -> None:
         if self.run_of is not None:
             self.run_of.cancel()
-            self.cancel_button.setEnabled(False)
+            turn(self.cancel_button, False, self)
             self.status.setText("Cancelling...")
 
     def _take(self, item: Any) -> None:

@@ -18,8 +18,8 @@ from napari_sam_amg.plugin.choices.problems import Problem
 from napari_sam_amg.plugin.choices.results_box import ResultsBox
 from napari_sam_amg.plugin.preferences import preferences
 from napari_sam_amg.plugin.running.earlier import Landing, Settings, has_results, landing_of
-from napari_sam_amg.plugin.running.on_disk import ResultFiles, why_not
 from napari_sam_amg.plugin.running.own_ids import OwnIds
+from napari_sam_amg.plugin.running.result_files import ResultFiles, why_not
 from napari_sam_amg.plugin.running.work import Job
 
 
@@ -114,4 +114,5 @@ class Chosen:
             asked=settings,
             landing=landing,
             ids=OwnIds() if landing.kind in ("fill", "continue") else None,
+            tally=landing.tally(),
         )

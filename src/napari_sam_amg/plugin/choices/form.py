@@ -131,8 +131,12 @@ class ParameterForm(QWidget):
             field.widget.changed.connect(lambda *_: self.changed.emit())
 
     def _show_advanced(self, is_open: bool) -> None:
-        """An arrow of text has the colour of the theme; superqt's icon is black in all of them."""
+        """An arrow of text has the colour of the theme; superqt's icon is black in all of them.
+
+        superqt leaves fields without height, in which the Tab key would go through all of them unseen.
+        """
         self.advanced.setText(f"{'▾' if is_open else '▸'}  Advanced")
+        self.advanced.content().setVisible(is_open)
 
     def _group(self, names: list[str]) -> QWidget:
         group = QWidget()

@@ -158,6 +158,7 @@ class PresetsBox(QWidget):
         self.name.setText(self.chosen.name if self.chosen.path is not None else "")
         self.naming.setVisible(True)
         self.name.setFocus()
+        self.name.selectAll()  # who types another name means it instead
 
     def _save(self) -> None:
         name = self.name.text().strip()

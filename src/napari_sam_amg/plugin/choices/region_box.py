@@ -1,4 +1,6 @@
-"""Which part of every plane: all of it, the field in view, or a shape that was drawn."""
+"""Which part of every plane: all of it, the field in view, or shapes that were drawn."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from napari.layers import Image, Shapes
@@ -17,12 +19,46 @@ from napari_sam_amg.plugin.running.layers import Axes, full_resolution
 WHOLE, VIEW = "The whole image", "The field in view"
 HELP = (
     "Segment a part only, to try settings or because the rest does not matter: what the window shows of the image, "
-    "or a rectangle, ellipse or polygon of a Shapes layer. It is the same in all planes, and as bright as in the whole."
+    "or rectangles, ellipses and polygons of a Shapes layer, all of them or those that are selected. It is the same in "
+    "all planes, and as bright as in the whole."
 )
 OUTLINES = ("rectangle", "polygon", "ellipse")
 STANDS = 200  # ms after which the camera has come to a stand
 ROUND = 64  # corners of an ellipse
 NO_SHAPE = "draw a rectangle or a polygon in '{name}' first"
+NONE_SELECTED = "no shape of '{name}' is selected"
+NO_AREA = "it has no area in the planes that are segmented: choose it in these planes"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Shapes of a layer."""
+
+    layer: Shapes
+    selected: bool = False  # these alone
+
+    def shapes(self) -> list[int]:
+        """Which they are. ``ValueError`` if there are none, or if one has no area."""
+        which = sorted(self.layer.selected_data) if self.selected else list(range(self.layer.nshapes))
+        if not which:
+            raise ValueError((NONE_SELECTED if self.selected else NO_SHAPE).format(name=self.layer.name))
+        for kind in (self.layer.shape_type[shape] for shape in which):
+            if kind not in OUTLINES:
+                raise ValueError(f"a {kind} has no area: draw a rectangle or a polygon")
+        return which
+
+    def corners(self, shape: int) -> NDArray[np.float64]:
+        """(n, D) in the data of the layer."""
+        corners = np.asarray(self.layer.data[shape], float)
+        return _ellipse(corners) if self.layer.shape_type[shape] == "ellipse" else corners
+
+
+def _offered(layer: Shapes) -> list[tuple[str, Drawn]]:
+    """What can be chosen of a layer: which of several shapes is said."""
+    if layer.nshapes < 2:
+        return [(layer.name, Drawn(layer))]
+    both = (f"all {layer.nshapes} shapes", Drawn(layer)), ("selected shapes", Drawn(layer, selected=True))
+    return [(f"{layer.name}: {which}", drawn) for which, drawn in both]
 
 
 class RegionRows(QObject):
@@ -62,11 +98,14 @@ class RegionRows(QObject):
         self._watch(shapes)
         self.region.blockSignals(True)
         self.region.clear()
-        items: list[tuple[str, object]] = [(WHOLE, WHOLE), (VIEW, VIEW), *((layer.name, layer) for layer in shapes)]
+        items: list[tuple[str, object]] = [(WHOLE, WHOLE), (VIEW, VIEW)]
+        items += [item for layer in shapes for item in _offered(layer)]
         items += [self._earlier] if self._earlier else []
         for text, data in items:
             self.region.addItem(text, data)
-        found = [row for row, (_, data) in enumerate(items) if data is before or data == before]
+        if isinstance(before, Drawn) and before.layer.nshapes < 2:
+            before = Drawn(before.layer)
+        found = [row for row, (_, data) in enumerate(items) if data == before]
         self.region.setCurrentIndex(found[0] if found else 0)
         self.region.blockSignals(False)
         if event is not None:
@@ -75,16 +114,17 @@ class RegionRows(QObject):
     def _watch(self, shapes: list[Shapes]) -> None:
         for layer in self._watched:
             layer.events.name.disconnect(self._list)
-            for event in (layer.events.data, layer.events.highlight):
-                event.disconnect(self._shape_changed)
+            layer.events.data.disconnect(self._list)
+            layer.events.highlight.disconnect(self._selected)
         for layer in shapes:
             layer.events.name.connect(self._list)
-            for event in (layer.events.data, layer.events.highlight):  # the latter when shapes are selected
-                event.connect(self._shape_changed)
+            layer.events.data.connect(self._list)
+            layer.events.highlight.connect(self._selected)
         self._watched = shapes
 
-    def _shape_changed(self, event: Event) -> None:
-        if self.region.currentData() is event.source:
+    def _selected(self, event: Event) -> None:
+        """Other shapes; it is told of every look that napari gives them, too."""
+        if self.region.currentData() == Drawn(event.source, selected=True):
             self.changed.emit()
 
     def take(self, field: Field | None, name: str) -> None:
@@ -107,12 +147,12 @@ class RegionRows(QObject):
             if chosen.rows[1] > height or chosen.columns[1] > width:
                 raise ValueError(f"the region does not fit an image of {height} x {width} pixels")
             return chosen
-        corners = _seen(layer, self._viewer) if chosen == VIEW else _drawn(chosen, layer, self._viewer)
-        flat = corners[:, list(axes.plane)]
-        if not np.ptp(flat, axis=0).all():
-            raise ValueError("it has no area in the planes that are segmented: choose it in these planes")
+        shapes = [_seen(layer, self._viewer)] if chosen == VIEW else _drawn(chosen, layer, self._viewer)
+        flat = [corners[:, list(axes.plane)] for corners in shapes]
+        if not all(np.ptp(corners, axis=0).all() for corners in flat):
+            raise ValueError(NO_AREA if len(flat) == 1 else NO_AREA.replace("it has", "one of the shapes has"))
         field = field_of(flat, (height, width))
-        return None if field.size == (height, width) and not field.outline else field
+        return None if field.size == (height, width) and not field.outlines else field
 
 
 def _seen(layer: Image, viewer: Viewer) -> NDArray[np.float64]:
@@ -127,21 +167,12 @@ def _seen(layer: Image, viewer: Viewer) -> NDArray[np.float64]:
     return box
 
 
-def _drawn(shapes: Shapes, layer: Image, viewer: Viewer) -> NDArray[np.float64]:
-    """Data coordinates (n, D) of the image at the corners of the selected shape, or of the only one."""
-    count, selected = len(shapes.data), sorted(shapes.selected_data)
-    if not count:
-        raise ValueError(NO_SHAPE.format(name=shapes.name))
-    if len(selected) != 1 and count != 1:
-        raise ValueError(f"'{shapes.name}' has {count} shapes: select one of them")
-    which = selected[0] if len(selected) == 1 else 0
-    kind = shapes.shape_type[which]
-    if kind not in OUTLINES:
-        raise ValueError(f"a {kind} has no area: draw a rectangle or a polygon")
-    corners = np.asarray(shapes.data[which], float)
-    if kind == "ellipse":
-        corners = _ellipse(corners)
-    return to_data(layer, viewer.dims, to_world(shapes, viewer.dims, corners))
+def _drawn(drawn: Drawn, layer: Image, viewer: Viewer) -> list[NDArray[np.float64]]:
+    """Data coordinates (n, D) of the image at the corners of each shape."""
+    return [
+        to_data(layer, viewer.dims, to_world(drawn.layer, viewer.dims, drawn.corners(shape)))
+        for shape in drawn.shapes()
+    ]
 
 
 def _ellipse(box: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QHelpEvent, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -15,10 +15,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-LABEL_WIDTH = 112  # px; the same in every group, so that the controls stand in one column
+LABEL_WIDTH = 112  # px, at least; the same in every group, so that the controls stand in one column
+WIDEST_LABEL = "Brightness"  # of the words that labels begin a line with
 CONTROL_WIDTH = 204  # px, at least
 POPUP_MARGIN = 24  # px beside the longest name of an open list: its scroll bar
 TEXT_MARGIN = 2  # px beside the text in a combo box
+WIDEST_WORD = 300  # px that a word may ask for; a longer one is cut off
 COMBO_CHARACTERS = 10  # a combo box as wide as its longest layer name would widen the whole window
 
 
@@ -30,12 +32,28 @@ def form_layout(parent: QWidget) -> QFormLayout:
     return layout
 
 
+class RowLabel(QLabel):
+    """As wide as all others in this font."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+        self._fit()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
+
+    def _fit(self) -> None:
+        margin = 2 * self.fontMetrics().averageCharWidth()
+        self.setFixedWidth(max(LABEL_WIDTH, self.fontMetrics().horizontalAdvance(WIDEST_LABEL) + margin))
+
+
 def add_row(layout: QFormLayout, text: str, control: QWidget, tooltip: str) -> None:
     """``tooltip``: plain text, or rich text that begins with <qt>."""
     rich = tooltip if tooltip.startswith("<qt>") else f"<qt>{escape(tooltip)}</qt>"  # rich text wraps, plain does not
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setFixedWidth(LABEL_WIDTH)
+    label = RowLabel(text)
     if control.layout() is None:  # of several controls in one row their layout knows how wide they are at least
         control.setMinimumWidth(CONTROL_WIDTH)
     for part in (label, control):
@@ -103,9 +121,27 @@ def combo(items: list[str]) -> QComboBox:
     return box
 
 
+class Sentences(QLabel):
+    """A word as long as a hash is cut off, and whole in the tooltip: it does not crush the image beside it."""
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), WIDEST_WORD), hint.height())
+
+    def event(self, event: QEvent | None) -> bool:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip and self.is_cut_off:
+            QToolTip.showText(event.globalPos(), self.text(), self)
+            return True
+        return super().event(event)
+
+    @property
+    def is_cut_off(self) -> bool:
+        return super().minimumSizeHint().width() > self.width()
+
+
 def wrapped_label() -> QLabel:
     """For sentences, which can be copied."""
-    label = QLabel()
+    label = Sentences()
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

@@ -29,8 +29,18 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], lis
 
 
 def read(path: str | Sequence[str]) -> list[LayerData]:
-    """A layer for each image of each file; labels that were written here are labels."""
-    return [layer for one in _each(path) for layer in _layers(one)]
+    """A layer for each image of each file; labels that were written here are labels.
+
+    ``ValueError`` names the file and what is wrong with it.
+    """
+    return [layer for one in _each(path) for layer in _named(one)]
+
+
+def _named(path: Path) -> list[LayerData]:
+    try:
+        return _layers(path)
+    except ValueError as error:
+        raise ValueError(error if str(path) in str(error) else f"{path}: {error}") from error
 
 
 def _each(path: str | Sequence[str]) -> list[Path]:

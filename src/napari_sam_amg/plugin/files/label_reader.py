@@ -10,7 +10,9 @@ import numpy as np
 from napari_sam_amg.io.discover import ZARR_ENDING
 from napari_sam_amg.io.label_files import WrittenLabels, read_label_volume
 from napari_sam_amg.io.label_volume import SIDE
+from napari_sam_amg.io.staging import settle_published
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
+from napari_sam_amg.plugin.running.result_files import ON_DISK, ResultFiles
 
 WINDOW = 2 * SIDE  # px; a plane of a level up to this is one chunk
 VOLUME_BYTES = 512 * 2**20  # of what is shown in 3D
@@ -19,8 +21,14 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def read(path: Path) -> LayerData:
-    """Raises ``ValueError`` or ``OSError`` for what is no label volume, and for a table that is none."""
+    """Raises ``ValueError`` or ``OSError`` for what is no label volume, and for a table that is none.
+
+    What a killed process had all but put in place comes there first.
+    """
+    files = ResultFiles.beside(path)
+    settle_published(files.record)
     layer = labels_layer(read_label_volume(path), path.name.removesuffix(ZARR_ENDING) + " masks")
+    layer[1]["metadata"][METADATA_KEY][ON_DISK] = str(path)
     if (viewer := napari.current_viewer()) is not None and not viewer.layers:
         see_all(viewer, layer)
     return layer
@@ -50,7 +58,7 @@ def labels_layer(labels: WrittenLabels, name: str) -> LayerData:
         "axis_labels": known.axes,
         "units": tuple(unit or "pixel" for unit in known.units),
         "multiscale": is_pyramid,
-        "metadata": {METADATA_KEY: {"started": labels.record.get("finished", ""), "source": _source(labels)}},
+        "metadata": {METADATA_KEY: _run(labels)},
     }
     if labels.table is not None:
         arguments["features"] = labels.table
@@ -67,6 +75,13 @@ def shown_levels(levels: list[Any]) -> list[Any]:
         if max(level.shape[-2:]) <= WINDOW and prod(level.shape[-3:]) * level.dtype.itemsize <= VOLUME_BYTES:
             return levels[:count]
     return levels
+
+
+def _run(labels: WrittenLabels) -> dict[str, Any]:
+    """Of a run of the window all that its record says."""
+    is_of_window = "axes" in labels.record.get("source", {})
+    record = dict(labels.record) if is_of_window else {"source": _source(labels)}
+    return record | {"started": labels.record.get("finished", "")}
 
 
 def _source(labels: WrittenLabels) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """One question to the model beside runs: it waits for its turn as they do, and can be cancelled."""
 
-import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.reviewing.reviewed import Index
 from napari_sam_amg.plugin.reviewing.seen_image import Seen
 from napari_sam_amg.plugin.running import work
+from napari_sam_amg.plugin.running.collector import collector
 from napari_sam_amg.plugin.running.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.plugin.running.live import PAINTED
 from napari_sam_amg.plugin.running.runner import _running
@@ -83,6 +83,7 @@ class Asking(QObject):
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
+            collector().begin_run(self)
             self._worker.start()
 
     def cancel(self) -> None:
@@ -95,7 +96,7 @@ class Asking(QObject):
         self._answer = answer
 
     def _end(self) -> None:
-        gc.unfreeze()  # what importing torch has frozen
+        collector().end_run(self)
         _running.remove(self)
         if _running:
             QTimer.singleShot(PAINTED, _running[0]._begin)

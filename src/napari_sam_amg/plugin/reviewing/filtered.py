@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,11 @@ from napari_sam_amg.plugin.running.adding import not_while_adding
 from napari_sam_amg.plugin.running.source import SourceLayer
 from napari_sam_amg.plugin.running.tracks import section_columns, track_data
 
+if TYPE_CHECKING:
+    from napari_sam_amg.plugin.running.kept_on_disk import Layout
+
+    pass
+
 PIXELS = 2**23  # of labels that are shown in one turn of the event loop: 10 ms to compare and to copy
 GATHER = 0.25  # s, in which planes that are not in sight wait for each other: the table is made once for all of them
 
@@ -27,7 +32,7 @@ class FilteredPlane:
 
     index: Index
     params: AmgParameters
-    labels: NDArray[np.int32]  # (H, W)
+    labels: Any  # (H, W) int32, or a PackedPlane where the layer's own lie on the disk
     rows: pd.DataFrame  # of its labels; of linked objects their cross-sections
     masks: int  # before overlaps were resolved
     hidden: int  # of these, by overlaps
@@ -68,21 +73,32 @@ class Order:
             return index
 
 
+Source: TypeAlias = "SourceLayer | Layout"  # what knows the names of axes
 Made = tuple[FilteredPlane, ...] | Relinked | Failed
 
 
-def filtered_planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Iterator[Made]:
-    """In the worker. Errors are yielded, since napari shows raised ones with their traceback."""
+def filtered_planes(kept: Any, params: AmgParameters, order: Order, source: Source, on_disk: bool) -> Iterator[Made]:
+    """In the worker. ``on_disk``: whether planes are packed.
+
+    Errors are yielded, since napari shows raised ones with their traceback.
+    """
     try:
         if params.link == "none":
-            yield from _planes(kept, params, order, source)
-        elif (linked := _relinked(kept, params, order, source)) is not None:
+            made = _planes(kept, params, order, source)
+            yield from (tuple(map(packed, planes)) for planes in made) if on_disk else made
+        elif (linked := _relinked(kept, params, order, source, on_disk)) is not None:
             yield linked
     except Exception as error:
         yield Failed(explain_in_window(error))
 
 
-def _planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Iterator[tuple[FilteredPlane, ...]]:
+def packed(plane: FilteredPlane) -> FilteredPlane:
+    from napari_sam_amg.io.patched_labels import PackedPlane
+
+    return plane if isinstance(plane.labels, PackedPlane) else replace(plane, labels=PackedPlane.of(plane.labels))
+
+
+def _planes(kept: Any, params: AmgParameters, order: Order, source: Source) -> Iterator[tuple[FilteredPlane, ...]]:
     """The plane in sight by itself and at once, the others some at a time."""
     gathered: list[FilteredPlane] = []
     named = namer(source, params)
@@ -104,7 +120,7 @@ def _planes(kept: Any, params: AmgParameters, order: Order, source: SourceLayer)
         yield tuple(gathered)
 
 
-def _relinked(kept: Any, params: AmgParameters, order: Order, source: SourceLayer) -> Relinked | None:
+def _relinked(kept: Any, params: AmgParameters, order: Order, source: Source, on_disk: bool) -> Relinked | None:
     from napari_sam_amg.amg.table import joined
 
     planes: list[FilteredPlane] = []
@@ -116,17 +132,20 @@ def _relinked(kept: Any, params: AmgParameters, order: Order, source: SourceLaye
             result = next(results, None)
         if result is None:
             rows = named(joined(tables))
-            tracks = track_data(sections, rows, source) if params.link == "t" and len(rows) else None
+            tracks = None
+            if params.link == "t" and len(rows) and isinstance(source, SourceLayer):
+                tracks = track_data(sections, rows, source)
             return Relinked(params, tuple(planes), rows, tracks, numbering)
         masks, table = len(result.masks), result.features
         hidden = max(0, masks - len(table))
-        planes.append(FilteredPlane(result.index, params, result.labels, named(table), masks, hidden, numbering))
+        plane = FilteredPlane(result.index, params, result.labels, named(table), masks, hidden, numbering)
+        planes.append(packed(plane) if on_disk else plane)
         tables.append(result.objects)
         sections.append(table[section_columns(len(result.index))])
     return None
 
 
-def namer(source: SourceLayer, params: AmgParameters) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def namer(source: Source, params: AmgParameters) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Names the columns of a table as the layer's axes are called."""
     from napari_sam_amg.amg.table import of_plane_axes
 

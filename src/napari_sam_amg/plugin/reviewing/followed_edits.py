@@ -21,6 +21,7 @@ from napari_sam_amg.plugin.window import is_open
 from napari_sam_amg.review.edits import HandEdits, Index, Patch, Step
 from napari_sam_amg.review.remeasure import Grid
 
+SOON = 10  # ms
 LARGEST = 1 << 24  # pixels of a plane of which a copy is kept, to see what a script changes
 
 
@@ -50,6 +51,7 @@ class FollowedEdits(QObject):
         review.changed.connect(self._shown)
         review.ended.connect(self._shown)
         self._shown()
+        self.rows.look_for_hand_made()
 
     @property
     def grid(self) -> Grid:
@@ -119,8 +121,9 @@ class FollowedEdits(QObject):
         self._sight = None if where is None or plane is None or plane.size > LARGEST else (where, plane.copy())
 
     def _take_soon(self) -> None:
-        if self.is_own:  # somebody here is at work in turns, and says itself what was changed
-            QTimer.singleShot(0, self._take_soon)
+        if self.is_own or self.rows.hand_made.is_looking:
+            # somebody here is at work in turns, and says itself what was changed; or places are not known yet
+            QTimer.singleShot(SOON, self._take_soon)
         else:
             self._take_waiting()
 

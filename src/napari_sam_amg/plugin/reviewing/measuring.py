@@ -116,7 +116,7 @@ class Measuring(QObject):
     def _begin(self) -> None:
         if self._edits.alive() is None:
             return
-        if self._is_busy:
+        if self._is_busy or self._edits.rows.hand_made.is_looking:
             self._timer.start(WAIT)
             return
         job = self._job()

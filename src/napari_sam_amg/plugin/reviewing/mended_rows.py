@@ -1,11 +1,12 @@
 """Rows of a result layer's table, measured again for objects whose pixels were changed."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from napari_sam_amg.plugin.reviewing.hand_made import HandMade, Places, note_places
 from napari_sam_amg.review.edits import Index, Patch
 from napari_sam_amg.review.remeasure import (
     DRAWN,
@@ -35,7 +36,7 @@ class MendedRows:
 
     def __init__(self, edits: "FollowedEdits") -> None:
         self._edits = edits
-        self._came_edited = ORIGIN in edits.review.layer.features  # as saved results do, and copies
+        self.hand_made = HandMade(self, edits)
         self.stale: tuple[str, ...] = ()  # columns that are measured on demand
         self._known = pd.DataFrame({"index": np.empty(0, np.int64)})  # rows of the model's own masks
         self._at: dict[int, dict[Index, Box]] = {}  # where objects are that were touched, by id
@@ -72,6 +73,7 @@ class MendedRows:
         for index in {patch.index for patch in patches} if len(boxes) > FEW else ():
             there[index] = boxes_in(self._edits.review.plane(index))
             yield
+        yield from self.finding(boxes)
         found, grid = {}, self._edits.grid
         for label, where in self.where(boxes).items():
             at = [(index, there[index].get(label) if index in there else box) for index, box in where.items()]
@@ -108,7 +110,8 @@ class MendedRows:
 
         One that was nowhere until now may be anywhere in the planes in which it was touched.
         """
-        self._find([label for label in touched if not self._at.get(label)])
+        for _ in self.finding(touched):
+            pass
         rows = boxes_of(self._edits.review.layer.features, touched, self._edits.grid, self._edits.axes)
         found: dict[int, dict[Index, Box]] = {}
         for label, more in touched.items():
@@ -117,15 +120,31 @@ class MendedRows:
             found[label] = old | new if old else dict.fromkeys(more, np.s_[0:, 0:])
         return found
 
-    def _find(self, labels: list[int]) -> None:
-        """Objects of planes that hands have drawn may be in several, of which their rows name one."""
-        edits, table = self._edits, self._edits.review.layer.features
-        if not labels or not edits.axes or edits.grid.link != "none" or ORIGIN not in table:
+    def finding(self, labels: Iterable[int]) -> Iterator[None]:
+        """Objects of planes that hands have drawn may be in several, of which their rows name one: plane by plane."""
+        edits, drawn = self._edits, self._by_hand()
+        if drawn.isdisjoint(label for label in labels if not self._at.get(label)):
             return
-        by_hand = table.loc[table[ORIGIN].isin([EDITED, MERGED, DRAWN]), "index"]
-        drawn = set(by_hand.tolist()).intersection(labels)
-        planes = edits.planes() if self._came_edited else edits.hand.planes
-        for index in planes if drawn else ():
-            for label, box in boxes_in(edits.review.plane(index)).items():
-                if label in drawn:
-                    self._at.setdefault(label, {})[index] = box
+        planes = edits.planes() if self.hand_made.is_unknown else edits.hand.planes
+        found: Places = {}
+        for index in planes:
+            note_places(found, index, edits.review.plane(index), drawn)
+            yield
+        self.hand_made.is_unknown = False
+        self.learn_places(found)
+
+    def _by_hand(self) -> set[int]:
+        """Ids of them; none where planes are linked, whose rows tell all."""
+        edits, table = self._edits, self._edits.review.layer.features
+        if not edits.axes or edits.grid.link != "none" or ORIGIN not in table:
+            return set()
+        return set(table.loc[table[ORIGIN].isin([EDITED, MERGED, DRAWN]), "index"].tolist())
+
+    def learn_places(self, found: Places) -> None:
+        """Where objects are, of those of which it is not known."""
+        self._at |= {label: places for label, places in found.items() if not self._at.get(label)}
+
+    def look_for_hand_made(self) -> None:
+        """Labels that come with objects that hands have made, as saved ones do, and copies."""
+        if drawn := self._by_hand():
+            self.hand_made.look(drawn)

@@ -65,6 +65,7 @@ class ObjectActions(QObject):
         steps: list[Step] = []
 
         def work() -> Iterator[None]:
+            yield from self._edits.rows.finding(names)
             for patch in self._patches(names):
                 patches.append(patch)
                 patch.put(self._edits.review.plane(patch.index), patch.after)

@@ -41,7 +41,8 @@ class Refilter(QObject):
         super().__init__()
         self._review, self._kept = review, review.kept
         self.position: Callable[[], Index | None] = lambda: None  # index of the plane in sight, None if none is
-        self.params: AmgParameters = self._kept.params  # wanted
+        of_files = None if review.files is None else review.files.params
+        self.params: AmgParameters = of_files or self._kept.params  # wanted
         #: Shown of each plane; None of one to which hands have done something else since.
         self._at: dict[Index, AmgParameters | None] = dict.fromkeys(self._kept.indices, self.params)
         self._counts: dict[Index, tuple[int, int]] = {}
@@ -105,12 +106,14 @@ class Refilter(QObject):
             self._begin()
 
     def _begin(self) -> None:
-        left, source = self._left(), self._review.source
+        left, files = self._left(), self._review.files
+        source = self._review.source if files is None else self._review.source or files.layout
         if not left or source is None:
             self.progressed.emit()
             return
         self._order = Order(left, self.position())
-        self._worker = create_worker(filtered_planes, self._kept, self.params, self._order, source)
+        on_disk = files is not None
+        self._worker = create_worker(filtered_planes, self._kept, self.params, self._order, source, on_disk)
         self._worker.yielded.connect(self._take)
         self._worker.finished.connect(self._go_on)
         self._worker.start()
@@ -197,6 +200,25 @@ class Refilter(QObject):
     def _showing(self, planes: Sequence[FilteredPlane], rows: pd.DataFrame) -> Iterator[None]:
         """In steps; all is changed in the last one."""
         began = time.monotonic()
+        files = self._review.files
+        try:
+            if files is None:
+                yield from self._laid_out(planes, rows)
+            else:  # which are not changed by hand
+                is_linked = self._kept.params.link != "none"
+                files.show(self._review, {plane.index: plane.labels for plane in planes}, rows, is_linked)
+        except (ValueError, OSError) as error:
+            self._fail(explain_in_window(error))
+            return
+        for plane in planes:
+            self._at[plane.index] = plane.params
+            self._counts[plane.index] = plane.masks, plane.hidden
+        self._tell()
+        self.progressed.emit()
+        if self._order is not None:
+            self._order.gather = max(GATHER, RARELY * (time.monotonic() - began))
+
+    def _laid_out(self, planes: Sequence[FilteredPlane], rows: pd.DataFrame) -> Iterator[None]:
         self._review.about_to_change.emit()
         edits = self._review.edits
         labels = {plane.index: plane.labels for plane in planes}
@@ -209,20 +231,9 @@ class Refilter(QObject):
                     beneath[index] = frozenset(both.tolist()) - {0}
                 yield
             self._review.beneath = beneath
-        try:
-            yield from self._review.showing(labels, rows, drawn=self.position() in labels)
-        except ValueError as error:
-            self._fail(explain_in_window(error))
-            return
+        yield from self._review.showing(labels, rows, drawn=self.position() in labels)
         if edits is not None:
             edits.laid_over()
-        for plane in planes:
-            self._at[plane.index] = plane.params
-            self._counts[plane.index] = plane.masks, plane.hidden
-        self._tell()
-        self.progressed.emit()
-        if self._order is not None:
-            self._order.gather = max(GATHER, RARELY * (time.monotonic() - began))
 
     def _tell(self) -> None:
         """The layer's record says what is shown, and of which planes that is not so yet."""

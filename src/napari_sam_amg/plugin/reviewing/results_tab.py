@@ -41,9 +41,20 @@ class ResultsTab(QWidget):
         """A part of the tab, below those that are there."""
         self._fields.add(box)
 
+    def show_part(self, part: QWidget) -> None:
+        """Scroll to a part of a box whose words have changed."""
+        self._fields.show_part(part)
+
     def _follow(self, event: object = None) -> None:
         layer = result_in_focus(self._viewer)
-        self.title.setText(NO_RESULTS if layer is None else f"Results: '{layer.name}'")
         if layer is not self.layer:
+            if self.layer is not None:
+                self.layer.events.name.disconnect(self._show_name)
             self.layer = layer
+            if layer is not None:
+                layer.events.name.connect(self._show_name)
             self.focused.emit(None if layer is None else reviewed(layer))
+        self._show_name()
+
+    def _show_name(self, event: object = None) -> None:
+        self.title.setText(NO_RESULTS if self.layer is None else f"Results: '{self.layer.name}'")

@@ -14,12 +14,14 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.reviewing.layer_table import layer_features, object_rows, with_rows
+from napari_sam_amg.plugin.running.layers import full_resolution
 from napari_sam_amg.plugin.running.source import SourceLayer
 from napari_sam_amg.plugin.window import without_proxy
 from napari_sam_amg.review.remeasure import MODEL, ORIGIN
 from napari_sam_amg.settings import METADATA_KEY
 
 if TYPE_CHECKING:
+    from napari_sam_amg.plugin.reviewing.layer_files import LayerFiles
     from napari_sam_amg.plugin.reviewing.refilter import Refilter
 
 #: What a layer's record says of thresholds that were moved: the run's own, and which planes are still to follow.
@@ -57,6 +59,7 @@ class ReviewedLayer(QObject):
         self.is_running = False  # while its run writes to it
         self.kept: Any = None  # the candidates of its run; None where none were kept
         self.why_none = ""  # why not, in a sentence; empty while nobody has said
+        self.files: LayerFiles | None = None  # in a folder, whose thresholds can be moved
         self.source: SourceLayer | None = None  # what its run was made on; None of saved results
         self.edits: Edits | None = None
         #: Planes that were shown last in which hands have made something else of the labels, and the objects there.
@@ -92,7 +95,7 @@ class ReviewedLayer(QObject):
         """Whether it is one plane of a stack, which has no index."""
         if self.source is not None:
             return self.source.is_single
-        shape = (self.layer.data[0] if self.layer.multiscale else self.layer.data).shape
+        shape = full_resolution(self.layer).shape
         is_one = self.record.get("source", {}).get("plane") is not None
         return is_one and all(shape[axis] == 1 for axis in self.stack_axes)
 
@@ -120,6 +123,13 @@ class ReviewedLayer(QObject):
         if self.source is not None and data.shape != self.source.labels_shape:
             return "These labels are of another size than those that the run gave."
         return "" if data.flags.writeable else "These labels can only be read."
+
+    @property
+    def why_no_thresholds(self) -> str:
+        """The same of its thresholds, which can be moved of labels on the disk, too."""
+        if self.files is None or self.is_running:
+            return self.why_fixed
+        return "These labels are not those of the folder any more." if isinstance(self.layer.data, np.ndarray) else ""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -152,8 +162,8 @@ class ReviewedLayer(QObject):
         )
 
     def plane(self, index: Index) -> NDArray[Any]:
-        """The labels (H, W) of a plane as it was segmented: a view of the layer's data."""
-        labels: NDArray[Any] = self.layer.data[self.place(index)]
+        """The labels (H, W) of a plane as it was segmented: a view of the layer's data, of those on the disk a copy."""
+        labels: NDArray[Any] = np.asarray(full_resolution(self.layer)[self.place(index)])  # a view of an array
         down, right = self.plane_axes
         return labels if down < right else labels.T
 

@@ -1,7 +1,6 @@
 """Thresholds of results that move: what is shown follows at once, and no model is asked."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -15,11 +14,13 @@ from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.choices.problems import RED
 from napari_sam_amg.plugin.choices.rows import wrapped_label
 from napari_sam_amg.plugin.placing import shown_position
+from napari_sam_amg.plugin.reviewing.layer_files import look_beside
 from napari_sam_amg.plugin.reviewing.refilter import Refilter
 from napari_sam_amg.plugin.reviewing.results_tab import ResultsTab
 from napari_sam_amg.plugin.reviewing.reviewed import Index, ReviewedLayer, reviewed
 from napari_sam_amg.plugin.reviewing.thresholds_form import NAMES, ThresholdsForm
-from napari_sam_amg.plugin.running.adding import not_while_adding
+from napari_sam_amg.plugin.reviewing.thresholds_words import counted, in_plain_words, look_at
+from napari_sam_amg.plugin.reviewing.write_row import WriteRow
 from napari_sam_amg.plugin.window import is_open
 
 RESET_HELP = "Back to the thresholds that the model came with."
@@ -47,6 +48,7 @@ class ThresholdsBox(QGroupBox):
         self.form = ThresholdsForm()
         self.reset_button, self.take_button = QPushButton("Reset"), QPushButton("Use for the next run")
         self.summary, self.message = wrapped_label(), wrapped_label()
+        self.write_row = WriteRow()
         self._arrange()
         self._connect()
         tab.focused.connect(self.follow)
@@ -68,12 +70,16 @@ class ThresholdsBox(QGroupBox):
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.summary)
         layout.addWidget(self.controls)
+        layout.addWidget(self.write_row)
         layout.addWidget(self.message)
 
     def _connect(self) -> None:
         self.form.moved.connect(self._ask)
         self.reset_button.clicked.connect(self.reset)
         self.take_button.clicked.connect(self._take)
+        self.write_row.busy.connect(self._write)
+        self.write_row.told.connect(self.summary.setText)
+        self.write_row.failed.connect(self._show_failure)
         for event in (self._viewer.dims.events.point, self._viewer.dims.events.order):
             event.connect(self._look)
 
@@ -93,7 +99,10 @@ class ThresholdsBox(QGroupBox):
 
     def _show(self) -> None:
         """All of it anew."""
+        if self._review is not None and not self._review.is_gone and self.isVisible():
+            look_beside(self._review)
         review, reason = self._review, self._why_not()
+        self.write_row.show_state(None if reason else review)
         self.controls.setVisible(not reason)
         self.message.setText("")
         self.message.setVisible(False)
@@ -133,13 +142,12 @@ class ThresholdsBox(QGroupBox):
             return RUNNING
         if review.kept is None:
             return review.why_none or ALONE
-        return in_plain_words(review.kept) or review.why_fixed
+        return in_plain_words(review.kept) or review.why_no_thresholds
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """What nobody saw was not looked up."""
         super().showEvent(event)
-        if not self._why_not():
-            self._show_candidates()
+        self._show()
 
     def _show_candidates(self) -> None:
         """Behind the sliders, as soon as they are counted."""
@@ -150,9 +158,15 @@ class ThresholdsBox(QGroupBox):
             return
         self._looked_at = ref(kept)
         self._looking = create_worker(look_at, kept, position_in(self._viewer, self._review)())
-        self._looking.returned.connect(self.form.show_candidates)
+        self._looking.returned.connect(self._take_candidates)
         self._looking.finished.connect(self._looked)
         self._looking.start()
+
+    def _take_candidates(self, found: dict[str, Any] | str) -> None:
+        if isinstance(found, str):
+            self._show_failure(found)
+        else:
+            self.form.show_candidates(found)
 
     def _looked(self) -> None:
         self._looking = None
@@ -180,6 +194,12 @@ class ThresholdsBox(QGroupBox):
             self._show_failure(str(error))
         self._show_counts()
 
+    def _write(self, is_begun: bool) -> None:
+        """What is shown is about to be written, or that is over."""
+        self.controls.setEnabled(not is_begun)
+        if not is_begun:
+            self._show()
+
     def _take(self) -> None:
         """For the next run."""
         if self.refilter is not None:
@@ -197,41 +217,9 @@ class ThresholdsBox(QGroupBox):
     def _show_counts(self) -> None:
         if self._review is None or self.refilter is None or self._review.is_gone or self._why_not():
             return
-        self.summary.setText(counted(self._review, self.refilter))
-
-
-def look_at(kept: Any, index: Index | None) -> dict[str, Any]:
-    """In a worker: what histograms are made of. The plane in sight is made once, so that the first move is fast."""
-    from napari_sam_amg.review.duplicates import columns_of
-
-    with suppress(Exception):  # whoever asks for it is told
-        if kept.params.link == "none" and index in kept.indices:
-            with not_while_adding():
-                kept.plane(index, kept.params)
-    with not_while_adding():
-        return columns_of(kept)
-
-
-def counted(review: ReviewedLayer, refilter: Refilter) -> str:
-    """How many candidates are kept and shown, in words."""
-    candidates, record = len(review.kept.columns()["area"]), review.record
-    waiting = refilter.waiting
-    if waiting and refilter.planes > 1:
-        return f"{refilter.planes - waiting} of {refilter.planes} planes follow the thresholds."
-    masks, hidden = record.get("masks"), record.get("hidden_by_overlap")
-    if masks is None or hidden is None:
-        return f"{candidates:,} candidates."
-    words = f"{masks:,} of {candidates:,} candidates are kept"
-    return f"{words}, {hidden:,} of them hidden by overlaps." if hidden else f"{words}, none hidden by overlaps."
-
-
-def in_plain_words(kept: Any) -> str:
-    """Why thresholds of a run cannot be moved though its candidates were kept; empty if they can."""
-    if kept.params.mode == "ais":
-        return "AIS rates no masks, so there are no thresholds to move: run again with other settings."
-    if kept.fixed_reason:
-        return "The planes are too large to make their labels again here: run again with other thresholds."
-    return "" if kept.indices else "No plane was finished, so there is nothing to choose from."
+        self.write_row.show_state(self._review)
+        if not self.write_row.is_writing:
+            self.summary.setText(counted(self._review, self.refilter))
 
 
 def position_in(viewer: Viewer, review: ReviewedLayer) -> Callable[[], Index | None]:

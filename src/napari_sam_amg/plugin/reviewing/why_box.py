@@ -51,7 +51,7 @@ class WhyBox(QGroupBox):
 
     def __init__(self, viewer: Viewer, tab: ResultsTab) -> None:
         super().__init__("Why is nothing here?")
-        self._viewer = viewer
+        self._viewer, self._tab = viewer, tab
         self._review: ReviewedLayer | None = None
         self._place: Place | None = None  # that was clicked last
         self._waiting: Asked | None = None  # for what is known of it
@@ -142,10 +142,14 @@ class WhyBox(QGroupBox):
         self.answer.setText(words)
         self.answer.setVisible(bool(words))
         self._complain(problem)
+        if words:
+            self._tab.show_part(self.answer)
 
     def _complain(self, problem: str) -> None:
         self.message.setText(problem)
         self.message.setVisible(bool(problem))
+        if problem:
+            self._tab.show_part(self.message)
 
     def _picked(self, position: tuple[float, ...]) -> None:
         review = self._alive

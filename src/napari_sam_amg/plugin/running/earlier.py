@@ -13,9 +13,11 @@ from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 
 from napari_sam_amg.amg.planes import Index
+from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.running.layers import full_resolution
+from napari_sam_amg.plugin.running.so_far import SoFar
 from napari_sam_amg.plugin.running.source import SourceLayer
 from napari_sam_amg.review.edits import HandEdits
 
@@ -64,6 +66,8 @@ class Made:
     done: set[Index] = field(default_factory=set)  # by the last run
     used: AmgParameters | None = None  # by the last run
     limits: tuple[float, float] | None = None  # of intensities
+    so_far: SoFar | None = None  # what the last run came to
+    tally: Tally | None = None
     is_running: bool = True
     beside: "list[ReferenceType[Layer]]" = field(default_factory=list)  # layers that came with it
 
@@ -87,11 +91,17 @@ class Landing:
     used: AmgParameters | None = None  # what the run that goes on was decided to use
     limits: tuple[float, float] | None = None
     kept: "KeptRun | None" = None  # its candidates
+    before: Made | None = None  # the run that goes on
 
     @property
     def goes_on(self) -> bool:
         """With a run that was cancelled: in its layer, or, where planes are linked, in one that takes its place."""
         return self.kind == "continue" or self.kept is not None
+
+    def tally(self) -> Tally:
+        """That of the run that goes on, which counts on; else a new one."""
+        before = self.before.tally if self.before is not None and self.kind == "continue" else None
+        return before or Tally()
 
     @property
     def words(self) -> str:
@@ -172,7 +182,7 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
     if not is_same or not known.done or not missing or settings.is_on_disk:
         return None
     if settings.params.link != "none":
-        return _linked_anew(layer)
+        return _linked_anew(layer, known)
     if (
         known.used is None
         or known.limits is None
@@ -183,13 +193,13 @@ def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> 
     review = reviewed(layer)
     if review.params not in (None, known.used):  # thresholds were moved: its planes would be of two kinds
         return None
-    return Landing("continue", layer, "", frozenset(known.done), known.used, known.limits, review.kept)
+    return Landing("continue", layer, "", frozenset(known.done), known.used, known.limits, review.kept, known)
 
 
-def _linked_anew(layer: Labels) -> Landing | None:
+def _linked_anew(layer: Labels, known: Made) -> Landing | None:
     """Objects are made of all planes, so their layer is; only planes that are missing are asked for."""
     kept = reviewed(layer).kept
-    return None if kept is None or _is_edited(layer, None) else Landing("replace", layer, kept=kept)
+    return None if kept is None or _is_edited(layer, None) else Landing("replace", layer, kept=kept, before=known)
 
 
 def _is_edited(layer: Labels, planes: set[Index] | None) -> bool:

@@ -5,7 +5,7 @@ the image encoder (a minute for ViT-H) and between the few points that the decod
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,17 @@ class InterruptibleModel:
         encoder = getattr(model, "image_encoder", None)  # of a model that is no network there is none
         self._layers = [] if encoder is None else list(encoder.modules())
 
+    @property
+    def images_at_once(self) -> int:
+        return getattr(self._model, "images_at_once", 1)
+
     def embed(self, image: NDArray[np.uint8]) -> "ImageEmbedding":
+        return self._reined(lambda: [self._model.embed(image)])[0]
+
+    def embed_all(self, images: "Sequence[NDArray[np.uint8]]") -> "list[ImageEmbedding]":
+        return self._reined(lambda: self._model.embed_all(images))  # type: ignore[attr-defined]
+
+    def _reined(self, embed: "Callable[[], list[ImageEmbedding]]") -> "list[ImageEmbedding]":
         thread = threading.get_ident()
 
         def look(*_: Any) -> None:
@@ -117,7 +127,7 @@ class InterruptibleModel:
         self._reins.look()
         hooks = [layer.register_forward_pre_hook(look) for layer in self._layers]
         try:
-            return self._on_reins(self._model.embed(image))
+            return [self._on_reins(embedding) for embedding in embed()]
         finally:
             for hook in hooks:
                 hook.remove()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.running.earlier import Landing, Made, put_in_place_of, remember
+from napari_sam_amg.plugin.running.so_far import SoFar
 from napari_sam_amg.plugin.running.work import Job
 from napari_sam_amg.settings import METADATA_KEY
 
@@ -25,11 +26,6 @@ OTHERS = "other_runs"  # of a layer's record: those of planes that the last run 
 SEVERAL = (
     "These labels are of several runs, each with candidates of its own, so their thresholds cannot be moved: run all "
     "planes at once."
-)
-
-ON_DISK = (
-    "Labels in a folder stay as they were found, so their thresholds cannot be moved: run again without a folder, or "
-    "with other thresholds."
 )
 
 
@@ -44,6 +40,15 @@ class Landed:
         self._record: dict[str, Any] = {}  # of what lies there
         self._begun: set[Index] = set()  # planes of which something came
         self._made: Made | None = None
+
+    def so_far(self) -> SoFar:
+        """Of all planes; a run that goes on counts on."""
+        landing = self._landing
+        total = len(self._job.source.stack.indices) + len(landing.done)
+        before = landing.before.so_far if landing.before else None
+        if before is None:
+            return SoFar(total, planes=len(landing.done))
+        return before.going_on(len(landing.done)) if landing.done else SoFar(total, seconds=before.seconds)
 
     def begin(self) -> None:
         """Nobody else changes the layer that is filled from now on."""
@@ -146,11 +151,12 @@ class Landed:
         return self.into is not None and not is_kept and len(self.rest) > 0
 
     def hand_over(self, layer: Labels, keeping: "KeepingWork | None") -> None:
-        """To whoever works with the results, with the candidates that the run has kept."""
+        """To whoever works with the results, with the candidates that the run has kept.
+
+        Of a run in a folder these lie there, see ``layer_files.py``.
+        """
         review = reviewed(layer)
         review.is_running, review.source = False, self._job.source
-        if self._job.files is not None:
-            review.why_none = ON_DISK
         kept = None if keeping is None or self.is_mixed else keeping.kept
         if self.is_mixed:
             review.why_none = SEVERAL
@@ -160,12 +166,13 @@ class Landed:
             review.refilter.take_new_planes()
         review.ended.emit()
 
-    def release(self, params: Any, record: dict[str, Any]) -> None:
+    def release(self, so_far: SoFar, record: dict[str, Any]) -> None:
         """The run is over, however it ended."""
         if self.into is not None:
             reviewed(self.into).is_running = False
         if self._made is not None:
             seen = record.get("intensities", {})
-            self._made.is_running, self._made.used = False, params
+            self._made.is_running, self._made.used = False, so_far.params
+            self._made.so_far, self._made.tally = so_far, self._job.tally
             self._made.planes |= self.done
             self._made.limits = (seen["low"], seen["high"]) if seen else None

@@ -26,8 +26,7 @@ from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.landed import Landed
 from napari_sam_amg.plugin.running.layers import one_or_many, shown_axes
 from napari_sam_amg.plugin.running.live_table import LiveTable
-from napari_sam_amg.plugin.running.on_disk import ResultFiles, labels_on_disk
-from napari_sam_amg.plugin.running.so_far import SoFar
+from napari_sam_amg.plugin.running.result_files import ResultFiles, labels_on_disk
 from napari_sam_amg.plugin.running.source import SourceLayer, make_labels
 from napari_sam_amg.plugin.window import is_open
 
@@ -59,7 +58,7 @@ class LiveLabels:
         landed: Landed,
     ) -> None:
         self.layer: Labels | None = None
-        self.so_far = SoFar(len(source.stack.indices) + len(landed.done), planes=len(landed.done))
+        self.so_far = landed.so_far()
         self.keeping: KeepingWork | None = None  # who keeps the candidates of the run
         self.is_adding = False  # the layer, from when it is made until it is painted
         self._viewer, self._source, self._reins, self._fail = viewer, source, reins, fail
@@ -237,7 +236,7 @@ class LiveLabels:
 
     def release(self) -> None:
         """The run is over, and its layer is there for others."""
-        self._landed.release(self.so_far.params, self._record)
+        self._landed.release(self.so_far, self._record)
 
     def _add_tracks(self) -> None:
         """In the end: nothing is computed now, and the next run waits until the layer is painted."""

@@ -18,15 +18,18 @@ def found(
     note: str = "",
     objects: int | None = None,
     before: int = 0,
+    candidates: int = 0,
 ) -> str:
     """``masks``: labels; ``cut``: those that the edge of a crop may have cut; ``too_large``: objects no crop holds.
 
     ``note``: on what was done otherwise than asked. ``objects``: those through the stack, of which ``masks`` are the
-    cross-sections. ``before``: masks before overlaps were resolved.
+    cross-sections. ``before``: masks before overlaps were resolved. ``candidates``: that passed both thresholds.
     """
     missing = f" {too_large} too large for the crops may be missing." if too_large else ""
     if not masks and params.mode == "ais":
         return "No objects found: the model's segmentation decoder shows none."
+    if not masks and candidates:
+        return f"{_why_none(candidates, params)}{missing}"
     if not masks:
         return f"No masks found. Lower the two thresholds, or check what is black and white under Brightness.{missing}"
     search = ", approximate" if params.approximate else f"; {note}" * bool(note)
@@ -39,6 +42,14 @@ def found(
     shown = f" {_count(masks, 'label')}, {lost} lost to overlaps." if lost > 0 else ""
     words = f"{what} found in {duration(seconds)}{kind}.{shown}"
     return words + (f" {cut} may be cut by the edge of a crop." if cut else "") + missing
+
+
+def _why_none(candidates: int, params: AmgParameters) -> str:
+    """Where thresholds are not why nothing is left."""
+    some = _count(candidates, "candidate")
+    if params.link == "z":
+        return f"No objects through z: of {some} none goes on through {params.min_planes} planes (Min planes)."
+    return f"No masks left: of {some} above the thresholds none is kept, for its size or for what is seen of it."
 
 
 def came_to(tally: Tally, params: AmgParameters, planes: int = 1, what: str = "image") -> str:

@@ -39,9 +39,13 @@ class RunProgress:
         if self._step is None:
             return None
         done, total, self._step = self._step.done, self._step.total, None
+        planes, before = self._so_far.total, self._done_before
+        all_steps = round(total * planes / (planes - before))  # of all planes, as those that were done before had, too
+        done, total, earlier = done + all_steps - total, all_steps, all_steps - total
         # it began with 0: how many batches there are is known from the first step on
         if self._bar.total != total:  # in napari's activity dock, with an ETA of its own
             self._bar.reset(total)
+            self._bar.n = self._bar.initial = earlier
         self._bar.update(done - self._bar.n)
         return done, total, self._words(done, total)
 

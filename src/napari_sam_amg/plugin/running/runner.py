@@ -4,7 +4,6 @@ One run at a time in a process, however many viewers and docks there are: a mode
 computes in are for one, and so is the processor. The others wait in their order.
 """
 
-import gc
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.running.collector import collector
 from napari_sam_amg.plugin.running.interruptible import Reins
 from napari_sam_amg.plugin.running.landed import Landed
 from napari_sam_amg.plugin.running.live import ASK_AGAIN, PAINTED, LiveLabels
@@ -55,6 +55,7 @@ class Runner(QObject):
         self._progress = RunProgress(self._so_far, len(job.landing.done))
         self._failure = ""
         self._outlined: FieldWork | None = None
+        self._gaps = ""
         self._begun = self._cancelled = self._removed = False
         self._planes = len(job.source.stack.indices) + len(job.landing.done)
         self._began = 0.0
@@ -88,7 +89,7 @@ class Runner(QObject):
         if self._begun or self not in _running:  # it was cancelled, and is over
             return
         self._begun = True
-        gc.freeze()  # what is there already is not walked during the run: a full collection takes 0.1 s and more
+        collector().begin_run(self)
         try:
             self._live.begin()
             self._progress.open(self._job.source.name)
@@ -163,7 +164,7 @@ class Runner(QObject):
         elif isinstance(item, Ready):
             self._began = time.perf_counter()
             self._progress.start(self._began)
-            self._outlined = item.outlined
+            self._outlined, self._gaps = item.outlined, item.gaps
             self._live.describe(item.record)
             self._live.keeping = item.keeping
             before = item.record.get("parts_done_before")
@@ -200,9 +201,10 @@ class Runner(QObject):
             QTimer.singleShot(0, self._finish)
 
     def _finish(self) -> None:
-        gc.unfreeze()
+        collector().end_run(self)
         # napari tells its workers to quit when it is closed, which the watch may see later than the worker
         self._cancelled = self._cancelled or self._is_given_up() or not is_open(self._viewer)
+        self._so_far.seconds += time.perf_counter() - self._began if self._began else 0.0
         try:
             self._live.describe(self._job.tally.record())
             self._live.finish(self._state())
@@ -251,10 +253,10 @@ class Runner(QObject):
         failed = failed_planes(so_far.failed, self._planes)
         if self._cancelled and not so_far.is_complete:
             return lines(cancelled(so_far, job.files is not None), note, failed)
-        out, seconds = self._outlined.left_out if self._outlined else 0, time.perf_counter() - self._began
-        words = finished(so_far, job.params, job.tally, job.source, seconds)
-        words += of_part(job.source, seconds, out, bool(job.landing.done), self._out_of_sight())
-        return lines(*words, note, failed)
+        out = self._outlined.left_out if self._outlined else 0
+        words = finished(so_far, job.params, job.tally, job.source)
+        words += of_part(job.source, so_far.seconds, out, bool(job.landing.done), self._out_of_sight())
+        return lines(*words, self._gaps, note, failed)
 
     def _out_of_sight(self) -> str:
         is_seen = is_open(self._viewer) and not self._live.was_removed

@@ -1,6 +1,6 @@
 """What a run has found so far, counted plane by plane."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_sam_amg.params import AmgParameters
@@ -25,6 +25,11 @@ class SoFar:
     nothing: list[str] = field(default_factory=list)  # why, of each plane with nothing in it
     failed: list[FailedPlane] = field(default_factory=list)  # among the finished ones
     has_results: bool = False  # whether any plane was segmented, or some rows of one
+    seconds: float = 0.0  # that it took, those of the parts that were done before among them
+
+    def going_on(self, done: int) -> "SoFar":
+        """For a run that does what is missing: of ``done`` planes nothing is counted anew but their labels."""
+        return replace(self, planes=done, masks=0, nothing=list(self.nothing), failed=[])
 
     @property
     def is_complete(self) -> bool:

@@ -101,8 +101,7 @@ class SourceLayer:
         planes = [
             f"{names[axis] or 'planes'} {along.start} to {along.stop - 1}" for axis, along in self.part.ranges.items()
         ]
-        height, width = (0, 0) if self.part.field is None else self.part.field.size
-        return ", ".join([*planes, *([f"a region of {height} x {width} pixels"] if height else [])])
+        return ", ".join([*planes, *([] if self.part.field is None else [_words_of(self.part.field)])])
 
     def place(self, index: Index) -> tuple[int | slice, ...]:
         """Where in the labels a plane of ``stack`` goes."""
@@ -246,6 +245,12 @@ def labels_box(
     if axes.channel is not None:
         boxes[axes.channel] = range(1)
     return tuple(boxes[axis].start for axis in boxes), tuple(len(boxes[axis]) for axis in boxes)
+
+
+def _words_of(region: Field) -> str:
+    height, width = region.size
+    shapes = f"{len(region.outlines)} shapes within" if len(region.outlines) > 1 else "a region of"
+    return f"{shapes} {height} x {width} pixels"
 
 
 def make_labels(labels: NDArray[np.int32] | list[Any], source: SourceLayer, **arguments: Any) -> Labels:

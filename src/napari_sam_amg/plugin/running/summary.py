@@ -18,15 +18,15 @@ def lines(*words: str) -> str:
     return "\n".join(filter(None, words))
 
 
-def finished(so_far: SoFar, asked: AmgParameters, tally: Tally, source: SourceLayer, seconds: float) -> list[str]:
+def finished(so_far: SoFar, asked: AmgParameters, tally: Tally, source: SourceLayer) -> list[str]:
     """How many were found, and what it took."""
     if len(so_far.nothing) == so_far.total:
         return [f"Nothing in it: {so_far.nothing[0]}."]
     used = so_far.params or asked
-    notes = so_far.too_large, asked.note_on(used), so_far.objects, so_far.masks + so_far.hidden
+    notes = so_far.too_large, asked.note_on(used), so_far.objects, so_far.masks + so_far.hidden, tally.candidates
     is_plane = len(source.whole.indices) > 1
     what = "region" if source.part.field is not None else "plane" if is_plane else "image"
-    return [found(so_far.masks, so_far.cut, seconds, used, *notes), came_to(tally, used, so_far.total, what)]
+    return [found(so_far.masks, so_far.cut, so_far.seconds, used, *notes), came_to(tally, used, so_far.total, what)]
 
 
 def cancelled(so_far: SoFar, in_folder: bool) -> str:
@@ -53,6 +53,9 @@ def of_part(source: SourceLayer, seconds: float, out: int, goes_on: bool, unseen
     ``unseen``: what there is to say if none of it is in sight.
     """
     plural = ("s with their centres", "are") if out > 1 else (" with its centre", "is")
-    outside = f" {out} object{plural[0]} outside the outline {plural[1]} left out." if out else ""
+    several = source.part.field is not None and len(source.part.field.outlines) > 1
+    edge = "the shapes" if several else "the outline"
+    outside = f" {out} object{plural[0]} outside {edge} {plural[1]} left out." if out else ""
     where = f"In {source.words}.{outside}{unseen}" if source.words else ""
-    return [where, "" if goes_on else of_the_whole(seconds, source.share, len(source.whole.indices))]
+    planes, is_region = len(source.whole.indices), source.part.field is not None
+    return [where, "" if goes_on else of_the_whole(seconds, source.share, planes, is_region)]

@@ -61,12 +61,13 @@ def about(seconds: float) -> str:
     return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {minutes % 60:02} min"
 
 
-def of_the_whole(seconds: float, share: float, planes: int) -> str:
+def of_the_whole(seconds: float, share: float, planes: int, is_region: bool = False) -> str:
     """What a part of the image that took so long says of all of it; empty if it is all of it.
 
     ``share``: of all pixels of all ``planes``; objects are looked for in fields of one size, so time goes with pixels.
+    ``is_region``: of planes; a small one is seen larger than it is within the whole, so all of it may take less.
     """
     if not 0 < share < SMALLEST_SHARE:
         return ""
     what = f"The whole image (all {planes} planes)" if planes > 1 else "The whole image"
-    return f"{what} would take {about(seconds / share)}."
+    return f"{what} would take {'up to ' * is_region}{about(seconds / share)}."

@@ -7,7 +7,7 @@ finds them loaded. On Windows torch itself does so.
 
 Second cause: the garbage collector walks all objects again and again while the imports make
 hundreds of thousands of them, for 0.13 to 0.27 s each time, with the lock held. It is switched off
-until they are done, and then told to leave these objects alone; ``Runner`` ends that with the run.
+until they are done, and then told to leave these objects alone, see ``collector.py``.
 """
 
 import gc

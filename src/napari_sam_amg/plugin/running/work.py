@@ -13,8 +13,9 @@ from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, 
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.running.earlier import Landing, Settings
 from napari_sam_amg.plugin.running.interruptible import Interrupted, InterruptibleModel, Reins
-from napari_sam_amg.plugin.running.on_disk import DiskRun, ResultFiles, kept_steps
+from napari_sam_amg.plugin.running.on_disk import DiskRun, kept_steps
 from napari_sam_amg.plugin.running.own_ids import OwnIds, with_own_ids
+from napari_sam_amg.plugin.running.result_files import ON_DISK, ResultFiles
 from napari_sam_amg.plugin.running.source import SourceLayer
 from napari_sam_amg.plugin.running.torch_loader import load_torch
 from napari_sam_amg.plugin.running.warm_up import warm_up_labels
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.amg.field_work import FieldWork
     from napari_sam_amg.amg.propose import Model
     from napari_sam_amg.amg.work import Work
+    from napari_sam_amg.jobs.candidates import UnitStore
     from napari_sam_amg.objects.table import Units
     from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import Step
@@ -69,6 +71,7 @@ class Ready:
     record: dict[str, Any]
     keeping: "KeepingWork | None" = None  # None where labels grow on the disk
     outlined: "FieldWork | None" = None  # who leaves out what lies outside a polygon
+    gaps: str = ""  # of pixels without data, see ``Survey.gaps``
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +131,20 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
     about = record(job, model, (limits.low, limits.high))
     if surveyed is not None:
         about["intensities"] |= surveyed.record()
+    gaps = f"{surveyed.gaps}." if surveyed is not None and surveyed.gaps else ""
     if surveyed is not None and source.is_part:
         surveyed = survey_of_part(surveyed, source.stack)
     held = InterruptibleModel(model, reins)
     run = None if job.files is None else DiskRun(job.files, source, job.params, model, limits)
     if run is not None:
         about |= {"folder": str(run.files.folder), "parts_done_before": run.continued}
+        about[ON_DISK] = str(run.files.labels)
     asking, outlined = _asking(job, held)
     linked = source.linked_place(job.params)
     units = Units(source.pixel_size, None if linked is None else source.spacing(linked), source.area_column)
-    keeping = None if run is not None else _keeping(job, model, asking, units, linked)
     proposing = asking if run is None else run.kept.over(asking)
-    yield Ready(about, keeping, outlined)
+    keeping = _keeping(job, model, proposing, units, linked, None if run is None else run.store)
+    yield Ready(about, keeping if run is None else None, outlined, gaps)
     steps = segment_planes(
         source.stack,
         held,
@@ -150,19 +155,19 @@ def _steps(job: Job, reins: Reins) -> "Generator[Stage | Ready | Step | Failure]
         units=units,
         axes=source.stack_names,
         # on disk results have one order, whatever is shown when the run is continued
-        first=source.first if run is None else None,
-        work=CountingWork(keeping or proposing, job.tally),
+        first=source.first if run is None and source.first in source.stack.indices else None,
+        work=CountingWork(keeping, job.tally),
     )
     if job.ids is not None:
         steps = with_own_ids(steps, job.ids)
-    if keeping is not None:
-        yield from keeping.watch(steps)
-    elif run is not None:
-        yield from kept_steps(run, steps, about)
+    watched = keeping.watch(steps)
+    yield from watched if run is None else kept_steps(run, keeping, watched, about)
 
 
-def _keeping(job: Job, model: "Model", asking: "Work", units: "Units", axis: int | None) -> "KeepingWork":
-    """Over the model: candidates are kept in a share of the memory, and beyond it in files."""
+def _keeping(
+    job: Job, model: "Model", asking: "Work", units: "Units", axis: int | None, store: "UnitStore | None"
+) -> "KeepingWork":
+    """Over the model: candidates are kept in a share of the memory, and beyond it in files, or in ``store``."""
     from napari_sam_amg.io.memory import memory_limit
     from napari_sam_amg.params import merged
     from napari_sam_amg.review.kept import BUDGET, KeepingWork
@@ -175,16 +180,17 @@ def _keeping(job: Job, model: "Model", asking: "Work", units: "Units", axis: int
         units=units,
         axis=axis,
         goes_on=job.landing.kept,
+        store=store,
     )
 
 
 def _asking(job: Job, held: "Model") -> "tuple[Work, FieldWork | None]":
-    """Who asks the model; masks outside a polygon are left out by the second, if there is one."""
+    """Who asks the model; masks outside polygons are left out by the second, if there is one."""
     from napari_sam_amg.amg.field_work import FieldWork
     from napari_sam_amg.amg.work import ModelWork
 
     field = job.source.part.field
-    if field is None or not field.outline:
+    if field is None or not field.outlines:
         return ModelWork(held), None
     outlined = FieldWork(ModelWork(held), field, job.params)
     return outlined, outlined
