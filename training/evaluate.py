@@ -23,8 +23,8 @@ from training.processes import through_model
 from training.rating import rate_all_masks
 
 COLUMNS = (
-    "data set (images, objects)", "AP.5", "AP.75", "mean AP", "F1", "matched IoU", "r(IoU)", "IoU error",
-    "Otsu AP.5", "Otsu AP.75", "s/image",
+    "data set (images, objects)", "AP.5", "AP.75", "mean AP", "precision", "recall", "F1", "matched IoU", "r(IoU)",
+    "IoU error", "Otsu AP.5", "Otsu AP.75", "s/image",
 )  # fmt: skip
 ALL_MASKS_COLUMNS = ("r(IoU), all masks", "IoU error, all masks")  # if they are asked for
 
@@ -88,8 +88,8 @@ def table_row(dataset: str, outcomes: list[Outcome]) -> str:
     ours, otsu = pool_scores(o.ours for o in outcomes), pool_scores(o.otsu for o in outcomes)
     assert ours.calibration is not None
     figures = (
-        ours.ap(0.5), ours.ap(0.75), ours.mean_ap(), ours.f1(), ours.mean_matched_iou,
-        ours.calibration.correlation, ours.calibration.mean_error, otsu.ap(0.5), otsu.ap(0.75),
+        ours.ap(0.5), ours.ap(0.75), ours.mean_ap(), ours.precision(), ours.recall(), ours.f1(),
+        ours.mean_matched_iou, ours.calibration.correlation, ours.calibration.mean_error, otsu.ap(0.5), otsu.ap(0.75),
     )  # fmt: skip
     rated = pool_calibrations(o.all_masks for o in outcomes)
     cells = [

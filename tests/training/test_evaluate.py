@@ -51,6 +51,8 @@ def test_a_row_has_a_cell_for_every_column(example: Example, all_masks: bool) ->
     named = dict(zip(names, cells, strict=True))
     assert cells[0] == "blobs (2, 8)"
     assert named["AP.75"] == f"{2 / (4 + 3 - 2):.3f}"
+    assert named["precision"] == f"{outcome.ours.precision():.3f}"
+    assert named["recall"] == f"{outcome.ours.recall():.3f}"
     assert named["r(IoU)"] == "nan"  # the model predicts the same for all
     assert outcome.ours.calibration is not None
     assert named["IoU error"] == f"{outcome.ours.calibration.mean_error:.3f}"
