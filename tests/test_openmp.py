@@ -21,22 +21,22 @@ def printed(code: str, **environment: str) -> str:
 
 
 def test_the_command_line_sets_it_before_torch():
-    assert printed(COMMAND) == "False 10000"
+    assert printed(COMMAND) == "False 1000"
 
 
 def test_the_plugin_sets_it():
-    assert printed(PLUGIN) == "True 10000"
+    assert printed(PLUGIN) == "True 1000"
 
 
 def test_the_import_sets_it_without_torch():
-    assert printed("import napari_sam_amg" + PRINT) == "False 10000"
+    assert printed("import napari_sam_amg" + PRINT) == "False 1000"
 
 
 def test_processes_of_the_command_line_have_it():
     """Workers are new processes, with the environment of the one that starts them, and import torch themselves."""
     inner = "import os; print(1, os.environ['GOMP_SPINCOUNT'])"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
-    assert printed("import napari_sam_amg; " + child) == "1 10000"
+    assert printed("import napari_sam_amg; " + child) == "1 1000"
 
 
 @pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY"])
