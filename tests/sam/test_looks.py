@@ -84,7 +84,18 @@ def test_encoders_look_often(encoder: str) -> None:
 
 
 def stretches(work: Callable[[], object]) -> NDArray[np.float64]:
-    """The processor's time, in s, from look to look, of work on one thread."""
+    """The processor's time, in s, from look to look, of work on one thread.
+
+    The least of up to three times: who shares a core and its memory with other tests takes twice as long now and then.
+    """
+    found = stretches_once(work)
+    for _ in range(2):
+        if found.max() >= LONGEST:
+            found = np.minimum(found, stretches_once(work))
+    return found
+
+
+def stretches_once(work: Callable[[], object]) -> NDArray[np.float64]:
     threads, times = torch.get_num_threads(), [time.thread_time()]
     torch.set_num_threads(1)
     try:

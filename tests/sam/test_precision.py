@@ -210,7 +210,7 @@ def test_the_command_says_so_in_a_line(no_half, tmp_path, capsys):
 def test_unknown_words_and_numbers():
     with pytest.raises(ValueError, match="precision='half' is not allowed: choose one of exact, fast"):
         load_model(device="cpu", precision="half")
-    with pytest.raises(ValueError, match="micro_batch=0 is out of range"):
+    with pytest.raises(ValueError, match="micro_batch=0 is not allowed"):
         load_model(device="cpu", micro_batch=0)
 
 

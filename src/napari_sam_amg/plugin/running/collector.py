@@ -42,7 +42,8 @@ class Collector(QObject):
         """A viewer with our widget."""
         viewer = without_proxy(viewer)
         self._viewers.add(viewer)
-        viewer.window._qt_window.installEventFilter(self)
+        if is_open(viewer):  # one without a window has nothing that waits
+            viewer.window._qt_window.installEventFilter(self)
         viewer.layers.events.removed.connect(self._note_removed)
         self.collect_soon()
 
