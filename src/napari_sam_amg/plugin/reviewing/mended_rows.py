@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FEW = 4  # planes that are looked through at once, and objects that are looked for one by one
 Measured = Mapping[int, Mapping[str, float] | None]  # by id; None of an object that is gone
+LOOKED_UP = 3000  # objects whose places are looked up in one step: 15 ms
 
 
 class MendedRows:
@@ -62,10 +63,12 @@ class MendedRows:
             yield
         yield from self.finding(boxes)
         found, grid = {}, self._edits.grid
-        for label, where in self.where(boxes).items():
-            at = [(index, there[index].get(label) if index in there else box) for index, box in where.items()]
-            found[label] = self._row(label, {index: box for index, box in at if box is not None}, grid)
-            yield
+        touched = list(boxes.items())
+        for start in range(0, len(touched), LOOKED_UP):
+            for label, where in self.where(dict(touched[start : start + LOOKED_UP])).items():
+                at = [(index, there[index].get(label) if index in there else box) for index, box in where.items()]
+                found[label] = self._row(label, {index: box for index, box in at if box is not None}, grid)
+                yield
         return found
 
     def touched_by_hands(self) -> Measured | None:
