@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.region import Region, RegionCandidates
-from napari_sam_amg.io.discover import CANDIDATES_ENDING as CANDIDATES_ENDING
 from napari_sam_amg.jobs.journal import Entry, Journal, entries
 from napari_sam_amg.jobs.kept import JOURNAL, UNITS, head
 from napari_sam_amg.jobs.units import read_unit, unit_name, unit_path

@@ -20,7 +20,6 @@ from napari_sam_amg.plugin.running.tracks import section_columns, track_data
 if TYPE_CHECKING:
     from napari_sam_amg.plugin.running.kept_on_disk import Layout
 
-    pass
 
 PIXELS = 2**23  # of labels that are shown in one turn of the event loop: 10 ms to compare and to copy
 GATHER = 0.25  # s, in which planes that are not in sight wait for each other: the table is made once for all of them

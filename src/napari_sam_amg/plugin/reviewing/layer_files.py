@@ -12,10 +12,10 @@ from napari.qt.threading import create_worker
 from numpy.typing import NDArray
 
 from napari_sam_amg.errors import in_words
-from napari_sam_amg.io.memory import memory_limit
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.reviewing.layer_table import with_rows
 from napari_sam_amg.plugin.reviewing.reviewed import Index, ReviewedLayer
+from napari_sam_amg.plugin.running.budget import budget
 from napari_sam_amg.plugin.running.kept_on_disk import Found, find_candidates
 from napari_sam_amg.plugin.running.layers import full_resolution, one_or_many
 from napari_sam_amg.plugin.running.result_files import ON_DISK, ResultFiles
@@ -24,7 +24,6 @@ from napari_sam_amg.plugin.running.torch_loader import load_torch
 if TYPE_CHECKING:
     from napari_sam_amg.io.patched_labels import PackedPlane
 
-SHARE = 16  # of the memory, at most one part in this many is for what is remembered of planes
 LOOKING = "Looking for the candidates of these results..."
 ELSEWHERE = "These labels are in another layer, too: move the thresholds there."
 _owners: "WeakValueDictionary[Path, ReviewedLayer]" = WeakValueDictionary()  # whose thresholds move, by the labels
@@ -104,10 +103,8 @@ def look_beside(review: ReviewedLayer) -> None:
 def _found(files: ResultFiles) -> Found | str:
     """In the worker: or why not."""
     load_torch()
-    from napari_sam_amg.review.kept import BUDGET
-
     try:
-        return find_candidates(files, (memory_limit() or SHARE * BUDGET) // SHARE)
+        return find_candidates(files, budget())
     except Exception as error:
         return in_words(error)
 

@@ -65,7 +65,7 @@ class MendedRows:
         found, grid = {}, self._edits.grid
         touched = list(boxes.items())
         for start in range(0, len(touched), LOOKED_UP):
-            for label, where in self.where(dict(touched[start : start + LOOKED_UP])).items():
+            for label, where in self.known_places(dict(touched[start : start + LOOKED_UP])).items():
                 at = [(index, there[index].get(label) if index in there else box) for index, box in where.items()]
                 found[label] = self._row(label, {index: box for index, box in at if box is not None}, grid)
                 yield
@@ -96,12 +96,16 @@ class MendedRows:
         return measured(parts, grid) if parts else None
 
     def where(self, touched: Mapping[int, Mapping[Index, Box]]) -> dict[int, dict[Index, Box]]:
-        """Boxes in which objects are: where they were, and where they were touched.
+        """As :meth:`known_places`, of those that hands have drawn, too, at once."""
+        for _ in self.finding(touched):
+            pass
+        return self.known_places(touched)
+
+    def known_places(self, touched: Mapping[int, Mapping[Index, Box]]) -> dict[int, dict[Index, Box]]:
+        """Boxes in which objects are, after ``finding``: where they were, and where they were touched.
 
         One that was nowhere until now may be anywhere in the planes in which it was touched.
         """
-        for _ in self.finding(touched):
-            pass
         rows = boxes_of(self._edits.review.layer.features, touched, self._edits.grid, self._edits.axes)
         found: dict[int, dict[Index, Box]] = {}
         for label, more in touched.items():

@@ -78,7 +78,7 @@ class ObjectActions(QObject):
     def _patches(self, names: Mapping[int, int]) -> Iterator[Patch]:
         """Piece by piece, so that none takes long."""
         places: dict[Index, list[Box]] = {}
-        where = self._edits.rows.where({label: {} for label in names})
+        where = self._edits.rows.known_places({label: {} for label in names})
         for of_one in where.values():
             for index, box in of_one.items():
                 places.setdefault(index, []).append(box)

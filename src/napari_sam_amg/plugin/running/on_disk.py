@@ -1,6 +1,6 @@
 """A run whose results grow in a folder: an OME-Zarr that the layer shows, tables, and work that can be continued.
 
-All but ``labels_on_disk`` runs in the worker thread.
+All of it runs in the worker thread.
 """
 
 import hashlib

@@ -11,6 +11,7 @@ from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
+from napari_sam_amg.plugin.running.budget import budget
 from napari_sam_amg.plugin.running.earlier import Landing, Settings
 from napari_sam_amg.plugin.running.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.plugin.running.on_disk import DiskRun, kept_steps
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from napari_sam_amg.review.kept import KeepingWork
     from napari_sam_amg.run import Step
 
-#: Of the memory, the candidates of one run take at most one part in this many: several results may be open.
-SHARE = 16
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
@@ -49,7 +47,7 @@ class Job:
     precision: str  # "exact" or "fast"
     use_contrast_limits: bool
     files: ResultFiles | None = None  # where results grow; None: in memory
-    memory: int | None = None  # bytes that the candidates may take, beyond which they lie in files; None: see SHARE
+    memory: int | None = None  # bytes that candidates may take, beyond which they lie in files; None: see ``budget``
     tally: Tally = field(default_factory=Tally)
     image: "ReferenceType[Image] | None" = None  # the layer, for who asks later whose results these are
     asked: Settings | None = None  # what was asked, where ``source`` leaves out what is done already
@@ -168,15 +166,14 @@ def _keeping(
     job: Job, model: "Model", asking: "Work", units: "Units", axis: int | None, store: "UnitStore | None"
 ) -> "KeepingWork":
     """Over the model: candidates are kept in a share of the memory, and beyond it in files, or in ``store``."""
-    from napari_sam_amg.io.memory import memory_limit
     from napari_sam_amg.params import merged
-    from napari_sam_amg.review.kept import BUDGET, KeepingWork
+    from napari_sam_amg.review.kept import KeepingWork
 
     return KeepingWork(
         asking,
         job.params,
         merged(model.info.amg_defaults),
-        budget=job.memory or (memory_limit() or SHARE * BUDGET) // SHARE,
+        budget=job.memory or budget(),
         units=units,
         axis=axis,
         goes_on=job.landing.kept,
