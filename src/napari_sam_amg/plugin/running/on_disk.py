@@ -8,21 +8,20 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING, RECORD_ENDING
+from napari_sam_amg.io.discover import RECORD_ENDING
 from napari_sam_amg.plugin.running.kept_on_disk import CANDIDATES, about_candidates, keep_candidates
-from napari_sam_amg.plugin.running.result_files import ENDINGS, TABLES, ResultFiles, letters, spacing
+from napari_sam_amg.plugin.running.result_files import ENDINGS, TABLES, ResultFiles, letters, named, spacing, tables
 from napari_sam_amg.plugin.running.source import SourceLayer
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.preprocess import IntensityRange
     from napari_sam_amg.amg.propose import Model
-    from napari_sam_amg.io.exports import Export
     from napari_sam_amg.params import AmgParameters
     from napari_sam_amg.review.kept import KeepingWork, KeptRun
     from napari_sam_amg.run import PlaneResult
@@ -82,7 +81,9 @@ class DiskRun:
             axes = letters(source)
             self._volume = LabelVolume.create(files.labels, source.labels_shape, axes, spacing(source))
         self._rows = RowsOfPlanes(self._volume)
-        self._exports = self._tables()
+        for ending in (*TABLES, RECORD_ENDING):  # they are written again from the start
+            files.path(ending).unlink(missing_ok=True)
+        self._exports = tables(files, params)
         self.store = UnitStore(self.kept.units, self.kept.run, self.kept.done)
         self._used: dict[str, Any] = {}
 
@@ -91,33 +92,17 @@ class DiskRun:
         """Parts that were done before."""
         return self.kept.continued
 
-    def _tables(self) -> "list[Export]":
-        from napari_sam_amg.io.exports import FeaturesCsv
-        from napari_sam_amg.io.object_exports import ObjectsCsv
-
-        makers: dict[str, Any] = {FEATURES_ENDING: FeaturesCsv}
-        if self._params.link != "none":
-            makers[OBJECTS_ENDING] = ObjectsCsv
-        for ending in (*TABLES, RECORD_ENDING):  # they are written again from the start
-            self.files.path(ending).unlink(missing_ok=True)
-        return [maker(self.files.path(ending)) for ending, maker in makers.items()]
-
     def keep(self, result: "PlaneResult") -> None:
         """Write one plane, or some rows of one, with its coarser levels, and its rows of the tables."""
-        from napari_sam_amg.amg.table import of_plane_axes
-
         place = self._source.place(result.index)
         index = tuple(at for at in place[:-2] if isinstance(at, int))
         self._rows.write(index, result.labels, result.rows)
         self._used = asdict(result.params)
         if result.is_last:
             self._volume.reduce_plane(index)
-        source, objects = self._source, result.objects
-        if objects is not None:
-            objects = of_plane_axes(objects, source.plane_axes, source.through(self._params))
-        named = replace(result, features=of_plane_axes(result.features, source.plane_axes), objects=objects)
+        written = named(result, self._source.plane_axes, self._source.through(self._params))
         for export in self._exports:
-            export.add(named)
+            export.add(written)
 
     def end(self, is_finished: bool, about: Mapping[str, Any], kept: "KeptRun | None") -> None:
         """Close what is open. The work of a finished run is called otherwise; where nothing was done nothing stays."""
@@ -133,12 +118,12 @@ class DiskRun:
             return
         for export in self._exports:
             export.finish()
-        axes, named = self._source.axes, letters(self._source)
+        axes, names = self._source.axes, letters(self._source)
         record = {
             "state": "finished" if is_finished else "cancelled",
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "stack_axes": "".join(named[axis] for axis in axes.others),
-            "plane_axes": named[-2:],
+            "stack_axes": "".join(names[axis] for axis in axes.others),
+            "plane_axes": names[-2:],
             "parameters_used": self._used,
         }
         if is_finished:

@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,13 @@ from napari_sam_amg.io.discover import (
     RECORD_ENDING,
     ZARR_ENDING,
 )
+from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.placing import is_pixel
 from napari_sam_amg.plugin.running.layers import Axes
 from napari_sam_amg.plugin.running.source import SourceLayer
 
 if TYPE_CHECKING:
+    from napari_sam_amg.io.exports import Export
     from napari_sam_amg.io.ngff import Spacing
 
 LETTERS = "TCZYX"  # of axes without usable names, counted from the last
@@ -99,6 +101,29 @@ def spacing(source: SourceLayer) -> "dict[str, Spacing]":
     for letter, length, unit, origin in zip(letters(source), geometry.scale, geometry.units, origins, strict=True):
         found[letter] = Spacing(float(length), "" if is_pixel(unit) else str(unit), float(origin))
     return found
+
+
+def table_endings(params: AmgParameters) -> tuple[str, ...]:
+    """Of the tables that a run with these parameters writes."""
+    return TABLES if params.link != "none" else TABLES[:1]
+
+
+def tables(files: ResultFiles, params: AmgParameters) -> "list[Export]":
+    """Who writes them."""
+    from napari_sam_amg.io.exports import FeaturesCsv
+    from napari_sam_amg.io.object_exports import ObjectsCsv
+
+    makers: dict[str, Any] = {FEATURES_ENDING: FeaturesCsv, OBJECTS_ENDING: ObjectsCsv}
+    return [makers[ending](files.path(ending)) for ending in table_endings(params)]
+
+
+def named(result: Any, plane_axes: str, through: str) -> Any:
+    """A result of a plane whose tables name their columns by the letters of its axes, and of the one through it."""
+    from napari_sam_amg.amg.table import of_plane_axes
+
+    objects = getattr(result, "objects", None)
+    changed = {} if objects is None else {"objects": of_plane_axes(objects, plane_axes, through)}
+    return replace(result, features=of_plane_axes(result.features, plane_axes), **changed)
 
 
 def labels_on_disk(files: ResultFiles) -> list[Any]:

@@ -5,10 +5,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from napari_sam_amg.io.discover import FEATURES_ENDING, OBJECTS_ENDING
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.running.kept_on_disk import CANDIDATES, Layout, check_labels, labels_hash, read_record
-from napari_sam_amg.plugin.running.result_files import TABLES, ResultFiles
+from napari_sam_amg.plugin.running.result_files import ResultFiles, named, table_endings, tables
 
 if TYPE_CHECKING:
     from napari_sam_amg.amg.assemble import PlaneResult
@@ -23,33 +22,25 @@ def rewritten(files: ResultFiles, kept: "KeptRun", params: AmgParameters, layout
     is killed while they are put in place leaves them to the next one that opens them, or runs there. Close it
     to leave the old ones. ``ValueError`` where the labels were changed by others.
     """
-    from napari_sam_amg.amg.table import of_plane_axes
-    from napari_sam_amg.io.exports import Export, FeaturesCsv
     from napari_sam_amg.io.label_files import empty_copy
-    from napari_sam_amg.io.object_exports import ObjectsCsv
     from napari_sam_amg.io.staging import staged
     from napari_sam_amg.jobs.candidates import IDS, write_arrays
     from napari_sam_amg.provenance import write_record
 
     record = read_record(files)
     check_labels(files, record)
-    tables = TABLES if params.link != "none" else TABLES[:1]
-    makers: dict[str, Any] = {FEATURES_ENDING: FeaturesCsv, OBJECTS_ENDING: ObjectsCsv}
-    with staged([files.labels, *map(files.path, tables), files.record]) as folder:
+    with staged([files.labels, *map(files.path, table_endings(params)), files.record]) as folder:
         new = replace(files, folder=folder)
         volume = empty_copy(files.labels, new.labels)
-        exports: list[Export] = [makers[ending](new.path(ending)) for ending in tables]
+        exports = tables(new, params)
         masks = labels = 0
         for done, result in enumerate(_results(kept, params), 1):
             place = layout.place(result.index)
             volume.write_plane(place, result.labels)
             volume.reduce_plane(place)
-            through = layout.through(params)
-            named: Any = replace(result, features=of_plane_axes(result.features, layout.plane_axes))
-            if params.link != "none":
-                named = replace(named, objects=of_plane_axes(named.objects, layout.plane_axes, through))
+            written = named(result, layout.plane_axes, layout.through(params))
             for export in exports:
-                export.add(named)
+                export.add(written)
             masks, labels = masks + len(result.masks), labels + len(result.features)
             yield done, len(kept.indices)
         for export in exports:
