@@ -21,8 +21,9 @@ from PIL import Image
 
 from napari_sam_amg import segment_to_files
 from napari_sam_amg.cli.main import main
+from napari_sam_amg.io.publishing import WORK
 from napari_sam_amg.jobs import dask_engine, worker
-from napari_sam_amg.jobs.kept import KeptRun, count_units
+from napari_sam_amg.jobs.kept import JOURNAL, KeptRun, count_units
 from tests.disc_model import blobs
 
 PLANES = np.stack([blobs((64, 80), [(20 + 4 * n, 20, 8), (50, 40, 6 + n)]) for n in range(6)])
@@ -258,7 +259,7 @@ def test_a_run_whose_own_process_was_killed_goes_on(command, stack, tmp_path, to
         assert time.monotonic() < deadline
         assert process.is_alive()
         time.sleep(0.02)
-        journals = list((tmp_path / "out").glob(".*/work/journal.jsonl"))
+        journals = list((tmp_path / "out").glob(f".*/{WORK}/{JOURNAL}"))
     process.kill()
     process.join()
     (told / "slow").unlink()

@@ -21,9 +21,15 @@ TIMEOUT = 30_000  # ms, to wait for a run at most
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
+def model_kind() -> type[HeldModel]:
+    """Of the model that is loaded; for other tests to choose another."""
+    return HeldModel
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch, model_kind: type[HeldModel]) -> HeldModel:
     """Whatever model is chosen, this one is loaded."""
-    model = HeldModel()
+    model = model_kind()
     monkeypatch.setattr(work, "loaded_model", lambda name, device, *_: model)
     monkeypatch.setattr("napari_sam_amg.plugin.choices.model_box.missing_reason", lambda model: None)
     return model

@@ -13,26 +13,27 @@ from qtpy.QtCore import QLocale
 
 from napari_sam_amg.plugin.reviewing import refilter
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
-from napari_sam_amg.plugin.running import work
 from napari_sam_amg.settings import settings_of
 from tests.plugin.conftest import TIMEOUT
-from tests.plugin.graded_model import GradedModel, assert_as_fresh, assert_table_agrees, fresh_run, plane
+from tests.plugin.graded_model import (
+    GradedModel,
+    assert_as_fresh,
+    assert_table_agrees,
+    fresh_run,
+    plane,
+    thresholds_box,
+)
 from tests.plugin.held_model import HeldModel
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
-    model = GradedModel()
-    monkeypatch.setattr(work, "loaded_model", lambda name, device, *_: model)
-    monkeypatch.setattr("napari_sam_amg.plugin.choices.model_box.missing_reason", lambda model: None)
-    return model
+def model_kind() -> type[HeldModel]:
+    return GradedModel
 
 
 @pytest.fixture
 def box(plugin: Any) -> Any:
-    plugin.docked.tabs.setCurrentWidget(plugin.docked.results_tab)
-    plugin.choose(pred_iou_thresh=0.75, stability_score_thresh=0.5, point_search="grid")
-    return plugin.docked.thresholds_box
+    return thresholds_box(plugin)
 
 
 def segment(plugin: Any, data: np.ndarray, link: str = "per plane", **layer: Any) -> Any:

@@ -15,26 +15,20 @@ import zarr
 
 from napari_sam_amg.plugin.files.label_reader import read
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
-from napari_sam_amg.plugin.running import work
 from tests.plugin.conftest import TIMEOUT
-from tests.plugin.graded_model import GradedModel, assert_as_fresh, fresh_run, plane
+from tests.plugin.graded_model import GradedModel, assert_as_fresh, fresh_run, plane, thresholds_box
 from tests.plugin.held_model import HeldModel
 from tests.plugin.reviewing.test_thresholds_box import growing
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
-    model = GradedModel()
-    monkeypatch.setattr(work, "loaded_model", lambda name, device, *_: model)
-    monkeypatch.setattr("napari_sam_amg.plugin.choices.model_box.missing_reason", lambda model: None)
-    return model
+def model_kind() -> type[HeldModel]:
+    return GradedModel
 
 
 @pytest.fixture
 def box(plugin: Any) -> Any:
-    plugin.docked.tabs.setCurrentWidget(plugin.docked.results_tab)
-    plugin.choose(pred_iou_thresh=0.75, stability_score_thresh=0.5, point_search="grid")
-    return plugin.docked.thresholds_box
+    return thresholds_box(plugin)
 
 
 def prepare(plugin: Any, data: np.ndarray, folder: Path, link: str = "per plane", **layer: Any) -> None:
