@@ -8,7 +8,7 @@ import pytest
 from napari_sam_amg.plugin.reviewing.worked_layers import WorkedLayer, worked_layer
 from tests.plugin.conftest import TIMEOUT
 from tests.plugin.graded_model import assert_as_fresh, assert_table_agrees, fresh_run, plane
-from tests.plugin.reviewing.test_thresholds_box import box, model, segment  # noqa: F401
+from tests.plugin.reviewing.test_thresholds_box import box, model_kind, segment  # noqa: F401
 
 STRICT, LOOSE = 0.9, 0.6  # predicted IoU
 

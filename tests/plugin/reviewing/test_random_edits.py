@@ -17,7 +17,7 @@ from napari_sam_amg.plugin.reviewing.worked_layers import worked_layer
 from tests.plugin.conftest import TIMEOUT
 from tests.plugin.graded_model import plane
 from tests.plugin.reviewing.test_followed_edits import agree
-from tests.plugin.reviewing.test_thresholds_box import box, model, segment  # noqa: F401
+from tests.plugin.reviewing.test_thresholds_box import box, model_kind, segment  # noqa: F401
 
 TIMES = int(os.environ.get("NAPARI_SAM_AMG_STRESS", "0"))
 ACTS = 400 if TIMES else 40
