@@ -17,7 +17,7 @@ def settle(plugin: Any, review: Any) -> None:
     worked = worked_layer(plugin.viewer, review.layer)
 
     def is_over() -> bool:
-        hands = worked.edits._is_waiting or worked.actions.is_busy
+        hands = worked.edits.is_waiting or worked.actions.is_busy
         return not hands and review.refilter.waiting == 0 and review.refilter.is_idle
 
     plugin.qtbot.wait(20)

@@ -1,5 +1,6 @@
 """Labels and table of a result layer never disagree, whoever paints, undoes or replaces."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 from napari.layers import Labels
 from skimage.measure import regionprops_table
 
+from napari_sam_amg.plugin.reviewing import survey
 from napari_sam_amg.plugin.reviewing.results import is_result
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.reviewing.worked_layers import worked_layer
+from napari_sam_amg.review.remeasure import rows_of_all
 from tests.disc_model import disc_image
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]
@@ -20,7 +23,7 @@ def settle(plugin: Any) -> None:
 
     def is_over() -> bool:
         worked = [worked_layer(plugin.viewer, layer) for layer in plugin.viewer.layers if is_result(layer)]
-        return not any(one.edits._is_waiting or one.actions.is_busy for one in worked)
+        return not any(one.edits.is_waiting or one.actions.is_busy for one in worked)
 
     plugin.qtbot.wait(20)
     plugin.qtbot.waitUntil(is_over, timeout=30_000)
@@ -231,6 +234,43 @@ def test_in_all_planes_at_once_and_out_of_sight(plugin: Any, stack: Any) -> None
     layer.refresh()
     plugin.qtbot.waitUntil(lambda: 5 not in table(layer).index, timeout=5000)
     agree(layer)
+
+
+def test_a_look_through_the_planes_while_an_object_is_away(
+    plugin: Any, stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted and back again while the worker looks: the table is as before, and what was seen is not so any more."""
+    layer = stack()
+    worked, begun, looked = worked_layer(plugin.viewer, layer), list[int](), list[int]()
+    may_look, may_end = threading.Event(), threading.Event()
+
+    def held_look(*of: Any) -> Any:
+        begun.append(1)
+        assert may_look.wait(30)
+        found = rows_of_all(*of)
+        looked.append(len(found))
+        assert may_end.wait(30)
+        return found
+
+    monkeypatch.setattr(survey, "AT_ONCE", 0)
+    monkeypatch.setattr(survey, "rows_of_all", held_look)
+    for act in (lambda: worked.actions.delete([1]), worked.actions.undo):  # from now on the table tells origins
+        act()
+        settle(plugin)
+    before = table(layer)
+    worked.edits._survey.start()
+    plugin.qtbot.waitUntil(lambda: bool(begun), timeout=30_000)
+    worked.actions.delete([1])
+    settle(plugin)
+    may_look.set()
+    plugin.qtbot.waitUntil(lambda: bool(looked), timeout=30_000)
+    worked.actions.undo()
+    settle(plugin)
+    may_end.set()
+    plugin.qtbot.waitUntil(lambda: len(looked) == 2 and not worked.edits._survey._is_busy, timeout=30_000)
+    agree(layer)
+    assert looked == [len(before) - 1, len(before)]
+    assert table(layer).index.tolist() == before.index.tolist()
 
 
 def test_objects_through_planes(plugin: Any, stack: Any) -> None:

@@ -189,6 +189,29 @@ def reviewed_chosen(layer: Labels) -> tuple[int, ...]:
     return layer_objects(layer).chosen
 
 
+@pytest.mark.parametrize("how", ["table", "image", "box"])
+def test_what_is_chosen_stays_so_when_the_table_changes(plugin: Any, layer: Any, box: ObjectsBox, how: str) -> None:
+    """napari then selects the row of the selected label, the last of them, alone."""
+    if how == "table":
+        select_rows(plugin, 1, 2, 4)
+    elif how == "image":
+        for label in (1, 2, 4):
+            click(layer, tuple(table(layer).loc[label, ["centroid_y", "centroid_x"]]), "Shift")
+    else:
+        look_for(box, "index in (1, 2, 4)")
+        box.choose_button.click()
+    settle(plugin)
+    box._measure(Asked(shapes=frozenset({"solidity"})))
+    plugin.qtbot.waitUntil(lambda: "solidity" in layer.features, timeout=10_000)
+    settle(plugin)
+    assert set(reviewed_chosen(layer)) == selected_rows(plugin) == {1, 2, 4}
+    assert box.chosen.text() == "Chosen: 1, 2, 4 (3)"
+    look_for(box, "")
+    layer.selected_label = 3  # by hand, in napari's own controls
+    settle(plugin)
+    assert set(reviewed_chosen(layer)) == selected_rows(plugin) == {3}
+
+
 def test_the_outline_is_seen_where_the_object_is(plugin: Any, layer: Any, box: ObjectsBox) -> None:
     layer.scale, layer.translate = (3, 3), (10, -20)
     layer.opacity = 0.01

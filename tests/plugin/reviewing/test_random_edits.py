@@ -29,7 +29,7 @@ def is_settled(viewer: Any, layer: Labels) -> bool:
     edits, refilter = worked.edits, reviewed(layer).refilter
     survey = edits._survey._is_busy or edits._survey._timer.isActive()
     moves = refilter is not None and not (refilter.is_idle and refilter.waiting == 0)
-    return not (edits._is_waiting or worked.actions.is_busy or survey or moves)
+    return not (edits.is_waiting or worked.actions.is_busy or survey or moves)
 
 
 class Hand:

@@ -291,7 +291,8 @@ def test_a_file_that_is_damaged_later_is_said_when_it_is_needed(plugin: Any, box
     before = np.asarray(review.layer.data)
     for unit in (tmp_path / "cells_candidates" / "units").iterdir():
         unit.write_bytes(unit.read_bytes()[:-9])
-    review.kept._memos.clear()  # the plane in sight is known
+    plugin.qtbot.waitUntil(lambda: box._looking is None, timeout=TIMEOUT)  # at the plane in sight, which it remembers
+    review.kept._memos.clear()
     box.form.iou.field.setValue(0.9)
     plugin.qtbot.waitUntil(lambda: "not the file of which the journal tells" in box.message.text(), timeout=TIMEOUT)
     np.testing.assert_array_equal(np.asarray(review.layer.data), before)

@@ -157,6 +157,10 @@ class ObjectRows(QObject):
 
     def _choose(self, *_: Any) -> None:
         layer, rows = self.layer, self._table.selectionModel()
+        if layer is not None and getattr(self._table.parent(), "_selection_blocked", False):
+            # napari itself has selected the row of one label, as it does whenever the table changes: nobody has chosen
+            self.mark(layer, list(layer_objects(layer).chosen))
+            return
         if layer is not None and rows is not None and (model := self._table.model()) is not None:
             # by ranges: a row has two dozen cells
             selection = rows.selection()

@@ -38,7 +38,9 @@ class FollowedEdits(QObject):
         self.rows = MendedRows(self)
         self.viewer, self._survey = viewer, Survey(self)
         self._strokes: list[Any] = []  # what napari told, not taken yet
-        self.is_own = self._is_waiting = False
+        self.is_own = False
+        self.is_waiting = False  # whether strokes are to be taken yet
+        self.writings = 0  # how often somebody here, or other thresholds, began to write to the labels or the table
         self._is_known = False  # why the layer was drawn again
         self._sight: tuple[Index, NDArray[Any]] | None = None  # the plane in sight: which, and a copy
         layer = review.layer
@@ -102,8 +104,8 @@ class FollowedEdits(QObject):
             self._soon()
 
     def _soon(self) -> None:
-        if not self._is_waiting:
-            self._is_waiting = True
+        if not self.is_waiting:
+            self.is_waiting = True
             QTimer.singleShot(0, self._take_soon)
 
     def _where(self, layer: Labels) -> Index | None:
@@ -128,7 +130,7 @@ class FollowedEdits(QObject):
             self._take_waiting()
 
     def _take_waiting(self) -> None:
-        if self._is_waiting and not self.is_own:
+        if self.is_waiting and not self.is_own:
             self.take()
 
     def settle(self) -> None:
@@ -136,12 +138,12 @@ class FollowedEdits(QObject):
         layer = self.alive()
         if layer is not None:
             end_stroke(layer)
-            if self._is_waiting:
+            if self.is_waiting:
                 self.take()
 
     def take(self) -> None:
         """All that was changed since the last time."""
-        self._is_waiting = False
+        self.is_waiting = False
         layer = self.alive()
         if layer is None:
             return
@@ -255,7 +257,8 @@ class FollowedEdits(QObject):
         layer = self.alive()
         if layer is None or self.is_own:
             return
-        self._data, self._is_known = layer.data, self._is_waiting
+        self.writings += 1
+        self._data, self._is_known = layer.data, self.is_waiting
         forget_strokes(layer)
         self.rows.learn(self.review.table)
         self._look_at(layer)
@@ -271,6 +274,7 @@ class _Own:
 
     def __enter__(self) -> None:
         self._before, self._edits.is_own = self._edits.is_own, True
+        self._edits.writings += 1
 
     def __exit__(self, *_: object) -> None:
         self._edits.is_own = self._before

@@ -27,6 +27,7 @@ class _Job:
     planes: list[Index]
     grid: Grid
     table: pd.DataFrame
+    writings: int  # when it began
 
 
 class Survey(QObject):
@@ -63,7 +64,9 @@ class Survey(QObject):
             return lambda index: whole[places[index]] if down < right else whole[places[index]].T
 
         before_of = None if before is None else plane_in(before)
-        return _Job(plane_in(data), before, before_of, list(places), self._edits.grid, review.table)
+        return _Job(
+            plane_in(data), before, before_of, list(places), self._edits.grid, review.table, self._edits.writings
+        )
 
     def _begin(self) -> None:
         if self._is_busy or self._edits.is_own:
@@ -80,7 +83,9 @@ class Survey(QObject):
         self._is_busy = False
         if self._edits.alive() is None or found is None:
             return
-        if self._edits.is_own or not self._edits.review.table.equals(job.table):  # somebody has edited meanwhile
+        edits = self._edits
+        is_writing = edits.is_own or edits.is_waiting or edits.writings != job.writings
+        if is_writing or not edits.review.table.equals(job.table):  # edited meanwhile, or edited and undone
             self.start(job.before)
         else:
             self._finish(found)
