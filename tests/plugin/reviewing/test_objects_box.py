@@ -1,5 +1,6 @@
 """Objects of results: found, chosen, gone to, deleted, kept, merged, measured, with the real table beside them."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,14 @@ from napari.utils.interactions import (
 )
 from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QTableView
+from skimage.measure import regionprops_table
 
+from napari_sam_amg.plugin.reviewing import measuring
 from napari_sam_amg.plugin.reviewing.measuring import Asked
 from napari_sam_amg.plugin.reviewing.objects_box import ObjectsBox
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.review.measures import shapes
 from tests.disc_model import disc_image
 from tests.plugin.reviewing.test_followed_edits import agree, settle, table
 
@@ -415,6 +419,36 @@ def test_columns_on_demand(plugin: Any, layer: Any, box: ObjectsBox) -> None:
     plugin.qtbot.waitUntil(lambda: "solidity" in another.features, timeout=10_000)
     box.columns.asked.emit(Asked())
     plugin.qtbot.waitUntil(lambda: "solidity" not in another.features, timeout=10_000)
+
+
+@pytest.mark.parametrize("change", ["paint", "thresholds"])
+def test_what_changes_while_it_is_measured_first_is_measured_again(
+    plugin: Any, layer: Any, box: ObjectsBox, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, may_end = list[int](), threading.Event()
+
+    def held_shapes(*of: Any) -> Any:
+        found = [*shapes(*of)]
+        looked.append(len(found))
+        assert may_end.wait(30)
+        return found
+
+    monkeypatch.setattr(measuring, "shapes", held_shapes)
+    box._measure(Asked(shapes=frozenset({"perimeter"})))
+    plugin.qtbot.waitUntil(lambda: bool(looked), timeout=10_000)
+    if change == "paint":
+        layer.paint((15, 20), 1)
+    else:  # other labels come from elsewhere than hands
+        labels, rows = layer.data.copy(), reviewed(layer).table
+        labels[14:17, 14:17] = 0
+        reviewed(layer).show((), labels, rows)
+    settle(plugin)
+    may_end.set()
+    work = box._worked.measuring  # type: ignore[union-attr]
+    plugin.qtbot.waitUntil(lambda: len(looked) > 1 and not work._is_busy, timeout=10_000)
+    settle(plugin)
+    expected = regionprops_table(layer.data, properties=("perimeter",))["perimeter"]
+    np.testing.assert_allclose(table(layer)["perimeter"], expected)
 
 
 def test_an_image_of_other_pixels_cannot_be_measured(plugin: Any, layer: Any, box: ObjectsBox) -> None:

@@ -104,13 +104,18 @@ class Measuring(QObject):
         self._timer.start(0)
 
     def _note(self, ids: set[int]) -> None:
-        if self.columns:
+        if self.columns or self._is_busy:
             self._changed = None if self._changed is None else self._changed | ids
             self._timer.start(WAIT)
 
     def _find_unmeasured(self) -> None:
         """Other thresholds brought other objects."""
-        if self.columns and not self._edits.is_own and self._edits.alive() is not None:
+        if self._edits.is_own or self._edits.alive() is None:
+            return
+        if self._is_busy and not self.columns:  # of which nothing in the table tells which are measured
+            self._changed = None
+            self._timer.start(WAIT)
+        elif self.columns:
             table = self._edits.review.table.reindex(columns=["index", *self.columns])
             self._note(set(table.loc[table[self.columns].isna().all(axis=1), "index"].tolist()))
 
@@ -182,7 +187,7 @@ class Measuring(QObject):
         gone = [name for name in self.columns if name not in job.columns]
         rows = rows.drop(columns=gone, errors="ignore")
         rows = rows.reindex(columns=[*rows.columns, *(name for name in job.columns if name not in rows)])
-        changed = self._changed or set()
+        changed = set(found) if self._changed is None else self._changed
         there = [label for label in found if label not in changed and label in rows.index]
         if there:
             new = pd.DataFrame([found[label] for label in there], index=there).reindex(columns=job.columns)
