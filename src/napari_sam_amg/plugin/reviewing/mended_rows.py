@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FEW = 4  # planes that are looked through at once, and objects that are looked for one by one
 Measured = Mapping[int, Mapping[str, float] | None]  # by id; None of an object that is gone
-LOOKED_UP = 3000  # objects whose places are looked up in one step: 15 ms
+LOOKED_UP = 1500  # objects whose places are looked up in one step: 8 to 20 ms
 
 
 class MendedRows:
@@ -63,9 +63,8 @@ class MendedRows:
             yield
         yield from self.finding(boxes)
         found, grid = {}, self._edits.grid
-        touched = list(boxes.items())
-        for start in range(0, len(touched), LOOKED_UP):
-            for label, where in self.known_places(dict(touched[start : start + LOOKED_UP])).items():
+        for some in self.some_places(boxes):
+            for label, where in some.items():
                 at = [(index, there[index].get(label) if index in there else box) for index, box in where.items()]
                 found[label] = self._row(label, {index: box for index, box in at if box is not None}, grid)
                 yield
@@ -101,6 +100,12 @@ class MendedRows:
             pass
         return self.known_places(touched)
 
+    def some_places(self, touched: Mapping[int, Mapping[Index, Box]]) -> Iterator[dict[int, dict[Index, Box]]]:
+        """As :meth:`known_places`, of some objects at a time: of 12,000 at once they take .1 s."""
+        every = list(touched.items())
+        for start in range(0, len(every), LOOKED_UP):
+            yield self.known_places(dict(every[start : start + LOOKED_UP]))
+
     def known_places(self, touched: Mapping[int, Mapping[Index, Box]]) -> dict[int, dict[Index, Box]]:
         """Boxes in which objects are, after ``finding``: where they were, and where they were touched.
 
@@ -117,7 +122,7 @@ class MendedRows:
     def finding(self, labels: Iterable[int]) -> Iterator[None]:
         """Objects of planes that hands have drawn may be in several, of which their rows name one: plane by plane."""
         edits, drawn = self._edits, self._by_hand()
-        if drawn.isdisjoint(label for label in labels if not self._at.get(label)):
+        if not drawn or drawn.isdisjoint(label for label in labels if not self._at.get(label)):
             return
         planes = edits.planes() if self.hand_made.is_unknown else edits.hand.planes
         found: Places = {}

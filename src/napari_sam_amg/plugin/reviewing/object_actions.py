@@ -1,6 +1,6 @@
 """Objects of a result layer deleted, kept alone or merged, with undo and redo: labels and table together."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,8 @@ class ObjectActions(QObject):
 
         def work() -> Iterator[None]:
             yield from self._edits.rows.finding(names)
-            for patch in self._patches(names):
+            places = yield from self._places(names)
+            for patch in self._patches(names, places):
                 patches.append(patch)
                 patch.put(self._edits.review.plane(patch.index), patch.after)
                 yield
@@ -75,15 +76,19 @@ class ObjectActions(QObject):
 
         self._run(work(), lambda: self.told.emit(f"{_sentence(steps[0].words)}."))
 
-    def _patches(self, names: Mapping[int, int]) -> Iterator[Patch]:
-        """Piece by piece, so that none takes long."""
+    def _places(self, names: Mapping[int, int]) -> Generator[None, None, dict[Index, list[Box]]]:
+        """Where these labels may be."""
         places: dict[Index, list[Box]] = {}
-        where = self._edits.rows.known_places({label: {} for label in names})
-        for of_one in where.values():
-            for index, box in of_one.items():
+        for where in self._edits.rows.some_places({label: {} for label in names}):
+            for index, box in (place for of_one in where.values() for place in of_one.items()):
                 places.setdefault(index, []).append(box)
-        if not all(where.values()):  # labels that the table does not have
-            places = {index: [np.s_[0:, 0:]] for index in self._edits.planes()}
+            if not all(where.values()):  # labels that the table does not have
+                return {index: [np.s_[0:, 0:]] for index in self._edits.planes()}
+            yield
+        return places
+
+    def _patches(self, names: Mapping[int, int], places: Mapping[Index, list[Box]]) -> Iterator[Patch]:
+        """Piece by piece, so that none takes long."""
         for index, boxes in places.items():
             plane = self._edits.review.plane(index)
             for box in boxes if len(boxes) < MANY else [_around(boxes)]:
