@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_sam_amg.sam.handover import Handover
 from napari_sam_amg.sam.mask_decoder import DecoderSide, Reading
+from napari_sam_amg.sam.memory import concatenated
 from napari_sam_amg.sam.object_maps import ObjectMaps
 
 
@@ -82,12 +83,7 @@ def all_drawn(drawn: list[Drawn], logits: Tensor | None = None) -> DecodedMasks:
     )
 
 
-def concatenated(parts: list[Tensor]) -> Tensor:
-    """One after another; a single part as it is, since logits are too large to copy for nothing."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def joined(batches: Iterable[Points], at_once: int) -> Iterator[Points]:
+def regrouped(batches: Iterable[Points], at_once: int) -> Iterator[Points]:
     """Batches of points, one after another: ``at_once`` points together, fewer at the end, whatever the batches."""
     waiting: list[Points] = []
     for batch in batches:

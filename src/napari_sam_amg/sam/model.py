@@ -21,9 +21,8 @@ from napari_sam_amg.sam.answers import (
     Points,
     Read,
     all_drawn,
-    concatenated,
-    joined,
     one_by_one,
+    regrouped,
 )
 from napari_sam_amg.sam.centre_votes import CentreMaps
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
@@ -32,7 +31,7 @@ from napari_sam_amg.sam.gpu_way import takes_cpu_way, takes_gpu_way
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.image_tokens import ImageTokens
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
-from napari_sam_amg.sam.memory import in_halves
+from napari_sam_amg.sam.memory import concatenated, in_halves
 from napari_sam_amg.sam.object_maps import ObjectMaps
 from napari_sam_amg.sam.precision import Precision, choose_type, convert, float32_as_such, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
@@ -192,7 +191,7 @@ class Sam(nn.Module):
         with float32_as_such(self.device):
             if takes_gpu_way(self.device):
                 self._weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
-            parts = in_halves(self._embed_pixels, concatenated(list(pixels)).to(self.dtype), len(images))
+            parts = in_halves(self._embed_pixels, concatenated(pixels).to(self.dtype), len(images))
         found: list[ImageEmbedding] = []
         for embedded, dense_maps, sides in parts:
             for row, side in enumerate(sides):
@@ -275,7 +274,7 @@ class Sam(nn.Module):
             except torch.OutOfMemoryError:  # with the one before it: alone it may fit
                 return None
 
-        for points, read in one_ahead(joined(batches, self.micro_batch), begin):
+        for points, read in one_ahead(regrouped(batches, self.micro_batch), begin):
             yield points, all_drawn(self._draw_where_it_fits(embedding, points, read, keep))
 
     def _draw_where_it_fits(
