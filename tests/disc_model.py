@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_sam_amg.sam.answers import DecodedMasks, one_by_one
 from napari_sam_amg.sam.config import ModelInfo
-from napari_sam_amg.sam.model import DecodedMasks, one_by_one, resized_shape
+from napari_sam_amg.sam.model import resized_shape
 
 BLOB_IOU = (0.7, 0.95, 0.6)  # of the three masks of a point on a blob; the second is the blob itself
 EMPTY_IOU = 0.05

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 
 from napari_sam_amg import PlaneStack, generate_masks, load_model, parameters_for, segment_planes
-from napari_sam_amg.models.registry import embedded_path
 
-pytestmark = pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
 CENTRES = [(x, y) for y in (60, 190) for x in (50, 125, 200, 275)]
 
 

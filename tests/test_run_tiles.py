@@ -16,7 +16,7 @@ from napari_sam_amg.models.checkpoint import load_model
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters, merged
 from napari_sam_amg.run import generate_masks, segment_planes
-from tests.amg.test_one_pass import Chunked
+from tests.amg.chunked import Chunked
 from tests.disc_model import BlobModel, blobs
 from tests.finetune_model import FinetuneModel
 from tests.samples import sample

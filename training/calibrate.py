@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_sam_amg.models.checkpoint import load_model
-from napari_sam_amg.sam.model import DecodedMasks, ImageEmbedding, Sam
+from napari_sam_amg.sam.answers import DecodedMasks, ImageEmbedding
+from napari_sam_amg.sam.model import Sam
 from training.batches import example_chances, view_with_objects
 from training.colour import PIXEL_MEAN, colour_view
 from training.compact import save_compactly, to_half

@@ -53,9 +53,9 @@ def read_example(image_path: Path, labels_path: Path) -> Example:
     return make_example(image_path.parent.name, image_path.name.removesuffix("_image.png"), image, labels)
 
 
-def read_split(data: Path, split: str, datasets: list[str] | None = None) -> list[Example]:
+def read_split(data: Path, split: str) -> list[Example]:
     """All examples of a split that have at least one instance."""
-    names = datasets or find_datasets(data / split)
+    names = find_datasets(data / split)
     pairs = [pair for name in names for pair in find_pairs(data, split, name)]
     if not pairs:
         raise ValueError(f"no *_image.png under {data / split} for the data sets {names}")

@@ -243,6 +243,14 @@ class AmgParameters:
         """Whether masks may be missing that asking every point would find."""
         return self.mode == "amg" and self.point_search != "grid"
 
+    @property
+    def smallest_piece(self) -> int:
+        """Pixels that a piece of a label has at least, if it is not the largest, and a hole that stays one.
+
+        Who asks for larger pieces of masks gets no smaller ones of labels. 0: labels stay as they were painted.
+        """
+        return max(self.min_label_region_area, self.min_mask_region_area) if self.min_label_region_area else 0
+
     def note_on(self, used: "AmgParameters") -> str:
         """What whoever asked for these must know of those that were used instead; empty if nothing."""
         unguided = self.point_search == "guided" and used.point_search == "grid"

@@ -1,10 +1,11 @@
-"""Masks from full boolean frames, for tests."""
+"""Masks from full boolean frames, masks step by step, and whether masks are the same."""
 
 import numpy as np
 
 from napari_sam_amg.amg.boxes import box_of
 from napari_sam_amg.amg.generate import candidate_steps, refilter
 from napari_sam_amg.amg.masks import Masks
+from tests.disc_model import blobs
 
 
 def masks_from_frames(frames, predicted_iou=None, size=None) -> Masks:
@@ -27,3 +28,18 @@ def mask_steps(image, model, params):
     """None after each batch of points, then the masks."""
     for stored in candidate_steps(image, model, params):
         yield None if stored is None else refilter(stored, params)
+
+
+def assert_same(ours, expected):
+    for name in ("boxes", "predicted_iou", "stability_score", "points", "crop_boxes"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(expected, name))
+    assert ours.size == expected.size
+    for cutout, other in zip(ours.cutouts, expected.cutouts, strict=True):
+        np.testing.assert_array_equal(cutout, other)
+
+
+def assert_same_objects(masks, discs):
+    assert len(masks) == len(discs)
+    truth = [blobs(discs=(disc,)) > 127 for disc in discs]
+    frames = [masks.frame(index) for index in range(len(masks))]
+    assert min(max((a & b).sum() / (a | b).sum() for b in frames) for a in truth) > 0.9

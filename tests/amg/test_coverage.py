@@ -12,39 +12,13 @@ from napari_sam_amg.amg.crops import crop_boxes
 from napari_sam_amg.amg.prompts import layer_grids, search_levels
 from napari_sam_amg.amg.propose import count_batches
 from napari_sam_amg.run import as_rgb, segment_planes
-from napari_sam_amg.sam.handover import one_ahead
-from tests.amg.frames import mask_steps
-from tests.amg.test_stored import assert_same
+from tests.amg.frames import assert_same, assert_same_objects, mask_steps
+from tests.amg.models import OWN, AheadModel, ListeningModel
 from tests.disc_model import BlobModel, blobs
 from tests.samples import sample
 
-#: Of the masks with a predicted IoU of .95 the model is sure, of those with .7 it is not.
-PARAMS = AmgParameters(
-    points_per_side=16, pred_iou_thresh=0.65, stability_score_thresh=0.4, point_search="hierarchical"
-)
-OWN = {name: getattr(PARAMS, name) for name in ("pred_iou_thresh", "stability_score_thresh")}
+PARAMS = AmgParameters(points_per_side=16, point_search="hierarchical", **OWN)
 LARGE = ((40, 40, 30), (100, 60, 25))  # x, y, radius
-
-
-class ListeningModel(BlobModel):
-    """Keeps the points that it was asked: of each crop, batch by batch. Its own thresholds decide which these are."""
-
-    def __init__(self, **own: float) -> None:
-        super().__init__()
-        self.info = replace(self.info, amg_defaults={**self.info.amg_defaults, **OWN, **own})
-        self.crops: list[list[np.ndarray]] = []
-
-    def embed(self, image):
-        self.crops.append([])
-        return super().embed(image)
-
-    def decode(self, embedding, points, keep):
-        self.crops[-1].append(points)
-        return super().decode(embedding, points, keep)
-
-    @property
-    def batches(self) -> list[np.ndarray]:
-        return [batch for crop in self.crops for batch in crop]
 
 
 def asked_by(image, params, **own) -> np.ndarray:
@@ -96,13 +70,6 @@ def test_large_objects_are_found_with_fewer_points():
     assert 4 <= inside.sum() < 0.3 * 256 * (image > 127).mean()
     assert (~inside).sum() == pytest.approx(256 * (image <= 127).mean(), abs=8)  # nothing stands there
     assert_same_objects(generate_masks(image, ListeningModel(), PARAMS), LARGE)
-
-
-def assert_same_objects(masks, discs):
-    assert len(masks) == len(discs)
-    truth = [blobs(discs=(disc,)) > 127 for disc in discs]
-    frames = [masks.frame(index) for index in range(len(masks))]
-    assert min(max((a & b).sum() / (a | b).sum() for b in frames) for a in truth) > 0.9
 
 
 @given(discs, st.integers(1, 15))
@@ -218,14 +185,6 @@ def test_a_real_model_finds_nearly_all_with_fewer_points():
     assert sum(asked) < 0.9 * 24**2
     theirs = generate_masks(image, model, exact)
     assert 0.8 * len(theirs) < len(ours) <= len(theirs)
-
-
-class AheadModel(ListeningModel):
-    """Decodes a batch when the next one was taken, as a GPU does."""
-
-    def decode_batches(self, embedding, batches, keep):
-        for points, _ in one_ahead(batches, lambda points: None):
-            yield points, self.decode(embedding, points, keep)
 
 
 @settings(max_examples=25)

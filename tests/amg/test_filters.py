@@ -10,7 +10,6 @@ from segment_anything.utils.amg import calculate_stability_score, is_box_near_cr
 
 from napari_sam_amg.amg.crops import CropBox
 from napari_sam_amg.amg.filters import (
-    best_between_crops,
     best_in_crop,
     confident,
     cut_by_crop,
@@ -18,6 +17,7 @@ from napari_sam_amg.amg.filters import (
     non_maximum,
     of_right_size,
     passing,
+    rows_between_crops,
     stability_score,
     stable,
     sure,
@@ -108,11 +108,11 @@ def test_within_a_crop_the_better_mask_stays_and_between_crops_the_smaller_crop_
     crops = [(0, 0, 100, 100), (0, 0, 60, 60), (0, 0, 50, 80)]  # 10000, 3600 and 4000 px
     three = candidates([BOX, SAME, SAME], [0.9, 0.7, 0.8], crop_boxes=crops)
     assert best_in_crop(three, AmgParameters()).predicted_iou.tolist() == pytest.approx([0.9])
-    assert best_between_crops(three, AmgParameters()).predicted_iou.tolist() == pytest.approx([0.7])
-    assert best_between_crops(three, AmgParameters(crop_layers="last")).predicted_iou.tolist() == pytest.approx([0.9])
+    assert rows_between_crops(three, AmgParameters()).tolist() == [1]
+    assert rows_between_crops(three, AmgParameters(crop_layers="last")).tolist() == [0]
 
 
-@pytest.mark.parametrize(("best", "name"), [(best_in_crop, "box_nms_thresh"), (best_between_crops, "crop_nms_thresh")])
+@pytest.mark.parametrize(("best", "name"), [(best_in_crop, "box_nms_thresh"), (rows_between_crops, "crop_nms_thresh")])
 @pytest.mark.parametrize("crop_layers", ["all", "last"])
 def test_each_suppression_has_its_own_threshold(best, name, crop_layers):
     two = candidates([(0, 0, 10, 10), (0, 0, 10, 6)], [0.9, 0.8])  # an IoU of .6

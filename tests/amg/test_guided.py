@@ -1,6 +1,6 @@
 """point_search="guided": which points are asked, and what is found with them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,40 +17,14 @@ from napari_sam_amg.amg.prompts import layer_grids, search_levels
 from napari_sam_amg.amg.propose import count_batches
 from napari_sam_amg.run import as_rgb, segment_planes
 from napari_sam_amg.sam.object_maps import SeenObjects
-from tests.amg.frames import mask_steps
-from tests.amg.test_coverage import AheadModel, ListeningModel, assert_same_objects
-from tests.amg.test_stored import assert_same
+from tests.amg.frames import assert_same, assert_same_objects, mask_steps
+from tests.amg.models import AheadModel, GivenMaps, SeeingModel
 from tests.disc_model import BlobModel, blobs
 from tests.samples import sample
 
 PARAMS = AmgParameters(points_per_side=16, pred_iou_thresh=0.65, stability_score_thresh=0.4, point_search="guided",
                        coarse_points_per_side=4)  # fmt: skip
 SEEN = ((20, 20, 8), (60, 30, 12), (100, 70, 15))  # x, y, radius
-
-
-@dataclass(frozen=True, eq=False)
-class GivenMaps:
-    seen: SeenObjects
-
-    def objects(self):
-        return self.seen
-
-
-class SeeingModel(ListeningModel):
-    """Sees all blobs before it is asked but the grey ones, and background where there is neither."""
-
-    sees_objects = True
-
-    def embed(self, image):
-        embedding = super().embed(image)
-        _, _, boxes, centres = cv2.connectedComponentsWithStats((image[..., 0] > 180).astype(np.uint8))[0:4]
-        areas = boxes[1:, cv2.CC_STAT_AREA].astype(float)
-        seen = SeenObjects(centres[1:] + 0.5, areas, 1.1 * areas**0.5, self.background(image))
-        object.__setattr__(embedding, "maps", GivenMaps(seen))
-        return embedding
-
-    def background(self, image):
-        return image[..., 0] < 100
 
 
 class WrongModel(SeeingModel):

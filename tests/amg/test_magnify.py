@@ -1,43 +1,15 @@
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
-import torch
 
 from napari_sam_amg.amg.magnify import Choice, best_layer, magnified, trial_spots
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import generate_masks
-from tests.disc_model import BLOB_IOU, EMPTY_IOU, BlobModel, blobs, keep_all
+from tests.amg.models import SizedModel, field_of_discs
+from tests.disc_model import blobs
 
 AUTO = AmgParameters(crop_layers="auto", points_per_side=16)
-GOOD_DIAMETERS = (50, 75)  # px of the model's input
-
-
-class SizedModel(BlobModel):
-    """Finds objects of some sizes only, as a trained model does."""
-
-    def decode(self, embedding, points, keep):
-        found = super().decode(embedding, points, keep_all)
-        column, row = np.floor(points).astype(int).T
-        regions = embedding.regions[row, column]
-        scale = embedding.input_size[0] / embedding.original_size[0]
-        widths = np.array([np.ptp(np.nonzero(embedding.regions == r)[1]) if r else 0 for r in regions]) * scale
-        good = (widths >= GOOD_DIAMETERS[0]) & (widths <= GOOD_DIAMETERS[1])
-        iou = torch.where(torch.as_tensor(good)[:, None], torch.tensor(BLOB_IOU), EMPTY_IOU).float()
-        keeps = keep(iou)
-        chosen = keeps[found.prompt_index, torch.arange(len(found.prompt_index)) % 3]
-        prompt, mask = torch.nonzero(keeps, as_tuple=True)
-        return type(found)(prompt, iou[prompt, mask], found.low_res_logits[chosen])
-
-
-def field_of_discs(diameter: int, spacing: int, side: int = 256) -> np.ndarray:
-    places = range(spacing // 2, side, spacing)
-    image = np.zeros((side, side), np.uint8)
-    for y in places:
-        for x in places:
-            cv2.circle(image, (x, y), diameter // 2, 200, -1)
-    return np.repeat(image[..., None], 3, axis=2)
 
 
 @pytest.mark.parametrize(("diameter", "layer"), [(60, 0), (40, 1), (24, 2), (12, 3)])

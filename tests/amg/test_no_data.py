@@ -9,7 +9,7 @@ from napari_sam_amg.amg.one_pass import look
 from napari_sam_amg.amg.plane_images import PlaneImages
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.amg.preprocess import percentile_range, survey, to_rgb
-from tests.amg.test_one_pass import Chunked, plane, rows_of
+from tests.amg.chunked import Chunked, plane, rows_of
 from tests.disc_model import blobs
 
 NO_DATA = [np.nan, np.inf, -np.inf]

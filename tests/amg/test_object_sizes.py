@@ -14,8 +14,7 @@ from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.run import generate_masks, segment_planes
 from napari_sam_amg.sam.object_maps import SeenObjects
-from tests.amg.test_guided import GivenMaps
-from tests.amg.test_magnify import SizedModel, field_of_discs
+from tests.amg.models import GivenMaps, SizedModel, field_of_discs
 
 GUIDED = AmgParameters(crop_layers="auto", points_per_side=32, point_search="guided", coarse_points_per_side=8)
 

@@ -5,6 +5,7 @@ from collections import Counter
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
 from napari_sam_amg.amg.plane_reader import PlaneReader
 from napari_sam_amg.amg.planes import PlaneStack
@@ -127,7 +128,6 @@ def test_colour_and_alpha():
 
 
 def test_zarr_s_own_arrays():
-    zarr = pytest.importorskip("zarr")
     stack = PlaneStack(zarr.array(DATA, chunks=(2, 2, 4, 10, 12), store=zarr.storage.MemoryStore()), fixed={1: 1})
     reader = PlaneReader(stack)
     for index in stack.indices:

@@ -9,20 +9,13 @@ import pytest
 from napari_sam_amg import AmgParameters, generate_masks, load_model, propose_candidates, refilter
 from napari_sam_amg.amg.crops import crop_boxes
 from napari_sam_amg.amg.prompts import square_grid
+from tests.amg.frames import assert_same
 from tests.disc_model import BlobModel, blobs
 from tests.samples import sample
 
 WEAK = AmgParameters(points_per_side=12, pred_iou_thresh=0.2, stability_score_thresh=0.3)
 #: Of the blob model, whose masks have the predicted IoUs 0.6, 0.7 and 0.95.
 BLOB_WEAK = AmgParameters(points_per_side=12, pred_iou_thresh=0.5, stability_score_thresh=0.3, crop_n_layers=1)
-
-
-def assert_same(ours, expected):
-    for name in ("boxes", "predicted_iou", "stability_score", "points", "crop_boxes"):
-        np.testing.assert_array_equal(getattr(ours, name), getattr(expected, name))
-    assert ours.size == expected.size
-    for cutout, other in zip(ours.cutouts, expected.cutouts, strict=True):
-        np.testing.assert_array_equal(cutout, other)
 
 
 @pytest.mark.parametrize("batch", [5, 64])

@@ -14,8 +14,7 @@ from napari_sam_amg.amg.preprocess import survey
 from napari_sam_amg.amg.tiling import WINDOWS, busiest, tiles, with_tiles
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.sam.object_maps import SeenObjects
-from tests.amg.test_guided import GivenMaps
-from tests.amg.test_magnify import SizedModel, field_of_discs
+from tests.amg.models import GivenMaps, SizedModel, field_of_discs
 from tests.amg.test_object_sizes import GUIDED
 from tests.disc_model import BlobModel
 

@@ -9,7 +9,7 @@ from napari_sam_amg.amg.bits import unpack
 from napari_sam_amg.amg.blocks import BLOCK, EMPTY, Grid, axis
 from napari_sam_amg.amg.boxes import box_of
 from napari_sam_amg.amg.upsample import upsampler
-from napari_sam_amg.sam.model import ImageEmbedding
+from napari_sam_amg.sam.answers import ImageEmbedding
 
 
 def full_frames(logits, img_size, input_size, original_size):

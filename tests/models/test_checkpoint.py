@@ -24,7 +24,6 @@ from napari_sam_amg.models.checkpoint import (
     select_device,
 )
 from napari_sam_amg.models.defaults import OURS
-from napari_sam_amg.models.registry import embedded_path
 from napari_sam_amg.sam.build import build_sam
 from napari_sam_amg.sam.config import SamConfig
 from training.compact import compress
@@ -360,7 +359,6 @@ def test_model_survives_overwriting_its_file(hollow_vit_t: State, tmp_path: Path
     assert model.state_dict()[IOU].sum() == 255 * 128
 
 
-@pytest.mark.skipif(not embedded_path().exists(), reason="the embedded model is not trained yet")
 def test_embedded_model_runs() -> None:
     model = load_model(device="cpu")
     assert model.info.name == "embedded"

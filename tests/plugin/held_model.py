@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_sam_amg.sam.model import DecodedMasks
+from napari_sam_amg.sam.answers import DecodedMasks
 from tests.disc_model import BlobModel
 
 MICRO_BATCH = 4  # points decoded at once, as ``Sam`` does on a CPU

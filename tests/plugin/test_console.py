@@ -4,10 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from napari_sam_amg.models.registry import embedded_path
-
 ROOT = Path(__file__).parents[2]
 
 DRAW_THEN_LOAD = """
@@ -27,7 +23,6 @@ viewer.close()
 """
 
 
-@pytest.mark.skipif(not embedded_path().exists(), reason="the embedded weights are not there")
 def test_a_model_is_loaded_from_the_console() -> None:
     script = [sys.executable, "-W", "ignore", "-c", DRAW_THEN_LOAD]
     result = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)

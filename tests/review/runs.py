@@ -11,8 +11,7 @@ from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import merged
 from napari_sam_amg.review.kept import KeepingWork
 from napari_sam_amg.run import segment_planes
-from tests.amg.test_coverage import OWN
-from tests.amg.test_guided import SeeingModel
+from tests.amg.models import OWN, SeeingModel
 from tests.disc_model import blobs
 
 #: Of the blob model, whose masks have the predicted IoUs .6, .7 and .95.

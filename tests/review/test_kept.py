@@ -15,7 +15,7 @@ from napari_sam_amg.params import merged
 from napari_sam_amg.review import kept as kept_module
 from napari_sam_amg.review import plane_memo
 from napari_sam_amg.run import as_rgb
-from tests.amg.test_coverage import OWN, ListeningModel
+from tests.amg.models import OWN, ListeningModel
 from tests.review.runs import PARAMS, STACK, assert_as_fresh, at, fresh, kept_run
 from tests.samples import sample
 

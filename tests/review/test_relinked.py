@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from napari_sam_amg.review.ids import Numbers, Votes
-from tests.amg.test_guided import SeeingModel
+from tests.amg.models import SeeingModel
 from tests.disc_model import blobs
 from tests.review.runs import PARAMS, at, fresh, kept_run
 

@@ -51,10 +51,12 @@ def test_the_new_blocks_learn(small: EmbeddedSam) -> None:
 
 
 def test_half_precision_weights_grow(small: EmbeddedSam) -> None:
-    large = build_model(LARGE, seed=1)
-    large.load_state_dict(
-        grown({k: v.half() if v.is_floating_point() else v for k, v in small.state_dict().items()}, large)
-    )
+    halves = {name: one.half() if one.is_floating_point() else one for name, one in small.state_dict().items()}
+    large, rounded = build_model(LARGE, seed=1), build_model(SMALL, seed=1)
+    large.load_state_dict(grown(halves, large))
+    rounded.load_state_dict(halves)
+    pixels = torch.randn(1, 3, 128, 128)
+    torch.testing.assert_close(embed(large, pixels), embed(rounded, pixels))
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from napari_sam_amg.amg.crops import CropBox, layer_boxes
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.propose import Model, embed_crop
 from napari_sam_amg.params import AmgParameters, needs_decoder
+from napari_sam_amg.sam.answers import ImageEmbedding
 from napari_sam_amg.sam.distance_maps import DistanceMaps, DistancePlanes, Floats, deepest_pixels
 from napari_sam_amg.sam.looks import look, while_looking
-from napari_sam_amg.sam.model import ImageEmbedding
 
 FOREGROUND = 0.5  # probability above which a pixel belongs to an object
 NEAR = 0.5  # smoothed distances to the centre and to the boundary below which it belongs to a seed

@@ -53,8 +53,8 @@ def measure(plane: NDArray[Any]) -> PlaneContrast | None:
     """Measure a plane (H, W) or (H, W, 3); None if no pixel is finite. It is walked some rows at a time."""
     height, width = plane.shape[:2]
     step, margin = sampling_step((height, width)), hot_margin(plane)
-    sample, filled = _room_for_sample(plane[::step, ::step]), 0
-    moments, gaps = _Moments(), 0
+    sample: NDArray[Any] = np.empty(plane[::step, ::step].size, sample_type(plane.dtype))
+    moments, filled, gaps = _Moments(), 0, 0
     for rows in row_slices(height, width):
         values = clean_rows(plane, rows, margin)
         some = values[-rows.start % step :: step, ::step].ravel()
@@ -83,10 +83,6 @@ def contrast_of(sample: NDArray[Any], moments: Spread, margin: float, gaps: int)
     low, high = _percentiles(sample)
     bright = np.count_nonzero(sample > low / 2 + high / 2) / len(sample)
     return PlaneContrast(low, high, bright, moments.structure, moments.content, margin, gaps)
-
-
-def _room_for_sample(pixels: NDArray[Any]) -> NDArray[Any]:
-    return np.empty(pixels.size, sample_type(pixels.dtype))
 
 
 def sample_type(dtype: np.dtype[Any]) -> type:

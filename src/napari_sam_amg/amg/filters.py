@@ -144,17 +144,12 @@ def undominated(candidates: Candidates) -> Candidates:
     return candidates.select(np.sort(order[level > before]))
 
 
-def best_between_crops(candidates: Candidates, params: AmgParameters) -> Candidates:
-    """Remove duplicates between crops: the mask from the smaller crop wins.
+def rows_between_crops(candidates: Candidates, params: AmgParameters) -> NDArray[np.int64]:
+    """Those that are no duplicates between crops, the best one first: the mask from the smaller crop wins.
 
     If all crops are of one layer (``crop_layers="last"``) there is no smaller one: the higher predicted
     IoU wins.
     """
-    return candidates.select(rows_between_crops(candidates, params))
-
-
-def rows_between_crops(candidates: Candidates, params: AmgParameters) -> NDArray[np.int64]:
-    """The rows of :func:`best_between_crops`, in its order."""
     scores: NDArray[np.floating] = candidates.predicted_iou
     if params.crop_layers != "last":
         # float32 as the reference's: ties among crops must be its ties

@@ -22,17 +22,9 @@ LabelImage = NDArray[np.int32]
 WITHIN = 0.9
 
 
-def smallest_piece(params: AmgParameters) -> int:
-    """Pixels that a piece of a label has at least, if it is not the largest, and a hole that stays one.
-
-    Who asks for larger pieces of masks gets no smaller ones of labels. 0: labels stay as they were painted.
-    """
-    return max(params.min_label_region_area, params.min_mask_region_area) if params.min_label_region_area else 0
-
-
 def without_strays(free: BoolImage, params: AmgParameters) -> BoolImage:
     """The pieces that a label keeps of its pixels: the largest, and with ``label_pieces="all"`` every large one."""
-    return large_pieces(free, np.inf if params.label_pieces == "largest" else smallest_piece(params))
+    return large_pieces(free, np.inf if params.label_pieces == "largest" else params.smallest_piece)
 
 
 def large_pieces(mask: BoolImage, least: float) -> BoolImage:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.fragments import fill_holes, give_away, plainly_one_piece, rings, smallest_piece, without_strays
+from napari_sam_amg.amg.fragments import fill_holes, give_away, plainly_one_piece, rings, without_strays
 from napari_sam_amg.amg.masks import Masks
 from napari_sam_amg.amg.near_boxes import near_pairs
 from napari_sam_amg.amg.seams import cut_at_crop_edge
@@ -41,7 +41,7 @@ def paint(
     ``params.overlap`` sets the priority. A mask of which less than ``params.min_visible_fraction``
     is still free is left out whole: it takes no pixel, and leaves no sliver behind. Of the free pixels
     a label keeps its largest 4-connected piece, with ``label_pieces="all"`` every piece of
-    ``fragments.smallest_piece`` pixels, and a mask of which only specks would be left gets no label.
+    ``params.smallest_piece`` pixels, and a mask of which only specks would be left gets no label.
     What a label loses goes to the next mask that claims it, or else to the neighbour with the longest
     border, which may be the background. Small holes are filled, rings around other labels left out.
     ``cut``: (M,) whether the edge of a crop may have cut each mask, if that is known. ``free_pixels``: (M,), is filled
@@ -55,7 +55,7 @@ def paint(
     is_one = plainly_one_piece(masks.cutouts)
     is_alone = np.ones(len(masks), bool)
     is_alone[near_pairs(masks.boxes)] = False  # of what no other box reaches all is free
-    least, smallest = params.min_visible_fraction * areas, smallest_piece(params)
+    least, smallest = params.min_visible_fraction * areas, params.smallest_piece
     windows = masks.windows
     rows: list[int] = []
     counts: list[int] = []
@@ -82,7 +82,7 @@ def paint(
         kept = np.array([label not in dropped for label in range(1, len(rows) + 1)], bool)
         labels, kept_rows, painted = _only(kept, labels), kept_rows[kept], painted[kept]
     give_away(labels, vacated)
-    fill_holes(labels, smallest_piece(params))
+    fill_holes(labels, params.smallest_piece)
     shown = np.bincount(labels.ravel(), minlength=len(kept_rows) + 1)[1:]
     return LabelPlane(labels, kept_rows, shown, painted, areas[kept_rows], cut[kept_rows])
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.amg.propose import Model
-from napari_sam_amg.sam.model import Decoded, ImageEmbedding, Keep, Points
+from napari_sam_amg.sam.answers import Decoded, ImageEmbedding, Keep, Points
 
 
 class LastEmbedding:

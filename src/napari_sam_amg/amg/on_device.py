@@ -20,7 +20,7 @@ from napari_sam_amg.amg.bits import BYTE, Bits, cut_out
 from napari_sam_amg.amg.blocks import BLOCK, Axis, Indices
 from napari_sam_amg.amg.upsample import FIRST, upsampler
 from napari_sam_amg.sam.handover import Handover, to_device
-from napari_sam_amg.sam.memory import in_halves
+from napari_sam_amg.sam.memory import concatenated, in_halves
 from napari_sam_amg.sam.precision import float32_as_such
 
 BYTES_AT_ONCE = 2**28  # of the largest arrays of all masks
@@ -100,7 +100,7 @@ class DeviceUpsampler:
                 logits,
                 self._at_once(logits),
             )
-        found = [_joined(column) for column in zip(*parts, strict=True)]
+        found = [concatenated(column) for column in zip(*parts, strict=True)]
         return DeviceMeasures(Handover(found[0]), Handover(found[1]), len(self.rows.windows) * BLOCK, found[2])
 
     def _at_once(self, logits: Tensor) -> int:
@@ -172,10 +172,6 @@ class DeviceUpsampler:
     def _in_bytes(self, above: Tensor) -> Tensor:
         """(n, rows, columns) pixels -> (n, rows, columns / BYTE)."""
         return (above.unflatten(2, (-1, BYTE)) * self.bits).sum(3, dtype=torch.uint8)
-
-
-def _joined(parts: tuple[Tensor, ...]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class DeviceMeasures:

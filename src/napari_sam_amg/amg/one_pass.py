@@ -63,7 +63,7 @@ def look(rows: PlaneRows, colour: bool, dtype: np.dtype[Any]) -> Look:
         sample[row : row + len(sampled)] = sampled
         if not colour:
             suspects.add(seen, inner, values, means, some.start)
-        cells.add(some.start, pixels, means)
+        cells.add(pixels, means)
     margin = suspects.margin
     hot = suspects.hot(margin)
     sums.replace(hot)
@@ -133,7 +133,7 @@ class _Suspects:
 
 
 class Sums:
-    """Variance of the pixels, and of the means of squares, as ``contrast.Moments``, of which nothing is kept."""
+    """Variance of the pixels, and of the means of squares, as ``contrast._Moments``, of which nothing is kept."""
 
     def __init__(self) -> None:
         self._origin: float | None = None  # large values that differ by little must not drown the difference
@@ -176,7 +176,7 @@ class Sums:
 
     @property
     def structure(self) -> float:
-        """See ``contrast.Moments.structure``."""
+        """See ``contrast._Moments.structure``."""
         variance = _variance(self._pixels)
         if not self._squares[0] or not 0 < variance < np.inf:
             return np.inf
@@ -200,8 +200,8 @@ class _Cells:
         self._means: list[Floats] = []
         self._kept: list[tuple[float, NDArray[Any]]] = []
 
-    def add(self, start: int, pixels: NDArray[Any], means: Floats) -> None:
-        """Some rows, from row ``start`` of the plane on."""
+    def add(self, pixels: NDArray[Any], means: Floats) -> None:
+        """The next rows of the plane."""
         if sum(map(len, self._pixels)) + len(pixels) > CELL:
             self._close()
         self._pixels.append(pixels)

@@ -1,6 +1,7 @@
 """Planes of a stack one after another, each chunk of its storage computed as seldom as memory allows."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari_sam_amg.amg.planes import Index, PlaneStack
 HELD_BYTES = 512 * 2**20
 
 Extents = tuple[tuple[int, int], ...]  # along each stack axis the first position and the one after the last
+Failure = tuple[slice, slice, Exception]  # rows and columns of a plane that cannot be read, and what reading raised
 
 
 class PlaneReader:
@@ -24,8 +26,8 @@ class PlaneReader:
     def __init__(self, stack: PlaneStack, held_bytes: int = HELD_BYTES) -> None:
         self.stack = stack
         self.held_bytes = held_bytes
-        self._bounds = _chunk_bounds(stack)
-        self._plane_bytes = math.prod(stack.plane_shape) * np.dtype(stack.data.dtype).itemsize
+        self._bounds = [chunk_edges(stack, axis) for axis in stack.stack_axes]
+        self._plane_bytes = plane_bytes(stack)
         self._blocks: dict[Extents, NDArray[Any] | None] = {}  # the oldest first; None: cannot be read as a whole
 
     def plane(self, index: Index) -> NDArray[Any]:
@@ -87,9 +89,20 @@ def _count(extents: Extents) -> int:
     return math.prod(stop - start for start, stop in extents)
 
 
-def _chunk_bounds(stack: PlaneStack) -> list[NDArray[np.int64]]:
-    """Along each stack axis where chunks begin, and the axis's length."""
-    return [chunk_edges(stack, axis) for axis in stack.stack_axes]
+def plane_bytes(stack: PlaneStack) -> int:
+    """Of one plane as it is stored."""
+    return math.prod(stack.plane_shape) * np.dtype(stack.data.dtype).itemsize
+
+
+def check_part(failures: Iterable[Failure], rows: slice, columns: slice) -> None:
+    """Raise what reading raised, if some of a part of the plane could not be read."""
+    for missing_rows, missing_columns, error in failures:
+        if _overlap(rows, missing_rows) and _overlap(columns, missing_columns):
+            raise error
+
+
+def _overlap(one: slice, other: slice) -> bool:
+    return bool(one.start < other.stop and other.start < one.stop)
 
 
 def chunk_edges(stack: PlaneStack, axis: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.plane_reader import HELD_BYTES, PlaneReader, chunk_edges
+from napari_sam_amg.amg.plane_reader import HELD_BYTES, Failure, PlaneReader, check_part, chunk_edges, plane_bytes
 from napari_sam_amg.amg.planes import Index, PlaneStack
 from napari_sam_amg.errors import is_out_of_memory
 
@@ -26,11 +26,11 @@ class PlaneRows:
         axis = stack.leading
         self._edges, self._column_edges = chunk_edges(stack, axis), chunk_edges(stack, axis + 1)
         shared = reader.planes_in_chunk(index)
-        if whole is None and shared > 1 and shared * _plane_bytes(stack) <= HELD_BYTES:
+        if whole is None and shared > 1 and shared * plane_bytes(stack) <= HELD_BYTES:
             whole = reader.plane(index)
         self._rows: NDArray[Any] = self._empty() if whole is None else whole
         self._first = 0
-        self._failures: list[tuple[slice, slice, Exception]] = []
+        self._failures: list[Failure] = []
 
     def get(self, start: int, stop: int) -> NDArray[Any]:
         """Rows ``start`` to ``stop`` - 1 as (h, W), in colour (h, W, 3); not to be written to."""
@@ -50,9 +50,7 @@ class PlaneRows:
 
     def check(self, rows: slice, columns: slice) -> None:
         """Raise what reading raised, if some of a part of the plane could not be read."""
-        for missing_rows, missing_columns, error in self._failures:
-            if _overlap(rows, missing_rows) and _overlap(columns, missing_columns):
-                raise error
+        check_part(self._failures, rows, columns)
 
     def check_any(self) -> None:
         """Raise what reading raised, if nothing could be read at all."""
@@ -92,11 +90,3 @@ class PlaneRows:
 
 
 MOST_PARTS = 1024  # chunks along a side, of which single ones are tried
-
-
-def _overlap(one: slice, other: slice) -> bool:
-    return bool(one.start < other.stop and other.start < one.stop)
-
-
-def _plane_bytes(stack: PlaneStack) -> int:
-    return math.prod(stack.plane_shape) * np.dtype(stack.data.dtype).itemsize

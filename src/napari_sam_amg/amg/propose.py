@@ -29,9 +29,9 @@ from napari_sam_amg.amg.one_piece import in_one_piece
 from napari_sam_amg.amg.prompts import count_point_batches, point_batches, search_levels
 from napari_sam_amg.amg.upsample import Measures, upsampler
 from napari_sam_amg.params import AmgParameters, merged
+from napari_sam_amg.sam.answers import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
 from napari_sam_amg.sam.config import ModelInfo
 from napari_sam_amg.sam.gpu_way import takes_gpu_way
-from napari_sam_amg.sam.model import Decoded, DecodedMasks, ImageEmbedding, Keep, Points
 from napari_sam_amg.sam.scratch import keeps_scratch
 
 

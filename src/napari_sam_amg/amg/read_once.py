@@ -12,7 +12,7 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.plane_reader import HELD_BYTES, chunk_edges
+from napari_sam_amg.amg.plane_reader import HELD_BYTES, Failure, check_part, chunk_edges, plane_bytes
 from napari_sam_amg.amg.planes import PlaneStack
 from napari_sam_amg.errors import is_out_of_memory
 
@@ -39,7 +39,7 @@ def _walked_together(stack: PlaneStack) -> int:
     if shared is None:
         return 0
     planes = longest[shared] * math.prod(stack.stack_shape[shared + 1 :])
-    return planes * math.prod(stack.plane_shape) * np.dtype(stack.data.dtype).itemsize
+    return planes * plane_bytes(stack)
 
 
 class ScratchCopy:
@@ -54,7 +54,7 @@ class ScratchCopy:
             chunk_edges(stack, axis) if axis not in stack.fixed else np.arange(data.shape[axis] + 1)
             for axis in range(stack.leading + 2)
         ]
-        self._failures: dict[tuple[Span, ...], list[tuple[slice, slice, Exception]]] = {}  # of what was copied
+        self._failures: dict[tuple[Span, ...], list[Failure]] = {}  # of what was copied
         self._lock = Lock()
         self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the object
         finalize(self, self._file.close)
@@ -74,10 +74,10 @@ class ScratchCopy:
             failures = [] if self._is_full else self._copied(place)
             if self._is_full:
                 return np.asarray(self._data[(*place, rows, columns)])
-            self._check(failures, rows, columns)
+            check_part(failures, rows, columns)
             return self._read(place, rows)[:, columns]
 
-    def _copied(self, place: tuple[int, ...]) -> list[tuple[slice, slice, Exception]]:
+    def _copied(self, place: tuple[int, ...]) -> list[Failure]:
         """What of the plane cannot be read, after its chunks were copied."""
         spans = tuple(_around(at, edges) for at, edges in zip(place, self._edges, strict=False))
         if spans not in self._failures:
@@ -88,7 +88,7 @@ class ScratchCopy:
                 return []
         return self._failures[spans]
 
-    def _copy(self, spans: tuple[Span, ...]) -> Iterator[tuple[slice, slice, Exception]]:
+    def _copy(self, spans: tuple[Span, ...]) -> Iterator[Failure]:
         """Chunk by chunk down the planes, so that little more than a chunk is in memory; what cannot be read."""
         for down, right in product(pairwise(self._edges[-2].tolist()), pairwise(self._edges[-1].tolist())):
             window = (slice(*down), slice(*right))
@@ -124,15 +124,6 @@ class ScratchCopy:
         height, width = self.shape[self._leading : self._leading + 2]
         samples = math.prod(self.shape[self._leading + 2 :])
         return ((number * height + row) * width + column) * samples * self.dtype.itemsize
-
-    def _check(self, failures: list[tuple[slice, slice, Exception]], rows: slice, columns: slice) -> None:
-        for missing_rows, missing_columns, error in failures:
-            if _overlap(rows, missing_rows) and _overlap(columns, missing_columns):
-                raise error
-
-
-def _overlap(one: slice, other: slice) -> bool:
-    return bool(one.start < other.stop and other.start < one.stop)
 
 
 def _around(at: int, edges: NDArray[np.int64]) -> Span:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam_amg.jobs.journal import Entry
+from napari_sam_amg.sam.answers import Decoded, ImageEmbedding, Keep, Points
 from napari_sam_amg.sam.config import ModelInfo
-from napari_sam_amg.sam.model import Decoded, ImageEmbedding, Keep, Points
 
 
 class UnfitWorker(ValueError):

@@ -29,7 +29,7 @@ class Kept(Protocol):
     def columns(self) -> dict[str, NDArray[Any]]: ...
 
 
-def columns_of(kept: Kept) -> dict[str, NDArray[Any]]:
+def columns_with_overlaps(kept: Kept) -> dict[str, NDArray[Any]]:
     """Its columns, one value a candidate, and of some candidates "overlap" and "overlap_of_crops".
 
     That is the largest IoU of the box with that of a better candidate of the same crop, and of another crop.

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam_amg.amg.fragments import smallest_piece, without_strays
+from napari_sam_amg.amg.fragments import without_strays
 from napari_sam_amg.amg.generate import cut_off, surviving
 from napari_sam_amg.amg.labels import LabelPlane, paint
 from napari_sam_amg.amg.masks import Candidates, Masks, concatenate, no_candidates
@@ -85,7 +85,7 @@ class PlaneMemo:
     def _painted(
         self, masks: Masks, rows: NDArray[np.int64], params: AmgParameters, areas: NDArray[np.int64] | None
     ) -> LabelPlane:
-        rule = params.label_pieces, smallest_piece(params)
+        rule = params.label_pieces, params.smallest_piece
         if rule != self._pieces_by:
             self._pieces, self._pieces_by = {}, rule
 

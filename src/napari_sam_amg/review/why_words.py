@@ -1,6 +1,5 @@
 """What became of a candidate, in a few words."""
 
-from napari_sam_amg.amg.fragments import smallest_piece
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.review.why import DOUBLES, Found
 
@@ -29,7 +28,7 @@ def in_words(found: Found, params: AmgParameters) -> str:
     if fate == "not joined":
         return "lost when masks of planes or tiles were joined to objects, or covered by others"
     if fate == "specks":
-        return f"only pieces below {smallest_piece(params)} px are left of it{_mostly(found)}"
+        return f"only pieces below {params.smallest_piece} px are left of it{_mostly(found)}"
     return f"a ring around another object{_mostly(found)}"
 
 

@@ -56,7 +56,6 @@ class MaskDecoder(nn.Module):
         transformer_dim: int,
         transformer: TwoWayTransformer,
         num_multimask_outputs: int = 3,
-        iou_head_depth: int = 3,
         iou_head_hidden_dim: int = 256,
     ) -> None:
         super().__init__()
@@ -74,7 +73,7 @@ class MaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(transformer_dim, transformer_dim, transformer_dim // 8, 3) for _ in range(self.num_mask_tokens)
         )
-        self.iou_prediction_head = MLP(transformer_dim, iou_head_hidden_dim, self.num_mask_tokens, iou_head_depth)
+        self.iou_prediction_head = MLP(transformer_dim, iou_head_hidden_dim, self.num_mask_tokens, 3)
 
     def prepare(
         self, image_embedding: Tensor, image_pe: Tensor, dense_prompt: Tensor, dtype: torch.dtype | None = None

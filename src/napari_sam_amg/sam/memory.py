@@ -38,3 +38,8 @@ def in_halves(compute: Callable[[Tensor], Result], rows: Tensor, at_once: int) -
             continue
         start += len(some)
     return results
+
+
+def concatenated(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """One after another; a single part as it is, since logits are too large to copy for nothing."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

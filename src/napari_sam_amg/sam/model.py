@@ -1,12 +1,9 @@
 """One SAM model: an image becomes an embedding, points become masks."""
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.transforms.functional import resize, to_pil_image
 
+from napari_sam_amg.sam.answers import (
+    Decoded,
+    DecodedMasks,
+    Drawn,
+    ImageEmbedding,
+    Keep,
+    Points,
+    Read,
+    all_drawn,
+    one_by_one,
+    regrouped,
+)
 from napari_sam_amg.sam.centre_votes import CentreMaps
 from napari_sam_amg.sam.config import ModelInfo, SamConfig
 from napari_sam_amg.sam.distance_maps import DistanceMaps
@@ -22,7 +31,7 @@ from napari_sam_amg.sam.gpu_way import takes_cpu_way, takes_gpu_way
 from napari_sam_amg.sam.handover import Handover, one_ahead, to_device
 from napari_sam_amg.sam.image_tokens import ImageTokens
 from napari_sam_amg.sam.mask_decoder import DecoderSide, MaskDecoder, Reading
-from napari_sam_amg.sam.memory import in_halves
+from napari_sam_amg.sam.memory import concatenated, in_halves
 from napari_sam_amg.sam.object_maps import ObjectMaps
 from napari_sam_amg.sam.precision import Precision, choose_type, convert, float32_as_such, originals, restore
 from napari_sam_amg.sam.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
@@ -52,38 +61,7 @@ GPU_IMAGES_AT_ONCE = 4
 READ_AS_RECORDED = (16, 32, 64, 128)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ImageEmbedding:
-    """What the model knows of one image; a value, so that no "set image first" state exists."""
-
-    side: DecoderSide  # image side of the decoder
-    input_size: tuple[int, int]  # (h, w) of the image resized for the model, before padding
-    original_size: tuple[int, int]  # (H, W) of the image
-    img_size: int  # side of the padded input
-    maps: ObjectMaps | None = None  # of objects that the model sees before it is asked, if it has such maps
-
-    def image_rows(self, grid_side: int) -> int:
-        """Of as many rows of image tokens those whose logits, four rows each, say anything of the image."""
-        per_pixel = 4 * grid_side / self.img_size
-        last = math.floor((self.input_size[0] - 0.5) * per_pixel - 0.5) + 1  # as bilinear interpolation looks at them
-        return min(grid_side, last // 4 + 1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DecodedMasks:
-    """M masks that survived the predicted-IoU filter, in prompt order."""
-
-    prompt_index: Tensor  # (M,) int64, row of the points that were decoded; on the host
-    predicted_iou: Tensor  # (M,); on the host
-    #: (M, s, s), over the padded square input, or its first rows, without the padding below the image; on the GPU if it
-    #: is CUDA's, else on the host.
-    low_res_logits: Tensor
-
-
 _Encoded = tuple[Tensor, Tensor | None, tuple[DecoderSide, ...]]
-Points = NDArray[np.float64]
-Keep = Callable[[Tensor], Tensor]
-Decoded = tuple[Points, DecodedMasks]  # a batch of points, and what was found there
 
 
 def resized_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
@@ -213,7 +191,7 @@ class Sam(nn.Module):
         with float32_as_such(self.device):
             if takes_gpu_way(self.device):
                 self._weights = tuple(tensor.data_ptr() for tensor in (*self.parameters(), *self.buffers()))
-            parts = in_halves(self._embed_pixels, _concatenated(list(pixels)).to(self.dtype), len(images))
+            parts = in_halves(self._embed_pixels, concatenated(pixels).to(self.dtype), len(images))
         found: list[ImageEmbedding] = []
         for embedded, dense_maps, sides in parts:
             for row, side in enumerate(sides):
@@ -275,14 +253,14 @@ class Sam(nn.Module):
         rows: int,
     ) -> DecodedMasks:  # fmt: skip
         """``kept``: where the logits live; in new memory without. ``rows``: of image tokens that are drawn."""
-        drawn: list[_Drawn] = []
+        drawn: list[Drawn] = []
         place = None if kept is None else self._place_for_logits(kept, len(points), rows)
         masks = 0
-        for chunk in self._micro_batches(embedding, points):
+        for chunk in self._prompts(embedding, points).split(self.micro_batch):
             rest = None if place is None else place[masks:]
             drawn.append(self._draw(self._read(embedding, chunk, scratch), keep, rows, rest))
             masks += len(drawn[-1].prompt_index)
-        return self._join(drawn, None if place is None else place[:masks])
+        return all_drawn(drawn, None if place is None else place[:masks])
 
     def _place_for_logits(self, kept: Scratch, points: int, rows: int) -> Tensor:
         """Enough for all masks of as many points: a CPU gives memory when it is written to."""
@@ -290,18 +268,18 @@ class Sam(nn.Module):
         return kept.take("logits", (masks, 4 * rows, side), torch.empty(0, dtype=self.dtype))
 
     def _decode_ahead(self, embedding: ImageEmbedding, batches: Iterable[Points], keep: Keep) -> Iterator[Decoded]:
-        def begin(points: Points) -> _Read | None:
+        def begin(points: Points) -> Read | None:
             try:
                 return self._read(embedding, self._prompts(embedding, points), None)
             except torch.OutOfMemoryError:  # with the one before it: alone it may fit
                 return None
 
-        for points, read in one_ahead(joined(batches, self.micro_batch), begin):
-            yield points, self._join(self._draw_where_it_fits(embedding, points, read, keep))
+        for points, read in one_ahead(regrouped(batches, self.micro_batch), begin):
+            yield points, all_drawn(self._draw_where_it_fits(embedding, points, read, keep))
 
     def _draw_where_it_fits(
-        self, embedding: ImageEmbedding, points: Points, read: "_Read | None", keep: Keep
-    ) -> "list[_Drawn]":
+        self, embedding: ImageEmbedding, points: Points, read: Read | None, keep: Keep
+    ) -> list[Drawn]:
         """What was read, or else the points again, as many at a time as the memory does for."""
         rows = embedding.image_rows(self.config.grid_side)
         if read is not None:
@@ -309,9 +287,6 @@ class Sam(nn.Module):
                 return [self._draw(read, keep, rows)]
         prompts = self._prompts(embedding, points)
         return in_halves(lambda some: self._draw(self._read(embedding, some, None), keep, rows), prompts, len(prompts))
-
-    def _micro_batches(self, embedding: ImageEmbedding, points: Points) -> tuple[Tensor, ...]:
-        return self._prompts(embedding, points).split(self.micro_batch)
 
     def _prompts(self, embedding: ImageEmbedding, points: Points) -> Tensor:
         """The points (P, 2) in the model's input, as its prompt encoder counts, on the device."""
@@ -323,7 +298,7 @@ class Sam(nn.Module):
         return POOL.borrow() if takes_cpu_way(self.device) else nullcontext()
 
     @torch.inference_mode()
-    def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> "_Read":
+    def _read(self, embedding: ImageEmbedding, points: Tensor, scratch: Scratch | None) -> Read:
         masks = range(1, self.mask_decoder.num_mask_tokens)  # mask 0 is the single-mask output, unused with multimask
         with float32_as_such(self.device):
             if takes_gpu_way(self.device) and len(points) <= max(READ_AS_RECORDED):
@@ -331,7 +306,7 @@ class Sam(nn.Module):
             else:
                 sparse = self.prompt_encoder.embed_object_points(points)
                 reading = self.mask_decoder.read(embedding.side, sparse, scratch, masks)
-        return _Read(reading, Handover(reading.predicted_iou))
+        return Read(reading, Handover(reading.predicted_iou))
 
     def _recorded_reading(self, side: DecoderSide, points: Tensor, masks: range) -> Reading:
         """Of (P, 2) points, with as many more as make up the next number of which there may be a record."""
@@ -351,7 +326,7 @@ class Sam(nn.Module):
         )
 
     @torch.inference_mode()
-    def _draw(self, read: "_Read", keep: Keep, rows: int, place: Tensor | None = None) -> "_Drawn":
+    def _draw(self, read: Read, keep: Keep, rows: int, place: Tensor | None = None) -> Drawn:
         iou = read.predicted_iou.wait()
         prompt_index, mask_index = torch.nonzero(keep(iou), as_tuple=True)
         place = None if place is None else place[: len(prompt_index)]
@@ -359,64 +334,4 @@ class Sam(nn.Module):
             logits = self.mask_decoder.draw(read.take(), prompt_index, mask_index, place, rows)
         # of a GPU of CUDA the logits stay where they are, to be measured there
         logits = logits if takes_gpu_way(self.device) else logits.cpu()
-        return _Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], logits)
-
-    @staticmethod
-    def _join(drawn: "list[_Drawn]", logits: Tensor | None = None) -> DecodedMasks:
-        """``logits``: of all, if they follow each other in memory already."""
-        starts = np.cumsum([0, *(one.prompts for one in drawn)]).tolist()
-        return DecodedMasks(
-            prompt_index=torch.cat([one.prompt_index + start for one, start in zip(drawn, starts[:-1], strict=True)]),
-            predicted_iou=torch.cat([one.predicted_iou for one in drawn]),
-            low_res_logits=_concatenated([one.low_res_logits for one in drawn]) if logits is None else logits,
-        )
-
-
-def _concatenated(parts: list[Tensor]) -> Tensor:
-    """One after another; a single part as it is, since logits are too large to copy for nothing."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-@dataclass(slots=True, eq=False)
-class _Read:
-    """A micro-batch that was read; its predicted IoUs are on their way to the host."""
-
-    reading: Reading | None
-    predicted_iou: Handover  # (P, 3)
-
-    def take(self) -> Reading:
-        """What was read, once: whoever draws it knows when it need not be held any more."""
-        reading, self.reading = self.reading, None
-        assert reading is not None
-        return reading
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
-    """A micro-batch whose masks were drawn."""
-
-    prompts: int
-    prompt_index: Tensor  # (M,) within the micro-batch
-    predicted_iou: Tensor  # (M,)
-    low_res_logits: Tensor  # as of DecodedMasks
-
-
-def joined(batches: Iterable[Points], at_once: int) -> Iterator[Points]:
-    """Batches of points, one after another: ``at_once`` points together, fewer at the end, whatever the batches."""
-    waiting: list[Points] = []
-    for batch in batches:
-        waiting.append(batch)
-        while sum(map(len, waiting)) >= at_once:
-            every = np.concatenate(waiting)
-            waiting = [every[at_once:]]
-            yield every[:at_once]
-    if waiting and len(rest := np.concatenate(waiting)):
-        yield rest
-
-
-def one_by_one(
-    decode: Callable[[Any, Points, Keep], DecodedMasks], embedding: Any, batches: Iterable[Points], keep: Keep
-) -> Iterator[Decoded]:
-    """``decode_batches`` of a model whose ``decode`` leaves nothing to wait for."""
-    for points in batches:
-        yield points, decode(embedding, points, keep)
+        return Drawn(len(iou), prompt_index, iou[prompt_index, mask_index], logits)

@@ -1,6 +1,5 @@
 """Table, filter, edits and outlines leave the window alive: 2,000 objects of a plane, and a hundred planes."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,7 +189,6 @@ def repeated(watched: Watched, act: Callable[[], None]) -> None:
             return
 
 
-@pytest.mark.skipif(os.environ.get("CI_SLOW") == "1", reason="a machine that is not measured")
 @pytest.mark.parametrize(
     ("planes", "side", "pitch"), [(0, 1024, 22), (100, 256, 25)], ids=["2,000 objects", "100 planes of 100 objects"]
 )

@@ -42,7 +42,7 @@ class LayerFiles:
     def show(
         self, review: ReviewedLayer, planes: Mapping[Index, "PackedPlane"], rows: pd.DataFrame, is_linked: bool
     ) -> None:
-        """:meth:`ReviewedLayer.show_planes` over the files, which stay as they are.
+        """:meth:`ReviewedLayer.showing` over the files, which stay as they are.
 
         ``is_linked``: whether ``rows`` are of objects through all planes, which are given at once. Raises
         ``ValueError`` where nothing can be shown, and ``OSError`` where there is no room.

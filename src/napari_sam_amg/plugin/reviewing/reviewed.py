@@ -168,25 +168,20 @@ class ReviewedLayer(QObject):
         return labels if down < right else labels.T
 
     def show(self, index: Index, labels: NDArray[np.int32], rows: pd.DataFrame) -> None:
-        """:meth:`show_planes` of one plane."""
-        self.show_planes({index: labels}, rows)
+        """:meth:`showing` of one plane, at once."""
+        for _ in self.showing({index: labels}, rows, drawn=True):
+            pass
 
-    def show_planes(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True) -> None:
-        """Other labels in some planes, and the table that belongs to them, at once. The only way to change either.
+    def showing(self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool) -> Iterator[None]:
+        """Other labels in some planes, and the table that belongs to them. The only way to change either.
 
+        In steps: planes are looked at one by one, and all is changed in the last one.
         ``planes``: labels (H, W) by index, edits by hand among them. ``rows``: of every object that now has pixels in
         one of these planes, column "index" its id, "centroid_y" and the like named as the layer's table has them. Rows
         of objects that lost pixels there and are not among them go; so an object that goes on in other planes must be.
         ``drawn``: whether the layer is drawn again; not needed where none of the planes is in sight.
         Raises ``ValueError`` where nothing can be changed, and for labels of another size than the planes.
         """
-        for _ in self.showing(planes, rows, drawn):
-            pass
-
-    def showing(
-        self, planes: Mapping[Index, NDArray[np.int32]], rows: pd.DataFrame, drawn: bool = True
-    ) -> Iterator[None]:
-        """:meth:`show_planes` in steps: planes are looked at one by one, and all is changed in the last step."""
         self._check(planes)
         changed: list[NDArray[Any]] = [np.empty(0, np.int64)]
         boxes: list[tuple[Index, tuple[slice, slice]]] = []

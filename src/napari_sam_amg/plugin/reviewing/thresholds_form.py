@@ -96,13 +96,13 @@ class ThresholdsForm(QWidget):
         self.crop_nms.set(params.crop_nms_thresh)
         with QSignalBlocker(self.overlap), QSignalBlocker(self.piece):
             self.overlap.setCurrentIndex(self.overlap.findData(params.overlap))
-            self.piece.setValue(smallest_piece(params))
+            self.piece.setValue(params.smallest_piece)
 
     def parameters(self, params: AmgParameters, of_run: AmgParameters) -> AmgParameters:
         """``params`` with what is chosen here; ``of_run``: those that the run had."""
         least, most = self.area.value
         piece = self.piece.value()
-        if piece != smallest_piece(params):
+        if piece != params.smallest_piece:
             params = replace(
                 params, min_label_region_area=piece, min_mask_region_area=min(piece, of_run.min_mask_region_area)
             )
@@ -116,11 +116,6 @@ class ThresholdsForm(QWidget):
             crop_nms_thresh=self.crop_nms.value,
             overlap=self.overlap.currentData(),
         )
-
-
-def smallest_piece(params: AmgParameters) -> int:
-    """px, as ``amg.fragments`` has it."""
-    return max(params.min_label_region_area, params.min_mask_region_area) if params.min_label_region_area else 0
 
 
 def _choice() -> QComboBox:

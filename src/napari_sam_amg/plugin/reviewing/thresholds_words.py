@@ -14,7 +14,7 @@ def look_at(kept: Any, index: Index | None) -> dict[str, Any] | str:
 
     The plane in sight is made once, so that the first move is fast.
     """
-    from napari_sam_amg.review.duplicates import columns_of
+    from napari_sam_amg.review.duplicates import columns_with_overlaps
 
     with suppress(Exception):  # whoever asks for it is told
         if kept.params.link == "none" and index in kept.indices:
@@ -22,7 +22,7 @@ def look_at(kept: Any, index: Index | None) -> dict[str, Any] | str:
                 kept.plane(index, kept.params)
     try:
         with not_while_adding():
-            return columns_of(kept)
+            return columns_with_overlaps(kept)
     except Exception as error:
         return explain_in_window(error)
 

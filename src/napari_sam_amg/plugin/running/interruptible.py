@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_sam_amg.amg.propose import Model
-    from napari_sam_amg.sam.model import Decoded, ImageEmbedding, Keep, Points
+    from napari_sam_amg.sam.answers import Decoded, ImageEmbedding, Keep, Points
 
 
 GLANCE = 0.05  # s, between two looks of a worker that is held at whether it is still wanted
