@@ -1,5 +1,6 @@
 """What napari learns about the plugin before it is used."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from npe2 import PluginManifest
 
 import napari_sam_amg
 from napari_sam_amg.plugin import sample_data
+from napari_sam_amg.plugin.shortcuts import NOT_OPEN
 
 PACKAGE = Path(napari_sam_amg.__file__).parent
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,14 @@ def test_the_widget_is_in_the_segment_menu(manifest: PluginManifest) -> None:
     menu = manifest.contributions.menus["napari/layers/segment"]
     assert [item.command for item in menu] == ["napari-sam-amg.segment"]
     assert [widget.command for widget in manifest.contributions.widgets or ()] == ["napari-sam-amg.segment"]
+
+
+def test_pages_and_messages_call_it_as_the_menu_does(manifest: PluginManifest) -> None:
+    if not (ROOT / "src").exists():
+        pytest.skip("not a checkout")
+    (widget,) = manifest.contributions.widgets or ()
+    for words in (NOT_OPEN, (ROOT / "README.md").read_text("utf-8"), (ROOT / "docs/first-run.md").read_text("utf-8")):
+        assert re.findall(r"Layers > Segment > ([\w ]+)", words) == [widget.display_name]
 
 
 def test_napari_opens_the_widget_by_its_name(make_napari_viewer: Any) -> None:

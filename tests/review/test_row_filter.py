@@ -42,6 +42,9 @@ TABLE = pd.DataFrame(
         ("solidity > 0 or solidity <= 0", [1, 2, 4]),
         ("True", [1, 2, 3, 4]),
         ("  (area > 50)  ", [2, 3, 4]),
+        ("area > 50 and solidity < 0,8", [2, 4]),
+        ("(solidity > ,6 and solidity < ,95) or index in (3,4)", [1, 2, 3, 4]),
+        ("index in (1,4) and (area > 9,5 and not origin == '3,5')", [1, 4]),
     ],
 )
 def test_rows(text, ids):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RUN, CANCEL = "napari-sam-amg:run", "napari-sam-amg:cancel"
 _open: "WeakSet[SegmentWidget]" = WeakSet()
-NOT_OPEN = "Open the widget first: Layers > Segment > Segment everything in an image."
+NOT_OPEN = "Open the widget first: Layers > Segment > Segment everything."
 
 
 def add_shortcut(name: str, act: Callable[[Viewer], None], description: str, key: str) -> None:

@@ -41,11 +41,26 @@ def matching_rows(table: pd.DataFrame, text: str) -> NDArray[np.bool_]:
 
     Raises ``ValueError`` in words for people who know no Python.
     """
-    readable, names = _plain_names(text.strip(), table)
+    readable, names = _plain_names(_with_points(text.strip()), table)
     value, kind = _Rows(table, names).value(_parsed(readable))
     if kind != _TRUTH:
         raise ValueError(f"the filter {text!r} compares nothing: write a condition such as {EXAMPLE}")
     return np.broadcast_to(np.asarray(value, bool), len(table)).copy()
+
+
+def _with_points(text: str) -> str:
+    """Decimal commas as points. In quotes, in backticks and in the brackets after ``in`` a comma stays one."""
+    written: list[str] = []
+    lists: list[bool] = []  # of each bracket that is open, whether it holds a list
+    for part in re.finditer(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\bin\s*[(\[{]|.", text, re.DOTALL):
+        word = part[0]
+        if word[-1] in "([{":
+            lists.append(len(word) > 1)
+        elif word in ")]}" and lists:
+            lists.pop()
+        is_mark = word == "," and text[part.end() : part.end() + 1].isdigit() and not any(lists)
+        written.append("." if is_mark else word)
+    return "".join(written)
 
 
 def _plain_names(text: str, table: pd.DataFrame) -> tuple[str, dict[str, str]]:

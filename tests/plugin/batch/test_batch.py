@@ -201,6 +201,23 @@ def test_cancel_keeps_what_is_done_and_the_next_batch_goes_on(
     assert json.loads((out / "b_run.json").read_text())["parts_done_before"] == 1
 
 
+def test_what_became_of_images_is_said_until_there_are_others(
+    plugin: Any, tab: Any, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(tab, images, tmp_path / "out")
+    assert run(plugin, tab) == "2 of 2 images done."
+    done, listed, take = rows(tab), [], tab._take_found
+    monkeypatch.setattr(tab, "_take_found", lambda found: listed.append(take(found)))
+    tab.choices.tables.setChecked(True)
+    plugin.qtbot.waitUntil(lambda: bool(listed), timeout=TIMEOUT)
+    assert (rows(tab), tab.status.text()) == (done, "2 of 2 images done.")
+    plugin.viewer.add_image(ONE, name="alone")
+    tab.choices.what.setCurrentText(LAYERS)
+    plugin.qtbot.waitUntil(lambda: rows(tab) == [("alone", "")], timeout=TIMEOUT)
+    assert not tab.status.text()
+    assert tab.bar.value() < 0
+
+
 def test_image_layers_keep_their_scale_units_and_names_of_axes(plugin: Any, tab: Any, tmp_path: Path) -> None:
     from napari_sam_amg.io.labels_zarr import LabelsZarr  # noqa: F401  # zarr is imported outside the run's time
 

@@ -8,6 +8,7 @@ import pytest
 
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.running.earlier import ADD
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
 
@@ -82,6 +83,21 @@ def test_results_of_another_image_or_channel_stay(cells: Any) -> None:
     cells.widget.image_box.channel.setValue(1)
     run_planes(cells, "All planes")
     assert names(cells)[-2:] == ["two masks", "two masks [1]"]
+
+
+def test_that_a_layer_is_added_is_said_before(cells: Any) -> None:
+    run_planes(cells, "All planes")
+    words = cells.widget.again_box.words
+    cells.viewer.add_shapes([[[2, 2], [2, 40], [40, 40], [40, 2]]], name="here")
+    cells.viewer.layers.selection.active = cells.viewer.layers["cells"]
+    cells.widget.image_box.region_rows.region.setCurrentText("here")  # of all of the image a region is no replacement
+    assert words.text() == "Adds a layer; the results before stay."
+    assert words.isVisibleTo(cells.widget)
+    cells.run()
+    assert {"cells masks", "cells masks [1]"} < set(names(cells))
+    assert words.text() == "Replaces 'cells masks [1]'."
+    cells.widget.again_box.again.setCurrentText(ADD)
+    assert words.text() == "Adds a layer; the results before stay."
 
 
 def test_planes_one_by_one_go_into_one_layer(cells: Any) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from qtpy.QtTest import QTest
 
 from napari_sam_amg.params import AmgParameters, parameter_spec
 from napari_sam_amg.plugin.choices.form import ParameterForm, label_text
@@ -81,6 +82,18 @@ def test_what_is_typed_as_the_model_has_it_follows_the_next_one(form: ParameterF
     assert field.value() == 0.6789
     form.apply_model({"pred_iou_thresh": 0.4})
     assert field.value() == 0.4
+
+
+def test_thresholds_are_shown_with_the_digits_that_they_have(plugin: Any) -> None:
+    form = plugin.widget.form
+    control = form.fields["pred_iou_thresh"].control
+    for value, words in ((0.885, "0.885"), (0.5, "0.50"), (0.0, "0.00"), (12.0, "12.00")):
+        form.take({"pred_iou_thresh": value})
+        assert control.text() == words
+    control.selectAll()
+    QTest.keyClicks(control, "0,125")
+    assert form.fields["pred_iou_thresh"].value() == 0.125
+    assert form.fields["crop_overlap_ratio"].control.text() == "0.3413"
 
 
 def test_a_default_that_is_not_allowed_is_left_out(form: ParameterForm) -> None:

@@ -14,11 +14,13 @@ from napari.utils.interactions import (
     mouse_press_callbacks,
     mouse_release_callbacks,
 )
-from qtpy.QtCore import QItemSelectionModel, Qt
-from qtpy.QtWidgets import QTableView
+from qtpy.QtCore import QItemSelectionModel, QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLabel, QTableView
 from skimage.measure import regionprops_table
 
 from napari_sam_amg.plugin.reviewing import measuring
+from napari_sam_amg.plugin.reviewing.features_table import ROW
 from napari_sam_amg.plugin.reviewing.measuring import Asked
 from napari_sam_amg.plugin.reviewing.objects_box import ObjectsBox
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
@@ -247,6 +249,27 @@ def test_an_object_is_outlined_by_a_box_in_3d(plugin: Any, box: ObjectsBox) -> N
     np.testing.assert_allclose(segments.max(axis=0), [first + 1, row["bbox_y1"] - 0.5, row["bbox_x1"] - 0.5])
 
 
+def test_the_row_of_what_is_chosen_in_the_image_is_in_sight(plugin: Any, layer: Any, box: ObjectsBox) -> None:
+    view = view_of(plugin)
+    view.setFixedHeight(3 * ROW)  # its head, and one row
+    aside = view.horizontalScrollBar()
+    assert aside is not None
+    settle(plugin)
+    aside.setValue(aside.maximum())
+
+    def in_sight() -> list[int]:
+        height = view.viewport().height()  # type: ignore[union-attr]
+        seen = [row for row in range(4) if -ROW < view.rowViewportPosition(row) < height]
+        return [shown_rows(plugin)[row] for row in seen]
+
+    assert 4 not in in_sight()
+    click(layer, tuple(table(layer).loc[4, ["centroid_y", "centroid_x"]]))
+    assert 4 in in_sight()
+    assert aside.value() == aside.maximum() > 0
+    box.next_button.click()  # after the last one the first
+    assert in_sight()[0] == 1
+
+
 def test_a_click_on_an_object_selects_its_row_and_a_drag_does_not(plugin: Any, layer: Any, box: ObjectsBox) -> None:
     one, other = int(layer.data[15, 50]), int(layer.data[15, 15])
     click(layer, (15, 50))
@@ -397,10 +420,16 @@ def test_edits_stay_when_a_slider_moves(plugin: Any, layer: Any, box: ObjectsBox
 
 def test_columns_on_demand(plugin: Any, layer: Any, box: ObjectsBox) -> None:
     before = layer.features.columns.tolist()
-    box.columns.menu_of_columns.aboutToShow.emit()
-    box.columns.boxes["", "solidity"].setChecked(True)
+    menu = box.columns.menu_of_columns
+    menu.popup(box.mapToGlobal(box.rect().topLeft()))
+    head = next(label for label in menu.findChildren(QLabel) if label.text() == "Shape")
+    text = head.mapTo(menu, head.contentsRect().topLeft()).x()
+    solidity = box.columns.boxes["", "solidity"]
+    assert solidity.mapTo(menu, solidity.rect().topLeft()).x() > text, "a box stands below the head of its group"
+    QTest.mouseClick(solidity, Qt.MouseButton.LeftButton, pos=QPoint(8, solidity.height() // 2))
+    assert solidity.isChecked()
     box.columns.boxes["cells", "mean"].setChecked(True)
-    box.columns.menu_of_columns.aboutToHide.emit()
+    menu.close()
     plugin.qtbot.waitUntil(lambda: "mean_cells" in layer.features, timeout=10_000)
     assert set(layer.features.columns) - set(before) == {"solidity", "mean_cells"}
     rows, image = table(layer), plugin.viewer.layers["cells"].data

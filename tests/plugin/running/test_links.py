@@ -101,6 +101,8 @@ def test_continue_asks_for_missing_planes_and_links_all(plugin: Any, model: Held
     plugin.click_run()
     runner = plugin.widget.runner
     plugin.qtbot.waitUntil(lambda: model.batches >= model.hold_after, timeout=30_000)
+    # the plane that the model looks at, though fewer are linked
+    plugin.qtbot.waitUntil(lambda: plugin.widget.status.text().startswith("Plane 6 of 7, "), timeout=30_000)
     plugin.widget.cancel_button.click()
     model.release.set()
     plugin.wait()

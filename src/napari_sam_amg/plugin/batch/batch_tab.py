@@ -123,11 +123,11 @@ class BatchTab(QWidget):
             return
         self._asked += 1
         if self.choices.of_layers:
-            self.images.show_names([layer.name for layer in reversed(self.choices.image_layers)])
+            self._show_names([layer.name for layer in reversed(self.choices.image_layers)])
             return
         paths, output = self.choices.chosen_paths, self.choices.folder
         if not paths or output is None or self.choices.problems():
-            self.images.show_names([])
+            self._show_names([])
             return
         self._looking = create_worker(_found, self._asked, paths, output, self.choices.recursive.isChecked())
         self._looking.returned.connect(self._take_found)
@@ -136,9 +136,16 @@ class BatchTab(QWidget):
     def _take_found(self, found: tuple[int, list[str], str]) -> None:
         asked, names, reason = found
         if asked == self._asked:
-            self.images.show_names(names)
+            self._show_names(names)
             self.choices.say_no_images(reason)
             self._check()
+
+    def _show_names(self, names: Sequence[str]) -> None:
+        """Of other images than those of the last batch nothing is known."""
+        if names != self.images.names:
+            self.images.show_names(names)
+            self.bar.reset()
+            self.status.clear()
 
     def job(self) -> BatchJob:
         panel, choices = self._panel, self.choices

@@ -17,6 +17,7 @@ class ImageStates(QTreeWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setHeaderLabels(["Image", "State"])
+        self.names: list[str] = []
         self.setRootIsDecorated(False)
         self.setMinimumHeight(LIST_HEIGHT)
         if (header := self.header()) is not None:
@@ -24,6 +25,7 @@ class ImageStates(QTreeWidget):
             header.resizeSection(0, NAME_WIDTH)
 
     def show_names(self, names: Sequence[str]) -> None:
+        self.names = list(names)
         self.clear()
         self.addTopLevelItems([QTreeWidgetItem([name, WAITING]) for name in names])
         self.setHeaderLabels([f"Image ({len(names)})" if names else "Image", "State"])

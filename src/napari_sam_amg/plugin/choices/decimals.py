@@ -5,9 +5,10 @@ from typing import Any
 from magicgui.application import use_app
 from magicgui.widgets.bases import RangedWidget
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QDoubleSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 MARKS = ".,"
+FEWEST_DIGITS, MOST_DIGITS = 2, 4  # behind the mark
 
 
 class DecimalBox(QDoubleSpinBox):
@@ -32,8 +33,21 @@ class DecimalBox(QDoubleSpinBox):
         return "".join(mark if letter in other else letter for letter in text)
 
 
+class ShortDecimalBox(DecimalBox):
+    """Shows two digits behind the mark, and more where they say something: 0.50, but 0.885."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setDecimals(MOST_DIGITS)
+
+    def textFromValue(self, value: float) -> str:
+        text = super().textFromValue(value)
+        at = FEWEST_DIGITS - MOST_DIGITS
+        return text[:at] + text[at:].rstrip("0")
+
+
 class DecimalSpinBox(RangedWidget[float]):
-    """magicgui's FloatSpinBox with a :class:`DecimalBox` in it."""
+    """magicgui's FloatSpinBox with a :class:`ShortDecimalBox` in it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "widget_type": _backend()})  # magicgui gives it this class as its type
@@ -45,6 +59,6 @@ def _backend() -> type[Any]:
 
     class Backend(own):  # type: ignore[misc]
         def __init__(self, **options: Any) -> None:
-            super(own, self).__init__(DecimalBox, **options)
+            super(own, self).__init__(ShortDecimalBox, **options)
 
     return Backend

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QWidget, QWidgetAction
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMenu, QPushButton, QWidget, QWidgetAction
 
 from napari_sam_amg.plugin.reviewing.column_help import column_help
 from napari_sam_amg.plugin.reviewing.measuring import OWN_IMAGE, Asked
 from napari_sam_amg.review.measures import SHAPES, STATISTICS, shape_names
+
+MARGINS = (14, 0, 6, 0)  # px around the box of a column, which is below the head of its group
 
 
 class ColumnsButton(QPushButton):
@@ -48,12 +50,13 @@ class ColumnsButton(QPushButton):
         self.menu_of_columns.addAction(action)
 
     def _add(self, image: str, name: str, text: str, words: str, is_on: bool) -> None:
-        action, box = QWidgetAction(self.menu_of_columns), QCheckBox(text)
-        holder: QWidget = box
-        holder.setContentsMargins(18, 0, 6, 0)
+        action, box, holder = QWidgetAction(self.menu_of_columns), QCheckBox(text), QWidget()
+        beside = QHBoxLayout(holder)  # a box has no margins of its own
+        beside.setContentsMargins(*MARGINS)
+        beside.addWidget(box)
         box.setToolTip(column_help(name) or words)
         box.setChecked(is_on)
-        action.setDefaultWidget(box)
+        action.setDefaultWidget(holder)
         self.menu_of_columns.addAction(action)
         self.boxes[image, name] = box
 

@@ -191,6 +191,15 @@ class ObjectRows(QObject):
         if (port := self._table.viewport()) is not None:
             port.update()
 
+    def show_row(self, layer: Labels, label: int) -> None:
+        """Scroll to the row of an object, up or down alone."""
+        source = None if self._proxy is None else self._proxy.sourceModel()
+        bar = self._table.horizontalScrollBar()
+        if layer is self.layer and self._proxy is not None and source is not None and bar is not None:
+            at = bar.value()
+            self._table.scrollTo(self._proxy.mapFromSource(source.index(label, 0)))
+            bar.setValue(at)
+
     def _object(self, cell: QModelIndex) -> tuple[Labels, int] | None:
         """Layer and label of a row, by what the row says, since the table may be sorted."""
         layers = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]

@@ -199,6 +199,8 @@ class ObjectsBox(ObjectControls):
         if not from_table:
             for rows in row_tables(self._viewer):
                 rows.mark(layer, list(ids))
+                if ids:
+                    rows.show_row(layer, ids[-1])
         named = ", ".join(map(str, sorted(ids)[:MOST_NAMED])) + (", ..." if len(ids) > MOST_NAMED else "")
         self.chosen.setText(f"Chosen: {named}" + (f" ({len(ids)})" if len(ids) > 1 else "") if ids else CHOOSE)
         self._enable()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_sam_amg.review.kept import KeptRun
 
 REPLACE, ADD = "replace results", "add a layer"
+ADDED = "Adds a layer; the results before stay."
 #: What a layer that replaces another one looks like.
 LOOKS = ("visible", "opacity", "blending", "colormap", "contour", "rendering", "n_edit_dimensions", "brush_size")
 _numbers = count()
@@ -110,9 +111,8 @@ class Landing:
         if self.goes_on:
             links = "" if self.kind == "continue" else ", and links all planes"
             return f"Does what is missing in {name}{links}."
-        return {"add": self.note, "replace": f"Replaces {name}.", "fill": f"Goes into {name}; other planes stay."}[
-            self.kind
-        ]
+        words = {"replace": f"Replaces {name}.", "fill": f"Goes into {name}; other planes stay."}
+        return words.get(self.kind) or self.note or ADDED
 
 
 def made(layer: Any) -> Made | None:

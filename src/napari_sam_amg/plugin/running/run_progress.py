@@ -20,6 +20,7 @@ class RunProgress:
         self._bar: Any = None
         self._time_left = TimeLeft(0.0)
         self._step: Any = None  # the last one, if it is not shown yet
+        self._planes = done_before  # that the model is done with
 
     def open(self, name: str) -> None:
         self._bar = progress(total=0, desc=f"Segmenting {name}")
@@ -31,8 +32,11 @@ class RunProgress:
     def note(self, step: Any) -> None:
         """After its plane was counted, if it was the last step of one."""
         self._step = step
-        done = self._so_far.planes - self._done_before
-        self._time_left.note(time.perf_counter(), step.done, step.total, done, self._so_far.total - self._done_before)
+        planes = self._so_far.total - self._done_before
+        # those that are linked are finished some planes after the model is done with them
+        done = max(self._so_far.planes - self._done_before, step.done * planes // step.total)
+        self._planes = self._done_before + done
+        self._time_left.note(time.perf_counter(), step.done, step.total, done, planes)
 
     def show(self) -> tuple[int, int, str] | None:
         """Move the bar; how many steps are done, of how many, in words; None if nothing came since the last time."""
@@ -51,7 +55,7 @@ class RunProgress:
 
     def _words(self, done: int, total: int) -> str:
         planes = self._so_far.total
-        plane = f"Plane {min(self._so_far.planes + 1, planes)} of {planes}, " if planes > 1 else ""
+        plane = f"Plane {min(self._planes + 1, planes)} of {planes}, " if planes > 1 else ""
         left = self._time_left.words(time.perf_counter())
         return f"{plane}{100 * done // total} %{left and ', '}{left}"
 
