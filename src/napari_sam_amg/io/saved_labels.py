@@ -95,6 +95,8 @@ def write_label_files(image: Path, saved: SavedLabels) -> list[Path]:
     """
     if image.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{image} is not allowed: labels are saved in files that end in {' or '.join(SUFFIXES)}")
+    if 0 in saved.labels.shape:
+        raise ValueError(f"labels of shape {tuple(saved.labels.shape)} cannot be saved: they have no pixels")
     targets = label_files(image)
     settle(targets)
     _check_free(targets)
