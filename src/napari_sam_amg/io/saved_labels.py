@@ -78,8 +78,8 @@ def record_of(image: Path) -> dict[str, Any] | None:
 
 def _own_record(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
         return None

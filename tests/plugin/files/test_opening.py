@@ -1,5 +1,8 @@
 """What the command line wrote is opened as a layer of results."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +194,33 @@ def test_a_table_that_is_none_is_named(terminal: Terminal) -> None:
     (terminal.out / "a_features.csv").write_text("area\n3\n")
     with pytest.raises(ValueError, match=r"a_features\.csv is no table of labels: it has no column index"):
         read_labels(str(terminal.out / "a_labels.tif"))
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "sizes": lambda record: record.update(output_bytes=3),
+    "settings": lambda record: record.update(settings=5),
+    "spacings": lambda record: record["spacings"].update(Y={"length": 2}),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_record_that_is_damaged_is_named(name: str, terminal: Terminal) -> None:
+    terminal.segment(terminal.png())
+    path = terminal.out / "a_run.json"
+    record = json.loads(path.read_text())
+    DAMAGE[name](record)
+    path.write_text(json.dumps(record), "utf-8-sig")  # as Notepad does
+    with pytest.raises(ValueError, match=r"a_run\.json cannot be opened, its record or its image is damaged: \w+Error"):
+        read_labels(str(path))
+
+
+def test_an_image_that_is_damaged_is_named(terminal: Terminal, viewer: Any) -> None:
+    terminal.segment(terminal.png(), "--format", "labels,zarr")
+    (terminal.out / "a_labels.tif").write_bytes(b"not a TIFF file")
+    with pytest.raises(
+        ValueError, match=r"a_run\.json cannot be opened, its record or its image is damaged: not a TIFF file"
+    ):
+        read_labels(str(terminal.out / "a_run.json"))
+    shutil.rmtree(terminal.out / "a_labels.ome.zarr" / "0")
+    with pytest.raises(ValueError, match=r"a_labels\.ome\.zarr is damaged: it has no level '0'"):
+        viewer.open(terminal.out / "a_labels.ome.zarr", plugin=PLUGIN)

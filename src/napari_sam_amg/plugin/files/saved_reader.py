@@ -25,15 +25,24 @@ def get_reader(path: str | Sequence[str]) -> "Callable[[str], list[LayerData]] |
 
 
 def read_labels(path: str) -> list[LayerData]:
-    """One labels layer."""
+    """One labels layer. ``ValueError`` names the file and what is wrong with it."""
     image = image_of(Path(path))
     if image is None:
         raise ValueError(f"{path} has no label image beside it")
-    saved = read_label_files(image)
-    if changed := changed_since(image, saved.record):
+    try:
+        saved = read_label_files(image)
+        changed = changed_since(image, saved.record)
+        is_layer = saved.record.get("format") == FORMAT
+        labels, attributes = _layer(saved) if is_layer else _results(saved, image)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a record, or an image, that somebody has changed raises anything
+        if str(image.parent) in str(error):
+            raise
+        words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} cannot be opened, its record or its image is damaged: {words}") from error
+    if changed:
         show_warning(f"Changed since it was saved, so labels and table may disagree: {', '.join(changed)}")
-    is_layer = saved.record.get("format") == FORMAT
-    labels, attributes = _layer(saved) if is_layer else _results(saved, image)
     if saved.features.shape[1]:
         attributes["features"] = saved.features
     return [(labels, attributes, "labels")]
