@@ -77,11 +77,11 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file says, JSON or TOML. ``ValueError`` if it is neither."""
     path = Path(path)
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # Windows' Notepad puts a mark in front of UTF-8
         record = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of thousands of brackets in brackets
         raise ValueError(f"{path} is no file of settings, JSON or TOML: {error}") from error
     if not isinstance(record, dict):
         raise ValueError(f"{path} is no file of settings: it holds a {type(record).__name__}")
@@ -249,8 +249,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as JSON has them."""
-    return json.loads(json.dumps(value))
+    """Tuples as JSON has them, and dates of TOML as text."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _group(name: str) -> int:

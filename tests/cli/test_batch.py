@@ -231,6 +231,35 @@ def test_what_is_no_output_of_ours_is_never_replaced(what: str, terminal: Termin
     assert precious.read_text() == "precious"
 
 
+@pytest.mark.parametrize(("name", "flags"), [("a_labels.tif", ()), ("a_overlay.png", ("--overlay",))])
+def test_an_input_is_never_replaced_by_what_is_written_for_another(
+    name: str, flags: tuple[str, ...], terminal: Terminal
+) -> None:
+    terminal.out = terminal.folder
+    first, second = terminal.png(), terminal.folder / name
+    second.write_bytes(terminal.png("other.png", blobs()[:64]).read_bytes())
+    before = second.read_bytes()
+    assert terminal.segment(first, second, "--overwrite", *flags) == 1
+    out, (line,) = terminal.lines()
+    assert line.endswith(f"{second} would be written, but is an input as well: choose another output folder")
+    assert len(out) == 1  # the other is done
+    assert second.read_bytes() == before
+    assert not (terminal.folder / "a_run.json").exists()
+    assert terminal.segment(first, "--overwrite", *flags) == 0  # alone it may be replaced, which was asked for
+
+
+def test_a_link_to_itself_fails_alone(terminal: Terminal) -> None:
+    folder = terminal.folder / "in"
+    folder.mkdir()
+    terminal.png("in/a.png")
+    (folder / "loop.tif").symlink_to("loop.tif")
+    assert terminal.segment(folder) == 1
+    out, (line,) = terminal.lines()
+    assert len(out) == 1
+    assert line.startswith(f"{folder / 'loop.tif'}: error: ")
+    assert "--debug" not in line
+
+
 def test_a_link_that_leads_nowhere_is_an_output_that_exists(terminal: Terminal) -> None:
     path = terminal.png()
     terminal.out.mkdir()

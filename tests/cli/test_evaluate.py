@@ -362,3 +362,13 @@ def test_a_name_that_is_no_text_is_written(tmp_path: Path) -> None:
     assert evaluate(tmp_path / "pred", tmp_path / "gt", "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json") == 0
     assert "caf\\udce9" in (tmp_path / "a.csv").read_text("utf-8")
     assert "caf\\udce9" in (tmp_path / "a.json").read_text("utf-8")
+
+
+def test_a_link_to_itself_fails_alone(folders: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
+    pred, gt = folders
+    for path in (pred / "one" / "d_labels.tif", gt / "one" / "d_mask.png"):
+        path.symlink_to(path.name)
+    assert evaluate(pred, gt, "--csv", tmp_path / "scores.csv") == 1
+    captured = capsys.readouterr()
+    assert "--debug" not in captured.err
+    assert (tmp_path / "scores.csv").exists()

@@ -123,6 +123,22 @@ def test_a_file_of_ones_own(terminal: Terminal) -> None:
     assert record["settings"]["precision"] == "fast"
 
 
+@pytest.mark.parametrize("name", ["mine.toml", "mine.json"])
+def test_a_file_that_notepad_has_saved(name: str, terminal: Terminal) -> None:
+    text = {"mine.toml": '[parameters]\noverlap = "small"', "mine.json": '{"parameters": {"overlap": "small"}}'}[name]
+    (terminal.folder / name).write_text(text, "utf-8-sig")
+    record = again(terminal, terminal.png(), "--settings", terminal.folder / name)
+    assert record["settings"]["parameters"]["overlap"] == "small"
+
+
+def test_axes_of_ranges_may_be_small_letters_as_those_of_the_flag(terminal: Terminal) -> None:
+    (terminal.folder / "mine.json").write_text('{"ranges": {"z": [0, 2]}}')
+    path = terminal.folder / "s.tif"
+    tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "ZYX"})
+    record = again(terminal, path, "--settings", terminal.folder / "mine.json")
+    assert record["settings"]["ranges"] == {"Z": [0, 2, 1]}
+
+
 def test_a_model_that_is_another_file_by_now_is_refused(terminal: Terminal, known: None) -> None:
     again(terminal, terminal.png())
     record = terminal.out / "a_run.json"
@@ -137,11 +153,16 @@ def test_a_model_that_is_another_file_by_now_is_refused(terminal: Terminal, know
 
 BAD = [
     ('{"model": "vit_x"}', "s.json: there is no model of the name 'vit_x': give its file with --checkpoint"),
-    ('{"precision": "double"}', "precision='double' is not allowed: choose from exact, fast"),
+    ('{"precision": "double"}', "s.json: precision='double' is not allowed: choose from exact, fast"),
     ('{"parameters": {"overlap": "none"}}', "s.json: overlap='none' is not allowed: choose one of score"),
-    ('{"ranges": {"Z": 5}}', "s.json: ranges={'Z': 5} is not allowed: each axis has [first, stop]"),
+    ('{"ranges": {"Z": 5}}', "s.json: ranges={'Z': 5} is not allowed: each axis, a letter, has [first, stop]"),
+    ('{"ranges": {"Z": [0]}}', "s.json: ranges={'Z': [0]} is not allowed: each axis, a letter, has [first, stop]"),
+    ('{"ranges": {"Z": [0, 2, -1]}}', "s.json: ranges={'Z': [0, 2, -1]} is not allowed: each axis"),
+    ('{"ranges": {"Z": [true, 2]}}', "s.json: ranges={'Z': [True, 2]} is not allowed: each axis"),
+    ('{"ranges": {"": [0, 1]}}', "s.json: ranges={'': [0, 1]} is not allowed: each axis, a letter"),
     ('{"axes": "zz"}', "s.json: axes=zz is not allowed: give a letter for each axis, such as TZCYX"),
-    ('{"plane": "x"}', "s.json: axes=x is not allowed: give a letter for each axis"),
+    ('{"plane": "x"}', "s.json: plane=x is not allowed: give a letter for each axis"),
+    ("[" * 100_000, "s.json is no file of settings, JSON or TOML: maximum recursion depth exceeded"),
 ]
 
 
@@ -171,8 +192,17 @@ def test_diff_names_what_was_changed(terminal: Terminal) -> None:
         'intensities.from: "percentiles" -> "given"',
     ]
     assert err == []
-    assert main(["diff", str(first), str(terminal.folder / "none.json")]) == 1
+
+
+def test_what_cannot_be_compared_is_no_difference(terminal: Terminal) -> None:
+    again(terminal, terminal.png())
+    record = terminal.out / "a_run.json"
+    terminal.lines()
+    assert main(["diff", str(record), str(terminal.folder / "none.json")]) == 2
     assert "none.json cannot be read" in terminal.lines()[1][0]
     (terminal.folder / "drawn.json").write_text('{"run": null}')
-    assert main(["diff", str(first), str(terminal.folder / "drawn.json")]) == 1
+    assert main(["diff", str(record), str(terminal.folder / "drawn.json")]) == 2
     assert "drawn.json: these labels were not found by a run" in terminal.lines()[1][0]
+    (terminal.folder / "dated.toml").write_text("model = 2026-01-02")
+    assert main(["diff", str(record), str(terminal.folder / "dated.toml")]) == 1
+    assert 'model: not said -> "2026-01-02"' in terminal.lines()[0]

@@ -19,6 +19,11 @@ def test_json(content: Any, expected: Any, tmp_path: Path) -> None:
     assert read_point_grids(tmp_path / "grid.json") == expected
 
 
+def test_json_that_notepad_has_saved(tmp_path: Path) -> None:
+    (tmp_path / "grid.json").write_text(json.dumps(GRID), "utf-8-sig")
+    assert read_point_grids(tmp_path / "grid.json") == (GRID,)
+
+
 @pytest.mark.parametrize("array", [np.array(GRID), np.array([GRID])])
 def test_npy(array: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "grid.npy", array)
@@ -30,6 +35,7 @@ def test_npy(array: Any, tmp_path: Path) -> None:
     [
         ("a.json", b"", "no JSON or NPY file"),
         ("a.json", b"\xff\xfe", "no JSON or NPY file"),
+        ("a.json", b"[" * 100_000, "no JSON or NPY file"),
         ("a.npy", b"hello", "no JSON or NPY file"),
         ("a.json", b"[]", "must hold"),
         ("a.json", b"{}", "must hold"),

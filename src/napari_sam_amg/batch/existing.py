@@ -44,6 +44,13 @@ def left_over(file: InputFile, targets: Sequence[Path]) -> tuple[list[Path], lis
     return unchanged(targets[-1], others)
 
 
+def check_no_input(file: InputFile, targets: Sequence[Path]) -> None:
+    """``ValueError`` if an output would replace another input: to replace outputs is no leave to do that."""
+    for target in targets:
+        if target in file.replaced:
+            raise ValueError(f"{target} would be written, but is an input as well: choose another output folder")
+
+
 def check_free(targets: Sequence[Path], options: Options, before: Standing) -> None:
     """``ValueError`` if something lies where the outputs will be, which may not be replaced."""
     existing = [target for target in targets if os.path.lexists(target)]

@@ -52,6 +52,11 @@ def file_record(
         "plane_axes": source.plane_axes,
         "pixel_size_um": source.sizes(source.plane_axes),
         "z_spacing_um": source.raw.micrometres("Z"),
+        "spacings": {
+            letter: dataclasses.asdict(known)
+            for letter in source.axes
+            if (known := source.raw.spacing(letter)) is not None
+        },
         "device": str(getattr(model, "device", "unknown")),
         "threads": getattr(model, "threads", torch.get_num_threads()),
         "parameters_used": dataclasses.asdict(outcome.params),

@@ -10,7 +10,7 @@ from napari_sam_amg.amg.planes import PlaneStack, may_tile
 from napari_sam_amg.amg.preprocess import Survey
 from napari_sam_amg.amg.propose import Model
 from napari_sam_amg.amg.work import ModelWork, Work
-from napari_sam_amg.batch.existing import check_free, left_before, left_over
+from napari_sam_amg.batch.existing import check_free, check_no_input, left_before, left_over
 from napari_sam_amg.batch.file_record import file_record, run_settings
 from napari_sam_amg.batch.file_run import Follow, run_file
 from napari_sam_amg.batch.image import Image, ImageFile
@@ -52,6 +52,7 @@ class Batch:
             before = left_before(targets, settings, image)
         if before.is_complete:
             return Done(f"{file.path}: skipped, {targets[-1]} says that it is done", skipped=True)
+        check_no_input(file, targets)
         check_free(targets, self.options, before)
         stale, changed = left_over(file, targets)
         with image.opened(self.options.reading, self.params) as source, staged(targets, stale) as folder:

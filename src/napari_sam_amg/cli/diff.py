@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from napari_sam_amg.cli.messages import DONE, FAILED, printable, say
+from napari_sam_amg.cli.messages import DONE, FAILED, printable, report, say
 from napari_sam_amg.settings import differences, read_record, run_of
 
 OPTIONS = {
@@ -13,9 +13,10 @@ OPTIONS = {
     "description": (
         "Compare two records (NAME_run.json of the command line, NAME.json of a layer saved in napari), or files of "
         "settings, and name each setting that differs, then image, device and versions. "
-        "The exit status is 0 if nothing differs, else 1."
+        "The exit status is 0 if nothing differs, 1 if something does, 2 if a file cannot be compared."
     ),
 }
+_CANNOT_TELL = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = differences(*(_record(path) for path in (arguments.first, arguments.second)))
+    try:
+        found = differences(*(_record(path) for path in (arguments.first, arguments.second)))
+    except ValueError as error:
+        report("napari-sam-amg", error, arguments.debug)
+        return _CANNOT_TELL
     for name, before, after in found:
         say(printable(f"{name}: {_words(before)} -> {_words(after)}"))
     return FAILED if found else DONE
@@ -41,4 +46,4 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    return "not said" if value is None else json.dumps(value)
+    return "not said" if value is None else json.dumps(value, default=str)

@@ -1,6 +1,7 @@
 """``napari-sam-amg evaluate PRED GT``: label images against the truth. Free of torch, and light until it runs."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,15 +94,15 @@ def _outputs(arguments: argparse.Namespace) -> list[Path]:
             raise ValueError(f"{path} is a device or a pipe: give the name of a file")
         if path.exists() and not arguments.overwrite:
             raise ValueError(f"{path} exists already: give --overwrite to replace it")
-    if len({path.resolve() for path in outputs}) < len(outputs):
+    if len({os.path.realpath(path) for path in outputs}) < len(outputs):
         raise ValueError(f"--csv and --json are both {outputs[0]}: give two files")
     return outputs
 
 
 def _check_inputs_stay(outputs: list[Path], pairs: "list[Pair]") -> None:
-    inputs = {path.resolve() for pair in pairs for path in (pair.found, pair.truth, pair.features)}
+    inputs = {os.path.realpath(path) for pair in pairs for path in (pair.found, pair.truth, pair.features)}
     for path in outputs:
-        if path.resolve() in inputs:
+        if os.path.realpath(path) in inputs:
             raise ValueError(f"{path} is one of the files that are read: give the name of another one to write")
 
 
@@ -127,7 +128,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A file to write that takes the place of another at the end; a link stays, and what it points to is replaced."""
     from napari_sam_amg.io.staging import staged
 
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     with staged([target]) as folder:
         yield folder / target.name
 

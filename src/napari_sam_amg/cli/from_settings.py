@@ -32,7 +32,10 @@ def take_settings(arguments: argparse.Namespace) -> Settings:
         arguments.model = _known_name(settings.model, arguments)
     arguments.precision = arguments.precision or settings.precision or PRECISIONS[0]
     if arguments.precision not in PRECISIONS:
-        raise ValueError(f"precision={arguments.precision!r} is not allowed: choose from {', '.join(PRECISIONS)}")
+        choices = ", ".join(PRECISIONS)
+        raise ValueError(
+            f"{arguments.settings}: precision={arguments.precision!r} is not allowed: choose from {choices}"
+        )
     arguments.intensities = arguments.intensities or settings.intensities
     try:
         reading = _reading(settings)
@@ -47,7 +50,7 @@ def take_settings(arguments: argparse.Namespace) -> Settings:
 def _reading(settings: Settings) -> dict[str, Any]:
     """As the flags give it."""
     reading = {**settings.reading, **_read_from(settings.source)}
-    letters = {name: check_axes(reading[name]) for name in ("axes", "plane") if name in reading}
+    letters = {name: check_axes(reading[name], name) for name in ("axes", "plane") if name in reading}
     return reading | letters | {"ranges": _ranges(reading.get("ranges", {}))}
 
 
@@ -61,10 +64,13 @@ def _known_name(name: str, arguments: argparse.Namespace) -> str:
 
 
 def _ranges(said: Mapping[str, Any]) -> list[tuple[str, range]] | None:
-    try:
-        return [(str(letter), range(*span)) for letter, span in said.items()] or None
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"ranges={said!r} is not allowed: each axis has [first, stop]") from error
+    for letter, span in said.items():
+        is_span = isinstance(span, list) and len(span) in (2, 3) and all(type(number) is int for number in span)
+        if not (is_span and min(span[2:], default=1) > 0 and len(letter) == 1 and letter.isalpha()):
+            raise ValueError(
+                f"ranges={said!r} is not allowed: each axis, a letter, has [first, stop], two whole numbers"
+            )
+    return [(letter.upper(), range(*span)) for letter, span in said.items()] or None
 
 
 def _read_from(source: Mapping[str, Any]) -> dict[str, Any]:

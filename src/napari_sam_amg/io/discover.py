@@ -4,7 +4,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class InputFile:
     folder: Path
     name: str
     also: tuple[Path, ...] = ()  # where it was found again: under the same name, or as a link
+    replaced: tuple[Path, ...] = ()  # outputs in whose places other inputs lie
 
     def output(self, ending: str) -> Path:
         return self.folder / (self.name + ending)
@@ -70,13 +71,20 @@ def find_inputs(named: Sequence[Path], output: Path, recursive: bool = False) ->
         if not found:
             bad_inputs.append(BadInput(path, _nothing_found(path, recursive)))
         for file, subfolder in found:
-            target = file.resolve()
+            target = Path(os.path.realpath(file))  # other than resolve, it takes links that lead to themselves
             first = files.get(target)
             if first is None:
                 files[target] = InputFile(file, output / subfolder, file_stem(file))
             else:
                 files[target] = replace(first, also=(*first.also, file))
-    return _distinct(list(files.values())), bad_inputs
+    return [replace(file, replaced=_replaced(file, files)) for file in _distinct(list(files.values()))], bad_inputs
+
+
+def _replaced(file: InputFile, inputs: Collection[Path]) -> tuple[Path, ...]:
+    """Outputs that are images, and would replace one of the ``inputs``, not just a link to it."""
+    folder = Path(os.path.realpath(file.folder))
+    outputs = [file.output(ending) for ending in (LABELS_ENDING, ZARR_ENDING, OVERLAY_ENDING)]
+    return tuple(output for output in outputs if folder / output.name in inputs)
 
 
 def _inputs(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:

@@ -50,7 +50,10 @@ def label_levels(group: zarr.Group, path: Path) -> WrittenLabels:
     """The same of a group that is open; ``path`` is only where its table is looked for."""
     known = read_multiscale(ome_attributes(group))
     # dask, a chunk of it for each that is stored: of a bare zarr array napari reads many more
-    levels = [da.from_zarr(group[name]) for name in known.paths]
+    try:
+        levels = [da.from_zarr(group[name]) for name in known.paths]
+    except KeyError as error:
+        raise ValueError(f"{path} is damaged: it has no level {error}") from error
     beside = path.with_name(path.name.removesuffix(ZARR_ENDING))
     return WrittenLabels(levels, known, _table(beside), _record(beside))
 
@@ -80,7 +83,7 @@ def _table(beside: Path) -> pd.DataFrame | None:
 
 def _record(beside: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads(beside.with_name(beside.name + RECORD_ENDING).read_text("utf-8"))
+        record = json.loads(beside.with_name(beside.name + RECORD_ENDING).read_text("utf-8-sig"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

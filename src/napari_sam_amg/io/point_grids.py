@@ -15,10 +15,10 @@ def read_point_grids(path: Path) -> Grids:
     One grid of (n, 2) points (x, y) in 0..1, or a list of grids. ``ValueError`` names the file.
     """
     try:
-        loaded = np.load(path) if path.suffix.lower() == ".npy" else json.loads(path.read_text("utf-8"))
+        loaded = np.load(path) if path.suffix.lower() == ".npy" else json.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ValueError(f"point_grids: {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # JSON, text and NPY errors alike
+    except (ValueError, RecursionError) as error:  # JSON, text and NPY errors alike
         raise ValueError(f"point_grids: {path} is no JSON or NPY file of points: {error}") from error
     try:
         grids = [loaded] if _is_grid(loaded) else list(loaded)

@@ -206,12 +206,12 @@ def named(raw: RawImage, axes: str) -> RawImage:
     return replace(raw, data=pages_of(raw.data, 2 + raw.axes.endswith("S")), axes=letters)
 
 
-def check_axes(axes: str) -> str:
+def check_axes(axes: str, name: str = "axes") -> str:
     """Names of axes as a user gives them, in capitals. ``ValueError`` unless each is a letter of its own."""
     letters = axes.upper()
     if not letters.isascii() or not letters.isalpha() or len(set(letters)) < len(letters) or len(letters) < 2:
         raise ValueError(
-            f"axes={axes} is not allowed: give a letter for each axis, such as TZCYX (T time, C channels, S colours)"
+            f"{name}={axes} is not allowed: give a letter for each axis, such as TZCYX (T time, C channels, S colours)"
         )
     return letters
 

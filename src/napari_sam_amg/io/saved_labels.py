@@ -21,7 +21,6 @@ from napari_sam_amg.io.discover import FEATURES_ENDING, LABELS_ENDING, RECORD_EN
 from napari_sam_amg.io.feature_table import read_table, write_table
 from napari_sam_amg.io.labels_tiff import LabelsTiff
 from napari_sam_amg.io.ngff import Spacing
-from napari_sam_amg.io.pixel_size import tiff_pixel_size, tiff_spacings, tiff_z_spacing
 from napari_sam_amg.io.raw_image import RawImage, SourceImage
 from napari_sam_amg.io.staging import settle, staged
 from napari_sam_amg.provenance import sizes, unchanged, write_record
@@ -79,8 +78,8 @@ def record_of(image: Path) -> dict[str, Any] | None:
 
 def _own_record(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
         return None
@@ -95,6 +94,8 @@ def write_label_files(image: Path, saved: SavedLabels) -> list[Path]:
     """
     if image.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{image} is not allowed: labels are saved in files that end in {' or '.join(SUFFIXES)}")
+    if 0 in saved.labels.shape:
+        raise ValueError(f"labels of shape {tuple(saved.labels.shape)} cannot be saved: they have no pixels")
     targets = label_files(image)
     settle(targets)
     _check_free(targets)
@@ -152,18 +153,18 @@ def checked_plane(labels: Any, index: tuple[int, ...]) -> NDArray[Any]:
 
 
 def read_label_files(image: Path) -> SavedLabels:
-    """What was written; labels in the type of the file. ``ValueError`` or ``OSError`` if it cannot be read."""
+    """What was written; labels in the type of the file, sizes in the record alone.
+
+    ``ValueError`` or ``OSError`` if it cannot be read.
+    """
     record = record_of(image)
     if record is None:
         raise ValueError(f"{image} has no record of napari-sam-amg beside it: {label_files(image)[-1]}")
     with tifffile.TiffFile(image) as tiff:
         labels, axes = tiff.series[0].asarray(), tiff.series[0].axes
-        pixel_size, z_spacing = tiff_pixel_size(tiff), tiff_z_spacing(tiff)
-        time = tiff_spacings(tiff, tiff.series[0]).get("T")
     if labels.dtype.kind not in "ui":
         raise ValueError(f"{image} is no label image: its pixels are of type {labels.dtype}")
-    interval = None if time is None else time.length  # in seconds, as it was written
-    return SavedLabels(labels, axes, _features(label_files(image)[1], record), record, pixel_size, z_spacing, interval)
+    return SavedLabels(labels, axes, _features(label_files(image)[1], record), record)
 
 
 def _features(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:

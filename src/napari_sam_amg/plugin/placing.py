@@ -8,6 +8,7 @@ mixes them with those that are; so does everything here.
 from typing import Any
 
 import numpy as np
+import pint
 from napari.components import Dims
 from napari.layers.base import Layer
 from napari.viewer import Viewer
@@ -120,6 +121,18 @@ def viewer_units(layer: Layer, dims: Dims) -> NDArray[np.float64]:
         return np.ones(layer.ndim)
     pairs = zip(units[-layer.ndim :], layer.units, strict=True)
     return np.array([unit_conversion(shown, own) for shown, own in pairs])
+
+
+def known_unit(name: str) -> str:
+    """A unit of a file as napari knows it, which tells capitals from small letters; "pixel" if it knows none such."""
+    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    for spelling in (name, name.lower()):
+        try:
+            registry.Unit(spelling)
+        except Exception:  # names are parsed as formulas, and what is none raises anything
+            continue
+        return spelling or "pixel"
+    return "pixel"
 
 
 def is_pixel(unit: Any) -> bool:

@@ -1,5 +1,8 @@
 """What the command line wrote is opened as a layer of results."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.notifications import notification_manager
@@ -17,6 +21,7 @@ from napari_sam_amg.models import checkpoint
 from napari_sam_amg.plugin.files.label_writer import write_labels
 from napari_sam_amg.plugin.files.saved_reader import read_labels
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY, go_to, is_result
+from tests import ome_zarrs
 from tests.cli.terminal import STACK, Terminal
 
 PLUGIN = "napari-sam-amg"
@@ -74,6 +79,41 @@ def test_pixels_of_unknown_size_are_pixels(terminal: Terminal, viewer: Any) -> N
     (layer,) = viewer.open(terminal.out / "a_run.json", plugin=None)
     assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
     assert layer.scale.tolist() == [1, 1]
+
+
+#: Scale, origin and units of an OME-Zarr.
+PLACES: dict[str, tuple[Any, Any, Any]] = {
+    "an origin": ((3, 0.5, 0.25), (1, -2, 3.5), ["micrometer"] * 3),
+    "several units": ((1, 500, 0.25), (0, 0, 0), ["millimeter", "nanometer", "micrometer"]),
+    "no units": ((3, 0.5, 0.25), (0, 0, 0), [None] * 3),
+    "units that nobody knows": ((3, 0.5, 0.25), (0, 0, 0), ["Micrometer", "none", "bogus (1/"]),
+}
+
+
+def placed(path: Path, scale: Any, origin: Any, units: list[str | None]) -> Path:
+    group = zarr.open_group(ome_zarrs.write(path, STACK, "zyx"), mode="r+")
+    attributes: Any = dict(group.attrs)
+    image = attributes["ome"]["multiscales"][0]
+    image["axes"] = [
+        {"name": name, "type": "space"} | ({"unit": unit} if unit else {})
+        for name, unit in zip("zyx", units, strict=True)
+    ]
+    transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": origin}]
+    image["datasets"] = [image["datasets"][0] | {"coordinateTransformations": transforms}]
+    group.attrs.update(attributes)
+    return path
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_labels_lie_on_their_image(name: str, terminal: Terminal, viewer: Any) -> None:
+    path = placed(terminal.folder / "s.ome.zarr", *PLACES[name])
+    assert terminal.segment(path, "--format", "labels,zarr") == 0
+    (image,) = viewer.open(path, plugin=PLUGIN)
+    for result in ("s_run.json", "s_labels.ome.zarr"):
+        (layer,) = viewer.open(terminal.out / result, plugin=PLUGIN)
+        assert layer.extent.world.tolist() == image.extent.world.tolist()
+        assert (layer.scale.tolist(), layer.translate.tolist()) == (image.scale.tolist(), image.translate.tolist())
+        assert (layer.units, layer.axis_labels) == (image.units, image.axis_labels)
 
 
 def test_results_saved_again_are_the_same_again(terminal: Terminal, viewer: Any) -> None:
@@ -154,3 +194,33 @@ def test_a_table_that_is_none_is_named(terminal: Terminal) -> None:
     (terminal.out / "a_features.csv").write_text("area\n3\n")
     with pytest.raises(ValueError, match=r"a_features\.csv is no table of labels: it has no column index"):
         read_labels(str(terminal.out / "a_labels.tif"))
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "sizes": lambda record: record.update(output_bytes=3),
+    "settings": lambda record: record.update(settings=5),
+    "spacings": lambda record: record["spacings"].update(Y={"length": 2}),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_record_that_is_damaged_is_named(name: str, terminal: Terminal) -> None:
+    terminal.segment(terminal.png())
+    path = terminal.out / "a_run.json"
+    record = json.loads(path.read_text())
+    DAMAGE[name](record)
+    path.write_text(json.dumps(record), "utf-8-sig")  # as Notepad does
+    with pytest.raises(ValueError, match=r"a_run\.json cannot be opened, its record or its image is damaged: \w+Error"):
+        read_labels(str(path))
+
+
+def test_an_image_that_is_damaged_is_named(terminal: Terminal, viewer: Any) -> None:
+    terminal.segment(terminal.png(), "--format", "labels,zarr")
+    (terminal.out / "a_labels.tif").write_bytes(b"not a TIFF file")
+    with pytest.raises(
+        ValueError, match=r"a_run\.json cannot be opened, its record or its image is damaged: not a TIFF file"
+    ):
+        read_labels(str(terminal.out / "a_run.json"))
+    shutil.rmtree(terminal.out / "a_labels.ome.zarr" / "0")
+    with pytest.raises(ValueError, match=r"a_labels\.ome\.zarr is damaged: it has no level '0'"):
+        viewer.open(terminal.out / "a_labels.ome.zarr", plugin=PLUGIN)

@@ -88,6 +88,15 @@ LAYERS: dict[str, dict[str, Any]] = {
             "class": pd.Categorical(["x", "y", "x"]), "when": pd.to_datetime(["2026-01-02"] * 3),
         }).replace({"kind": {"": np.nan}}),
     },
+    "more features": {
+        "data": BLOCKS[0],
+        "features": pd.DataFrame({
+            "text": ["a\r\nb", "c\rd", "e\nf"], "phase": pd.Categorical([2, 1, 2]),
+            "grade": pd.Categorical(["low", None, "low"], ["low", "middle", "high"], ordered=True),
+            "on": pd.Categorical(pd.to_datetime(["2026-01-02", "2026-01-03", "2026-01-02"])),
+            "after": pd.to_timedelta([1, None, 2.5], unit="s"), "note": pd.array(["001", None, "x"], "string"),
+        }),
+    },
     "rows of one's own": {"data": BLOCKS[0], "features": pd.DataFrame({"size": [1.5, 2.5]})},
 }  # fmt: skip
 
@@ -133,16 +142,20 @@ def test_a_result_is_a_result_again(plugin: Any, tmp_path: Path) -> None:
 
 def test_metadata_of_others_are_kept_and_what_cannot_be_is_said(viewer: Any, tmp_path: Path) -> None:
     kept = {"a": 1, "b": {"c": [1.5, None, "text"]}, "where": "here"}
+    endless: dict[str, Any] = {}
+    endless["itself"] = endless
     converted = {"array": np.arange(3), "number": np.float32(0.5), "path": Path("x"), "tuple": (1, 2)}
     messages: list[Any] = []
     notification_manager.notification_ready.connect(messages.append)
-    layer = viewer.add_labels(BLOCKS, metadata=kept | converted | {"model": object(), "call": print})
+    layer = viewer.add_labels(
+        BLOCKS, metadata=kept | converted | {"model": object(), "call": print, "endless": endless}
+    )
     save(viewer, layer, tmp_path / "a.tif")
     notification_manager.notification_ready.disconnect(messages.append)
     expected = kept | {"array": [0, 1, 2], "number": 0.5, "path": "x", "tuple": [1, 2]}
     assert reopened(viewer, tmp_path / "a.json").metadata == expected
     texts = [message.message for message in messages]
-    assert any("metadata model, call" in text for text in texts)
+    assert any("metadata model, call, endless" in text for text in texts)
     assert any("Open a.json" in text for text in texts)
 
 
@@ -217,6 +230,17 @@ def test_files_of_others_beside_it_are_not_replaced(name: str, viewer: Any, tmp_
         save(viewer, viewer.add_labels(BLOCKS), tmp_path / "a.tif")
     assert (tmp_path / name).read_text() == "{}"
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_labels_without_pixels_are_refused_in_words(viewer: Any, tmp_path: Path) -> None:
+    from napari_sam_amg.plugin.files.label_writer import write_labels
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # napari divides by the lengths of its axes
+        attributes = Labels(BLOCKS[:0]).as_layer_data_tuple()[1]
+    with pytest.raises(OSError, match=r"labels of shape \(0, 15, 24\) cannot be saved: they have no pixels"):
+        write_labels(str(tmp_path / "a.tif"), BLOCKS[:0], attributes)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_tiff(viewer: Any, tmp_path: Path) -> None:

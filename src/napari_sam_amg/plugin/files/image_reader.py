@@ -14,6 +14,7 @@ from napari_sam_amg.io.images import image_kind, open_raw
 from napari_sam_amg.io.label_volume import is_label_volume
 from napari_sam_amg.io.ngff import Spacing
 from napari_sam_amg.io.raw_image import RawImage
+from napari_sam_amg.plugin.placing import known_unit
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -95,6 +96,6 @@ def geometry_of(raw: RawImage) -> dict[str, Any]:
         "axis_labels": tuple(names),
         "scale": tuple(axis.length for axis in known),
         "translate": tuple(axis.origin for axis in known),
-        "units": tuple(axis.unit or "pixel" for axis in known),
+        "units": tuple(known_unit(axis.unit) for axis in known),
         "rgb": raw.axes.endswith("S"),
     }

@@ -11,6 +11,7 @@ from napari_sam_amg.io.discover import ZARR_ENDING
 from napari_sam_amg.io.label_files import WrittenLabels, read_label_volume
 from napari_sam_amg.io.label_volume import SIDE
 from napari_sam_amg.io.staging import settle_published
+from napari_sam_amg.plugin.placing import known_unit
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.running.result_files import ON_DISK, ResultFiles
 
@@ -56,7 +57,7 @@ def labels_layer(labels: WrittenLabels, name: str) -> LayerData:
         "scale": np.array(known.scales[0]),
         "translate": np.array(known.translations[0]),
         "axis_labels": known.axes,
-        "units": tuple(unit or "pixel" for unit in known.units),
+        "units": tuple(known_unit(unit) for unit in known.units),
         "multiscale": is_pyramid,
         "metadata": {METADATA_KEY: _run(labels)},
     }

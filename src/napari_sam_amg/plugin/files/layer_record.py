@@ -36,7 +36,7 @@ def layer_record(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     for key, value in metadata.items():
         try:
             kept[str(key)] = plain(value)
-        except NoJson:
+        except (NoJson, RecursionError):  # the latter of what holds itself
             left_out.append(str(key))
     run = kept.pop(METADATA_KEY, None)
     layer = {name: plain(attributes[name]) for name in KEPT if name in attributes}

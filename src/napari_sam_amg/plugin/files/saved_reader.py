@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from napari.utils.notifications import show_warning
 
+from napari_sam_amg.io.ngff import Spacing
 from napari_sam_amg.io.saved_labels import FORMAT, SavedLabels, changed_since, image_of, read_label_files, record_of
 from napari_sam_amg.plugin.files.layer_record import layer_attributes
+from napari_sam_amg.plugin.placing import known_unit
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -23,15 +25,24 @@ def get_reader(path: str | Sequence[str]) -> "Callable[[str], list[LayerData]] |
 
 
 def read_labels(path: str) -> list[LayerData]:
-    """One labels layer."""
+    """One labels layer. ``ValueError`` names the file and what is wrong with it."""
     image = image_of(Path(path))
     if image is None:
         raise ValueError(f"{path} has no label image beside it")
-    saved = read_label_files(image)
-    if changed := changed_since(image, saved.record):
+    try:
+        saved = read_label_files(image)
+        changed = changed_since(image, saved.record)
+        is_layer = saved.record.get("format") == FORMAT
+        labels, attributes = _layer(saved) if is_layer else _results(saved, image)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a record, or an image, that somebody has changed raises anything
+        if str(image.parent) in str(error):
+            raise
+        words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} cannot be opened, its record or its image is damaged: {words}") from error
+    if changed:
         show_warning(f"Changed since it was saved, so labels and table may disagree: {', '.join(changed)}")
-    is_layer = saved.record.get("format") == FORMAT
-    labels, attributes = _layer(saved) if is_layer else _results(saved, image)
     if saved.features.shape[1]:
         attributes["features"] = saved.features
     return [(labels, attributes, "labels")]
@@ -46,9 +57,10 @@ def _layer(saved: SavedLabels) -> tuple[Any, dict[str, Any]]:
 
 
 def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
-    """Labels of the command line: in micrometres and seconds as far as its files say."""
+    """Labels of the command line: they lie where the image does, as far as its file says that."""
     record, axes = saved.record, saved.axes
-    known = _sizes(saved)
+    said = {axis: Spacing(**known) for axis, known in record.get("spacings", {}).items()}
+    known = [said.get(axis, Spacing(1.0, "")) for axis in axes]
     run = {**record["settings"], **{key: value for key, value in record.items() if key != "settings"}}
     run |= {"state": "finished", "started": record.get("finished", "")}
     stack, plane = (str(record.get(name, "")) for name in ("stack_axes", "plane_axes"))
@@ -57,22 +69,9 @@ def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
         run["source"] = {"axes": where | {"channel": None, "names": plane.lower()}}
     return saved.labels, {
         "name": image.stem,
-        "scale": [size or 1.0 for size in known],
-        "units": tuple(
-            "pixel" if size is None else "second" if axis == "T" else "micrometer"
-            for axis, size in zip(axes, known, strict=True)
-        ),
+        "scale": [axis.length for axis in known],
+        "translate": [axis.origin for axis in known],
+        "units": tuple(known_unit(axis.unit) for axis in known),
         "axis_labels": tuple(axis.lower() for axis in axes),
         "metadata": {METADATA_KEY: run},
     }
-
-
-def _sizes(saved: SavedLabels) -> list[float | None]:
-    """Along each axis in micrometres, of time in seconds, from the record, where all digits are, or else the image."""
-    record = saved.record
-    sizes: dict[str, float | None] = {"Z": saved.z_spacing, "T": saved.interval}
-    sizes |= dict(zip("YX", saved.pixel_size or (), strict=False))
-    said = dict(zip(record.get("plane_axes", "YX"), record.get("pixel_size_um") or (), strict=False))
-    said |= {"Z": record.get("z_spacing_um") or said.get("Z")}
-    sizes |= {axis: size for axis, size in said.items() if size is not None}
-    return [sizes.get(axis) for axis in saved.axes]
