@@ -42,13 +42,17 @@ class MendedRows:
         edits = self._edits
         return mended(edits.review.table, found, self._known, edits.hand, self.stale, self._unknown)
 
-    def surveyed(self, patches: Iterable[Patch], found: Measured) -> None:
-        """All planes were compared with the table: some objects are otherwise than it says."""
-        for patch in patches:
-            for label in patch.ids:
-                self._at.pop(label, None)
+    def surveyed(self, patches: Iterable[Patch], found: Measured, places: Places) -> None:
+        """All planes were compared with the table: some objects are otherwise than it says. ``places``: of all."""
+        for label in frozenset(found).union(*(patch.ids for patch in patches)):
+            self._at[label] = places.get(label, {})
         known, steps = set(self._known["index"].tolist()), self._edits.hand.touched
         self._unknown |= {label: EDITED if label in known else DRAWN for label in found if label not in steps}
+
+    def forget_places(self) -> None:
+        """The labels are others altogether."""
+        self._at.clear()
+        self.hand_made.is_unknown = True
 
     def touched_by(self, patches: Iterable[Patch], more: Iterable[int]) -> Generator[None, None, Measured]:
         """All that patches have touched, and some more, measured object by object."""
