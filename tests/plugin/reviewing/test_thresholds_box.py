@@ -12,6 +12,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QLocale
 
 from napari_sam_amg.plugin.reviewing import refilter
+from napari_sam_amg.plugin.reviewing import thresholds_box as module
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.settings import settings_of
 from tests.plugin.conftest import TIMEOUT
@@ -24,6 +25,7 @@ from tests.plugin.graded_model import (
     thresholds_box,
 )
 from tests.plugin.held_model import HeldModel
+from tests.plugin.meanwhile import HeldWork
 
 
 @pytest.fixture
@@ -134,6 +136,22 @@ def test_counts_and_the_range_are_said(plugin: Any, box: Any) -> None:
     assert high == 1
     assert box.form.nms.histogram.kept == (0, 1)
     assert not box.form.crop_nms.isVisible()
+
+
+def test_candidates_that_are_counted_late_are_not_shown_for_another_layer(
+    plugin: Any, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, work = list[int](), HeldWork()
+    work.replace(monkeypatch, module, "look_at")
+    monkeypatch.setattr(box.form, "show_candidates", lambda columns: shown.append(len(columns["area"])))
+    first = segment(plugin, plane(3))
+    plugin.qtbot.waitUntil(lambda: work.begun == 1, timeout=TIMEOUT)
+    second = segment(plugin, plane(4)[:60])
+    work.may_go_on.set()
+    plugin.qtbot.waitUntil(lambda: box._looking is None, timeout=TIMEOUT)
+    first, second = (len(review.kept.columns()["area"]) for review in (first, second))
+    assert first != second
+    assert shown == [second]
 
 
 def test_reset_and_the_next_run(plugin: Any, box: Any) -> None:
