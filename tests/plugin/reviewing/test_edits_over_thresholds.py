@@ -284,3 +284,21 @@ def test_thresholds_move_before_other_data_were_looked_at(
     assert_table_agrees(review)
     undo(plugin, review, worked)
     assert_as_fresh(review, fresh_run(data, replace(review.params)))
+
+
+def test_an_object_in_a_plane_that_nobody_told_of_keeps_its_row(plugin: Any, box: Any) -> None:  # noqa: F811
+    """When what hands have drawn of it in another plane is taken back."""
+    review = segment(plugin, np.stack([plane(8 + z) for z in range(3)]))
+    layer, worked = review.layer, worked_layer(plugin.viewer, review.layer)
+    plugin.viewer.dims.set_point(0, 0)
+    layer.paint((0, 90, 5), 900)
+    settle(plugin, review)
+    box.form.iou.field.setValue(STRICT)
+    settle(plugin, review)
+    layer.data[1, 88:92, 3:7] = 900  # by a script, out of sight
+    layer.refresh()
+    settle(plugin, review)
+    assert_table_agrees(review)
+    undo(plugin, review, worked)
+    assert (layer.data == 900).sum() == 16
+    assert_table_agrees(review)

@@ -474,3 +474,20 @@ def test_painting_while_the_run_goes_on(plugin: Any, model: Any) -> None:
     plugin.wait()
     settle(plugin)
     agree(layer)
+
+
+def test_a_run_that_begins_before_other_data_were_looked_at(
+    plugin: Any, layer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same layer, whose other rows it leaves as it has found them."""
+    worked, review = worked_layer(plugin.viewer, layer), reviewed(layer)
+    monkeypatch.setattr(survey, "AT_ONCE", 0)
+    layer.data = np.where(layer.data == 2, 0, layer.data)
+    review.is_running = True
+    plugin.qtbot.waitUntil(lambda: not worked.edits._survey._timer.isActive(), timeout=30_000)
+    settle(plugin)
+    review.is_running = False
+    review.ended.emit()
+    plugin.qtbot.waitUntil(lambda: table(layer).index.tolist() == [1, 3], timeout=30_000)
+    agree(layer)
+    assert not review.is_held

@@ -11,7 +11,7 @@ import pytest
 from napari.layers import Labels
 from qtpy.QtCore import QLocale
 
-from napari_sam_amg.plugin.reviewing import refilter
+from napari_sam_amg.plugin.reviewing import filtered, refilter
 from napari_sam_amg.plugin.reviewing import thresholds_box as module
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.settings import settings_of
@@ -324,6 +324,25 @@ def test_planes_done_before_cancel_can_be_moved(plugin: Any, box: Any, model: An
     assert_as_fresh(review, {index: fresh[index] for index in done})
     assert sum(bool(labels.any()) for labels in review.layer.data) == 2
     assert_table_agrees(review)
+
+
+def test_thresholds_that_a_run_overtakes_follow_when_it_is_over(
+    plugin: Any, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on with the planes of the layer."""
+    work, review = HeldWork(), segment(plugin, plane(6))
+    work.replace(monkeypatch, filtered, "_planes")
+    box.form.iou.field.setValue(0.9)
+    plugin.qtbot.waitUntil(lambda: work.begun == 1, timeout=TIMEOUT)
+    review.is_running = True
+    work.may_go_on.set()
+    plugin.qtbot.waitUntil(lambda: review.refilter.is_idle, timeout=TIMEOUT)
+    assert review.refilter.waiting == 1
+    assert not box.message.text()
+    review.is_running = False
+    review.ended.emit()
+    settle(plugin, review)
+    assert_as_fresh(review, fresh_run(plane(6), review.params))
 
 
 def test_a_layer_that_is_removed_meanwhile(plugin: Any, box: Any) -> None:

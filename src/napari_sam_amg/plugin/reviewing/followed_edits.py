@@ -43,6 +43,7 @@ class FollowedEdits(QObject):
         self.is_own = False
         self.is_waiting = False  # whether strokes are to be taken yet
         self.writings = 0  # how often somebody here, or other thresholds, began to write to the labels or the table
+        self.is_behind = False  # whether a run began before it was known what was changed
         self._is_known = False  # why the layer was drawn again
         self._is_drawing = False  # whether it is drawn again by somebody here, right now
         self._sight: tuple[Index, NDArray[Any]] | None = None  # the plane in sight: which, and a copy
@@ -298,7 +299,7 @@ class FollowedEdits(QObject):
         forget_strokes(layer)
         self.rows.learn(self.review.table)
         self._look_at(layer)
-        if self.hand:
+        if self.hand or self.rows.spread:
             found = self.rows.touched_by_hands()
             self._survey.start() if found is None else self.put(found)
 
@@ -310,6 +311,9 @@ class FollowedEdits(QObject):
             patches = [patch for atoms in strokes for patch in patches_of(atoms, self.review, self.axes > 0)]
             left = [patch.left_in(self.review.plane(patch.index)) for patch in patches]
             self.draw([patch for patch in left if patch is not None])
+            if self.is_behind:
+                self.is_behind = False
+                self.look_through()
 
 
 class _Own:

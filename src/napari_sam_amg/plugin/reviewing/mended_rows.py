@@ -75,6 +75,11 @@ class MendedRows:
                 yield
         return found
 
+    @property
+    def spread(self) -> set[int]:
+        """Objects of planes that are known to be in several, of which other thresholds may have changed one."""
+        return set() if self._edits.grid.link != "none" else {label for label, at in self._at.items() if len(at) > 1}
+
     def touched_by_hands(self) -> Measured | None:
         """Other labels came beneath what hands made: each of their objects may be anywhere in its planes.
 
@@ -83,12 +88,13 @@ class MendedRows:
         edits, review = self._edits, self._edits.review
         beneath, review.beneath = review.beneath, {}
         planes = edits.hand.planes | {index for at in self._at.values() for index in at} | set(beneath)
+        spread = self.spread
         self._at.clear()
         if len(planes) > FEW:
             return None
         there, grid = {index: boxes_in(review.plane(index)) for index in planes}, edits.grid
         found = {}
-        for label in edits.hand.touched.union(*beneath.values()):
+        for label in edits.hand.touched.union(spread, *beneath.values()):
             boxes = {index: of_plane[label] for index, of_plane in there.items() if label in of_plane}
             found[label] = self._row(label, boxes, grid)
         return found

@@ -50,7 +50,8 @@ class Refilter(QObject):
         self._worker: FunctionWorker[Any] | None = None
         self._has_failed = False
         self._steps: Iterator[None] | None = None  # of showing linked objects
-        review.released.connect(self.look)
+        for signal in (review.released, review.ended):
+            signal.connect(self.look)
 
     @property
     def is_idle(self) -> bool:
@@ -109,7 +110,7 @@ class Refilter(QObject):
     def _begin(self) -> None:
         left, files = self._left(), self._review.files
         source = self._review.source if files is None else self._review.source or files.layout
-        if not left or source is None or self._review.is_held:
+        if not left or source is None or not self._may_be_changed:
             self.progressed.emit()
             return
         self._order = Order(left, self.position())
@@ -127,8 +128,13 @@ class Refilter(QObject):
 
     @property
     def _is_wanted(self) -> bool:
-        """Whether anybody can still see what is shown, and it may be shown now."""
-        return not self._review.is_gone and not self._review.is_held and self.position() is not None
+        """Whether anybody can still see what is shown, and it may be changed now."""
+        is_of_layer = not self._review.is_gone and self._review.refilter is self  # another run may have filled it
+        return is_of_layer and self._may_be_changed and self.position() is not None
+
+    @property
+    def _may_be_changed(self) -> bool:
+        return not self._review.is_held and not self._review.is_running
 
     def _take(self, item: Made) -> None:
         if not self._is_wanted:

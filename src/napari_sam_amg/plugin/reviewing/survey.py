@@ -82,15 +82,20 @@ class Survey(QObject):
             worker.errored.connect(lambda _: self._end(job, None))
             worker.start()
         else:
-            self._edits.review.release(self)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """A run has begun, or the layer is gone."""
+        self._before, self._edits.is_behind = None, True
+        self._edits.review.release(self)
 
     def _end(self, job: _Job, found: Any) -> None:
         self._is_busy = False
         edits = self._edits
         if edits.alive() is None or found is None:
-            edits.review.release(self)
+            self._give_up()
             return
-        is_writing = edits.is_own or edits.is_waiting or edits.writings != job.writings
+        is_writing = edits.is_own or edits.is_waiting or edits.writings != job.writings or self._before is not None
         if is_writing or not edits.review.table.equals(job.table):  # edited meanwhile, or edited and undone
             if job.before is not None:  # if they were replaced again: by the first ones
                 self._before = job.before

@@ -44,9 +44,7 @@ class ThresholdsBox(QGroupBox):
         self._review: ReviewedLayer | None = None
         self._heard: Refilter | None = None  # whose signals are listened to
         self._looking: FunctionWorker[Any] | None = None  # at the candidates, for the histograms
-        self._looked_at: tuple[ReferenceType[Any], int] | None = (
-            None  # the run whose candidates are shown, and how many
-        )
+        self._looked_at: tuple[ReferenceType[Any], int] | None = None  # a run, and how many of its candidates
         self.form = ThresholdsForm()
         self.reset_button, self.take_button = QPushButton("Reset"), QPushButton("Use for the next run")
         self.summary, self.message = wrapped_label(), wrapped_label()
