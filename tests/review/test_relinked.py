@@ -155,3 +155,16 @@ def test_a_plane_that_failed_is_asked_again_when_a_linked_run_goes_on():
     whole = fresh(STACK, LINKED)
     for result in results:
         np.testing.assert_array_equal(result.labels, whole[result.index].labels)
+
+
+def test_an_id_that_is_given_away_while_results_are_read_is_nobodys_later():
+    run, _ = kept_run(STACK, replace(LINKED, stability_score_thresh=0.8), axis=0)
+    results = run.linked(at(run, stability_score_thresh=0.7))
+    before = run.highest_id
+    next(results)
+    new = list(range(before + 1, run.highest_id + 1))
+    assert new, "candidates that were not shown until now"
+    run.give_away(new)
+    list(results)
+    again = linked(run, stability_score_thresh=0.7)
+    assert not {number for plane in again.values() for number in plane.features["index"]} & set(new)

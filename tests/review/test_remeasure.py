@@ -6,7 +6,17 @@ import pytest
 
 from napari_sam_amg.amg.table import of_plane_axes
 from napari_sam_amg.objects.table import Units
-from napari_sam_amg.review.remeasure import Grid, boxes_in, boxes_of, disagreeing, joined, measured, pieces, rows_of_all
+from napari_sam_amg.review.remeasure import (
+    Grid,
+    boxes_in,
+    boxes_of,
+    disagreeing,
+    joined,
+    measured,
+    pieces,
+    places_of_all,
+    rows_of_all,
+)
 from tests.objects.discs import T, Z, linked, stack
 
 VOXEL = Units((0.5, 0.25), 2.0, "area_um2")
@@ -90,15 +100,22 @@ def test_a_row_that_says_nothing_has_no_boxes():
     assert joined(np.s_[2:4, 5:6], np.s_[1:3, 5:9]) == np.s_[1:4, 5:9]
 
 
+def all_rows(labels, grid):
+    def plane_of(index):
+        return labels[index]
+
+    return rows_of_all(plane_of, places_of_all(plane_of, np.ndindex(labels.shape[:1])), grid)
+
+
 def test_all_objects_of_planes_and_what_the_table_has_otherwise():
     labels, _, objects = linked(stack(COLUMNS, 11), Z, units=VOXEL)
     grid = Grid("z", 0, VOXEL)
-    rows = rows_of_all(lambda index: labels[index], [(z,) for z in range(11)], grid)
+    rows = all_rows(labels, grid)
     assert set(rows) == set(objects["index"])
     assert disagreeing(objects, rows) == {}
     labels[3][labels[3] == 2] = 0
     labels[labels == 1] = 7
-    rows = rows_of_all(lambda index: labels[index], [(z,) for z in range(11)], grid)
+    rows = all_rows(labels, grid)
     found = disagreeing(objects, rows)
     assert set(found) == {1, 2, 7}
     assert found[1] is None

@@ -72,6 +72,13 @@ class Patch:
         """Write ids of the changed pixels into a plane (H, W)."""
         labels[self.box][self.mask] = values
 
+    def left_in(self, labels: NDArray[np.integer]) -> "Patch | None":
+        """What of it is still to be seen in a plane (H, W) that was changed since; None if nothing is."""
+        now, mask = labels[self.box], self.mask
+        before = now.copy()
+        before[mask] = np.where(now[mask] == self.after, self.before, now[mask])
+        return Patch.of(self.index, before, now, self.corner)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:

@@ -1,7 +1,7 @@
 """Ids that stay: which candidate was shown under which number, so that it comes back under it."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_sam_amg.amg.planes import Index
 
 #: What a candidate of a plane is known by: its point and its scores. They travel with it from the model to the table.
-_COLUMNS = ["point_x", "point_y", "predicted_iou", "stability_score"]
+KNOWN_BY = ["point_x", "point_y", "predicted_iou", "stability_score"]
 
 
 class Numbers:
@@ -85,10 +85,22 @@ class IdBook:
             self.note(index, table.assign(index=ids))
         return ids
 
+    def ids_by_votes(self, tables: Sequence[tuple[Index, pd.DataFrame]], numbers: Numbers) -> NDArray[np.int64]:
+        """Of objects through planes, given as the cross-sections in each: by their number, the ids that stay."""
+        votes = Votes()
+        for index, table in tables:
+            votes.add(table["index"].tolist(), self.known(index, table).tolist())
+        ids = votes.ids(numbers)
+        new = np.zeros(max(ids, default=0) + 1, np.int64)
+        new[list(ids)] = list(ids.values())
+        for index, table in tables:
+            self.note(index, table.assign(index=new[table["index"]]))
+        return new
+
 
 def _keys(table: pd.DataFrame) -> list[Hashable | None]:
     """Of each row, none of them twice; None for what was drawn without a point."""
-    values = table[_COLUMNS].to_numpy(np.float64)
+    values = table[KNOWN_BY].to_numpy(np.float64)
     unknown = np.isnan(values[:, 0])
     seen: Counter[tuple[float, ...]] = Counter()
     keys: list[Hashable | None] = []

@@ -227,7 +227,7 @@ class KeptRun:
         self.check(params)
         axis, budget = self.axis, self._budget
         planes = (self.regions(index) for index in in_order(self.indices, axis))
-        return relinked(planes, params, axis, self.units, self._object_ids, self._numbers, budget)
+        return relinked(planes, params, axis, self.units, self._object_ids, self._numbers, budget, self._lock)
 
     def close(self) -> None:
         """Forget all candidates, and remove their files."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from threading import RLock
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,13 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.assemble import PlaneResult
 from napari_sam_amg.amg.masks import Masks
+from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.region import RegionCandidates
 from napari_sam_amg.objects.results import results_of
 from napari_sam_amg.objects.support import eased
 from napari_sam_amg.objects.table import Units
 from napari_sam_amg.params import AmgParameters
-from napari_sam_amg.review.ids import IdBook, Numbers, Votes
+from napari_sam_amg.review.ids import KNOWN_BY, IdBook, Numbers
 from napari_sam_amg.review.refiltered import grid_of
 from napari_sam_amg.review.shelf import Shelf
 
@@ -27,24 +29,23 @@ def relinked(
     book: IdBook,
     numbers: Numbers,
     budget: int,
+    lock: RLock,
 ) -> Iterator[PlaneResult]:
     """The results of planes, each given as its regions, in the order of ``axes.in_order``; without images.
 
     An object keeps the id by which most of its candidates were known before. That is certain when all planes are
-    linked, so nothing comes before; until then results wait in memory up to ``budget`` bytes, then in files.
+    linked, so nothing comes before; until then results wait in memory up to ``budget`` bytes, then in files. ``lock``:
+    held by whoever uses the book, or the numbers.
     """
-    votes, count = Votes(), 0
+    tables: list[tuple[Index, pd.DataFrame]] = []
     with Shelf(budget) as waiting:
-        for count, result in enumerate(_linked(planes, params, axis, units), 1):
-            votes.add(result.features["index"].tolist(), book.known(result.index, result.features).tolist())
-            waiting.put(count, replace(result, image=None), result.labels.nbytes + _size(result.masks))
-        ids = votes.ids(numbers)
-        new = np.zeros(max(ids, default=0) + 1, np.int64)
-        new[list(ids)] = list(ids.values())
-        for number in range(1, count + 1):
-            result = _renumbered(waiting.get(number), new)
-            book.note(result.index, result.features)
-            yield result
+        for result in _linked(planes, params, axis, units):
+            waiting.put(len(tables), replace(result, image=None), result.labels.nbytes + _size(result.masks))
+            tables.append((result.index, result.features[["index", *KNOWN_BY]]))
+        with lock:  # ids that are given to others come before all of this, or after it
+            new = book.ids_by_votes(tables, numbers)
+        for number in range(len(tables)):
+            yield _renumbered(waiting.get(number), new)
 
 
 def _linked(

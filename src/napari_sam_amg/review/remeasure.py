@@ -178,15 +178,20 @@ def boxes_in(labels: NDArray[np.integer]) -> dict[int, Box]:
     return {int(label): box for label, box in zip(ids, find_objects(dense), strict=True) if box is not None}
 
 
-def rows_of_all(
-    plane_of: Callable[[Index], NDArray[Any]], planes: Iterable[Index], grid: Grid
-) -> dict[int, dict[str, float]]:
-    """What is measured of every object in these planes, by id. Others may write to the labels meanwhile."""
+def places_of_all(plane_of: Callable[[Index], NDArray[Any]], planes: Iterable[Index]) -> dict[int, dict[Index, Box]]:
+    """Where every object is in these planes, by id. Others may write to the labels meanwhile."""
     where: dict[int, dict[Index, Box]] = {}
     for index in planes:
         for label, box in boxes_in(plane_of(index).copy()).items():
             where.setdefault(label, {})[index] = box
-    found = ((label, pieces(plane_of, label, boxes)) for label, boxes in where.items())
+    return where
+
+
+def rows_of_all(
+    plane_of: Callable[[Index], NDArray[Any]], places: Mapping[int, Mapping[Index, Box]], grid: Grid
+) -> dict[int, dict[str, float]]:
+    """What is measured of every object, by id. Others may write to the labels meanwhile."""
+    found = ((label, pieces(plane_of, label, boxes)) for label, boxes in places.items())
     return {label: measured(parts, grid) for label, parts in found if parts}
 
 

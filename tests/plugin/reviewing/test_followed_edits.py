@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Labels
+from napari.layers._layer_actions import _duplicate_layer
 from skimage.measure import regionprops_table
 
 from napari_sam_amg.plugin.reviewing import survey
@@ -14,6 +15,7 @@ from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.reviewing.worked_layers import worked_layer
 from napari_sam_amg.review.remeasure import rows_of_all
 from tests.disc_model import disc_image
+from tests.plugin.meanwhile import HeldEdit, HeldWork
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]
 
@@ -315,3 +317,177 @@ def test_a_layer_that_has_moved_to_another_viewer(plugin: Any, layer: Any, make_
     worked_layer(viewer, layer).actions.delete([9])
     plugin.qtbot.waitUntil(lambda: 9 not in table(layer).index, timeout=30_000)
     agree(layer)
+
+
+def test_painting_while_objects_are_deleted(plugin: Any, layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several turns of the event loop, the mouse's among them."""
+    worked, before = worked_layer(plugin.viewer, layer), layer.data.copy()
+    with monkeypatch.context() as patch:
+        edit = HeldEdit(patch)
+        worked.actions.delete([1, 2])
+        edit.turn()
+        paint(layer, (55, 70), 9)
+        layer.data[40:44, 30] = 0  # by a script
+        layer.refresh()
+        worked.actions.undo()  # nobody listens now, and the step before the last one is none of it
+        edit.end()
+    settle(plugin)
+    agree(layer)
+    assert table(layer).index.tolist() == [3, 9]
+    assert [step.words for step in worked.edits.hand._steps] == ["delete 2 objects", "draw", "change"]
+    for _ in range(3):
+        worked.actions.undo()
+        settle(plugin)
+        agree(layer)
+    np.testing.assert_array_equal(layer.data, before)
+
+
+def test_a_copy_of_a_layer_that_is_edited(plugin: Any, layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While objects are deleted, and before a stroke has come into the table."""
+    with monkeypatch.context() as patch:
+        edit = HeldEdit(patch)
+        worked_layer(plugin.viewer, layer).actions.delete([1, 2])
+        edit.turn()
+        paint(layer, (55, 70), 9)
+        plugin.viewer.layers.selection = {layer}
+        _duplicate_layer(plugin.viewer.layers)
+        edit.end()
+    settle(plugin)
+    agree(layer)
+    copy = plugin.viewer.layers[-1]
+    assert 2 in copy.data
+    agree(copy)
+
+
+@pytest.mark.parametrize("size", ["same", "another"])
+def test_other_data_while_objects_are_deleted(
+    plugin: Any, layer: Any, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked, other = worked_layer(plugin.viewer, layer), np.where(layer.data == 3, 7, layer.data)
+    other = other if size == "same" else np.pad(other, 9)
+    with monkeypatch.context() as patch:
+        edit = HeldEdit(patch)
+        worked.actions.delete([1, 2])
+        edit.turn()
+        layer.data = other.copy()
+        edit.end()
+    settle(plugin)
+    np.testing.assert_array_equal(layer.data, other)
+    agree(layer)
+    assert [message.message for message in plugin.messages if message.severity > "info"] == [
+        "The layer was given other data meanwhile: nothing was changed in these"
+    ]
+
+
+def test_a_stroke_and_a_script_in_one_turn(plugin: Any, layer: Any) -> None:
+    before = layer.data.copy()
+    paint(layer, (45, 60), 9)
+    layer.data[10:20, 10:20] = 0
+    layer.refresh()
+    settle(plugin)
+    agree(layer)
+    hand = worked_layer(plugin.viewer, layer).edits.hand
+    np.testing.assert_array_equal(hand.apply((), before), layer.data)
+
+
+def test_a_stroke_that_napari_undoes_in_the_same_turn(plugin: Any, layer: Any) -> None:
+    paint(layer, (45, 60), 9)
+    layer.undo()
+    settle(plugin)
+    agree(layer)
+    hand = worked_layer(plugin.viewer, layer).edits.hand
+    assert hand.last is None
+    assert [patch.ids for patch in hand.next.patches] == [{9}]  # type: ignore[union-attr]
+
+
+def test_a_stroke_and_other_data_in_one_turn(plugin: Any, layer: Any) -> None:
+    before = layer.data.copy()
+    paint(layer, (45, 60), 9)
+    layer.data = np.where(layer.data == 9, 0, layer.data)
+    settle(plugin)
+    agree(layer)
+    hand = worked_layer(plugin.viewer, layer).edits.hand
+    np.testing.assert_array_equal(hand.apply((), before), layer.data)
+
+
+def test_a_script_and_a_new_table_in_one_turn(plugin: Any, layer: Any) -> None:
+    """As of columns that a worker has measured."""
+    layer.data[10:20, 10:20] = 0
+    layer.refresh()
+    worked_layer(plugin.viewer, layer).edits.show_table(reviewed(layer).table)
+    settle(plugin)
+    agree(layer)
+
+
+def test_places_are_those_of_the_labels_that_are_there(plugin: Any, stack: Any) -> None:
+    """And not where hands have last drawn an object."""
+    layer = stack()
+    paint(layer, (0, 55, 70), 30)
+    settle(plugin)
+    layer.data[1, 50:60, 70:80] = 30  # out of sight
+    layer.refresh()
+    settle(plugin)
+    agree(layer)
+    paint(layer, (0, 55, 74), 30)
+    settle(plugin)
+    agree(layer)
+    layer.data = np.pad(layer.data, ((0, 0), (20, 0), (20, 0)))
+    settle(plugin)
+    agree(layer)
+    paint(layer, (0, 75, 90), 0, 1)
+    settle(plugin)
+    agree(layer)
+
+
+def test_other_data_twice_before_the_first_were_looked_at(
+    plugin: Any, stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, work = stack(), HeldWork()
+    worked, before = worked_layer(plugin.viewer, layer), layer.data.copy()
+    monkeypatch.setattr(survey, "AT_ONCE", 0)
+    work.replace(monkeypatch, survey, "rows_of_all")
+    layer.data = np.where(before == 1, 0, before)
+    plugin.qtbot.waitUntil(lambda: work.begun == 1, timeout=30_000)
+    layer.data = np.where(layer.data == 2, 0, layer.data)
+    worked.actions.delete([3])
+    settle(plugin)
+    work.may_go_on.set()
+    plugin.qtbot.waitUntil(lambda: len(worked.edits.hand._steps) == 2, timeout=30_000)
+    settle(plugin)
+    agree(layer)
+    for _ in range(2):
+        worked.actions.undo()
+        settle(plugin)
+        agree(layer)
+    np.testing.assert_array_equal(layer.data, before)
+
+
+def test_painting_while_the_run_goes_on(plugin: Any, model: Any) -> None:
+    plugin.viewer.add_image(np.stack([disc_image(CENTRES[:2]), disc_image(CENTRES[1:])]), name="stack")
+    plugin.widget.image_box.planes.setCurrentText("All planes")
+    plugin.click_run_and_hold(model, 4)
+    runner = plugin.widget.runner
+    plugin.qtbot.waitUntil(lambda: runner.layer is not None and len(runner.layer.features) > 1, timeout=30_000)
+    layer = runner.layer
+    paint(layer, (0, 55, 70), 90)
+    model.release.set()
+    plugin.wait()
+    settle(plugin)
+    agree(layer)
+
+
+def test_a_run_that_begins_before_other_data_were_looked_at(
+    plugin: Any, layer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same layer, whose other rows it leaves as it has found them."""
+    worked, review = worked_layer(plugin.viewer, layer), reviewed(layer)
+    monkeypatch.setattr(survey, "AT_ONCE", 0)
+    layer.data = np.where(layer.data == 2, 0, layer.data)
+    review.is_running = True
+    plugin.qtbot.waitUntil(lambda: not worked.edits._survey._timer.isActive(), timeout=30_000)
+    settle(plugin)
+    review.is_running = False
+    review.ended.emit()
+    plugin.qtbot.waitUntil(lambda: table(layer).index.tolist() == [1, 3], timeout=30_000)
+    agree(layer)
+    assert not review.is_held

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Labels
+from napari.layers._layer_actions import _duplicate_layer
 from napari.settings import get_settings
 from napari.utils._proxies import ReadOnlyWrapper
 from napari.utils.action_manager import action_manager
@@ -27,6 +28,7 @@ from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.review.measures import shapes
 from tests.disc_model import disc_image
+from tests.plugin.meanwhile import HeldWork
 from tests.plugin.reviewing.test_followed_edits import agree, settle, table
 
 CENTRES = [(15, 15), (15, 50), (45, 30), (50, 65)]
@@ -132,6 +134,22 @@ def test_a_filter_is_tried_while_it_is_typed(plugin: Any, layer: Any, box: Objec
     plugin.qtbot.waitUntil(lambda: box.count.text() == "2 of 4 objects", timeout=2000)
 
 
+def test_a_filter_that_is_typed_is_that_of_the_layer_in_focus(plugin: Any, layer: Any, box: ObjectsBox) -> None:
+    layers = plugin.viewer.layers
+    layers.selection = {layer}
+    _duplicate_layer(layers)
+    layers.selection.active = layer
+    plugin.qtbot.keyClicks(box.filter, "index in (1, 3)")
+    layers.selection.active = layers[-1]
+    settle(plugin)
+    assert box.filter.text() == ""
+    assert box.count.text() == "4 objects"
+    layers.selection.active = layer
+    settle(plugin)
+    assert box.filter.text() == "index in (1, 3)"
+    assert shown_rows(plugin) == [1, 3]
+
+
 @pytest.mark.parametrize("ndisplay", [2, 3])
 def test_what_matches_can_be_shown_alone_and_nothing_is_lost(
     plugin: Any, layer: Any, box: ObjectsBox, ndisplay: int
@@ -216,6 +234,60 @@ def test_what_is_chosen_stays_so_when_the_table_changes(plugin: Any, layer: Any,
     layer.selected_label = 3  # by hand, in napari's own controls
     settle(plugin)
     assert set(reviewed_chosen(layer)) == selected_rows(plugin) == {3}
+
+
+def test_what_is_chosen_stays_so_under_a_filter_and_with_other_colours(
+    plugin: Any, layer: Any, box: ObjectsBox
+) -> None:
+    select_rows(plugin, 1, 2, 4)
+    look_for(box, "index in (1, 4)")
+    settle(plugin)
+    assert set(reviewed_chosen(layer)) == {1, 2, 4}
+    assert selected_rows(plugin) == {1, 4}
+    look_for(box, "")
+    settle(plugin)
+    assert selected_rows(plugin) == {1, 2, 4}
+    layer.new_colormap(seed=3)  # of which napari says that a label was chosen
+    settle(plugin)
+    assert set(reviewed_chosen(layer)) == selected_rows(plugin) == {1, 2, 4}
+
+
+def test_what_is_gone_is_not_chosen_and_is_again_when_it_comes_back(plugin: Any, layer: Any, box: ObjectsBox) -> None:
+    select_rows(plugin, 1, 2, 4)
+    layer.fill((15, 50), 0)
+    settle(plugin)
+    assert set(reviewed_chosen(layer)) == selected_rows(plugin) == {1, 4}
+    assert box.chosen.text() == "Chosen: 1, 4 (2)"
+    box.delete_button.click()
+    settle(plugin)
+    assert table(layer).index.tolist() == [3]
+    assert not reviewed_chosen(layer)
+    for expected in ({1, 4}, {1, 2, 4}):
+        box.undo_button.click()
+        settle(plugin)
+        assert set(reviewed_chosen(layer)) == selected_rows(plugin) == expected
+
+
+def test_each_layer_has_its_own_chosen_rows(plugin: Any, layer: Any, box: ObjectsBox) -> None:
+    select_rows(plugin, 1, 2, 4)
+    layers = plugin.viewer.layers
+    layers.selection = {layer}
+    _duplicate_layer(layers)
+    for selected, expected in (({layers[-1]}, set()), (set(layers[-2:]), None), ({layers[-1]}, set()),
+                               ({layer}, {1, 2, 4})):  # fmt: skip
+        layers.selection = selected
+        settle(plugin)
+        assert set(reviewed_chosen(layer)) == {1, 2, 4}
+        assert expected is None or selected_rows(plugin) == expected
+
+
+def test_keep_alone_deletes_what_was_drawn_in_this_very_moment(plugin: Any, layer: Any, box: ObjectsBox) -> None:
+    select_rows(plugin, 2)
+    layer.paint((40, 50), 9)
+    box.keep_button.click()
+    settle(plugin)
+    agree(layer)
+    assert table(layer).index.tolist() == [2]
 
 
 def test_the_outline_is_seen_where_the_object_is(plugin: Any, layer: Any, box: ObjectsBox) -> None:
@@ -478,6 +550,23 @@ def test_what_changes_while_it_is_measured_first_is_measured_again(
     settle(plugin)
     expected = regionprops_table(layer.data, properties=("perimeter",))["perimeter"]
     np.testing.assert_allclose(table(layer)["perimeter"], expected)
+
+
+def test_what_is_measured_while_a_run_begins_is_measured_when_it_is_over(
+    plugin: Any, layer: Any, box: ObjectsBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review, work = reviewed(layer), HeldWork()
+    work.replace(monkeypatch, measuring, "shapes")
+    box._measure(Asked(shapes=frozenset({"perimeter"})))
+    plugin.qtbot.waitUntil(lambda: work.begun == 1, timeout=10_000)
+    review.is_running = True
+    work.may_go_on.set()
+    worked = box._worked
+    plugin.qtbot.waitUntil(lambda: not worked.measuring._is_busy, timeout=10_000)  # type: ignore[union-attr]
+    assert box.told.text() != "Measuring..."
+    review.is_running = False
+    review.ended.emit()
+    plugin.qtbot.waitUntil(lambda: "perimeter" in layer.features, timeout=10_000)
 
 
 def test_an_image_of_other_pixels_cannot_be_measured(plugin: Any, layer: Any, box: ObjectsBox) -> None:

@@ -15,7 +15,7 @@ from napari_sam_amg.plugin.reviewing.features_table import tables
 from napari_sam_amg.plugin.reviewing.layer_table import layer_features
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.reviewing.worked_layers import WorkedLayer, worked_layer
-from napari_sam_amg.review.remeasure import Grid, rows_of_all
+from napari_sam_amg.review.remeasure import Grid, places_of_all, rows_of_all
 from napari_sam_amg.settings import METADATA_KEY
 from tests.plugin.turns import Turns
 
@@ -42,7 +42,8 @@ def results(plugin: Any, data: np.ndarray) -> tuple[Labels, WorkedLayer]:
         "names": "yx",
     }
     planes = list(np.ndindex(data.shape[:-2]))
-    rows = rows_of_all(lambda index: data[index], planes, Grid())
+    places = places_of_all(lambda index: data[index], planes)
+    rows = rows_of_all(lambda index: data[index], places, Grid())
     table = pd.DataFrame([{"index": label, **row} for label, row in rows.items()])
     more = dict.fromkeys(
         ["predicted_iou", "stability_score", "mask_area", "visible_fraction", "point_y", "point_x"], 0.9

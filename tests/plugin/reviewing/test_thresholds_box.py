@@ -11,7 +11,8 @@ import pytest
 from napari.layers import Labels
 from qtpy.QtCore import QLocale
 
-from napari_sam_amg.plugin.reviewing import refilter
+from napari_sam_amg.plugin.reviewing import filtered, refilter
+from napari_sam_amg.plugin.reviewing import thresholds_box as module
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.settings import settings_of
 from tests.plugin.conftest import TIMEOUT
@@ -24,6 +25,7 @@ from tests.plugin.graded_model import (
     thresholds_box,
 )
 from tests.plugin.held_model import HeldModel
+from tests.plugin.meanwhile import HeldWork
 
 
 @pytest.fixture
@@ -134,6 +136,22 @@ def test_counts_and_the_range_are_said(plugin: Any, box: Any) -> None:
     assert high == 1
     assert box.form.nms.histogram.kept == (0, 1)
     assert not box.form.crop_nms.isVisible()
+
+
+def test_candidates_that_are_counted_late_are_not_shown_for_another_layer(
+    plugin: Any, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, work = list[int](), HeldWork()
+    work.replace(monkeypatch, module, "look_at")
+    monkeypatch.setattr(box.form, "show_candidates", lambda columns: shown.append(len(columns["area"])))
+    first = segment(plugin, plane(3))
+    plugin.qtbot.waitUntil(lambda: work.begun == 1, timeout=TIMEOUT)
+    second = segment(plugin, plane(4)[:60])
+    work.may_go_on.set()
+    plugin.qtbot.waitUntil(lambda: box._looking is None, timeout=TIMEOUT)
+    first, second = (len(review.kept.columns()["area"]) for review in (first, second))
+    assert first != second
+    assert shown == [second]
 
 
 def test_reset_and_the_next_run(plugin: Any, box: Any) -> None:
@@ -306,6 +324,25 @@ def test_planes_done_before_cancel_can_be_moved(plugin: Any, box: Any, model: An
     assert_as_fresh(review, {index: fresh[index] for index in done})
     assert sum(bool(labels.any()) for labels in review.layer.data) == 2
     assert_table_agrees(review)
+
+
+def test_thresholds_that_a_run_overtakes_follow_when_it_is_over(
+    plugin: Any, box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on with the planes of the layer."""
+    work, review = HeldWork(), segment(plugin, plane(6))
+    work.replace(monkeypatch, filtered, "_planes")
+    box.form.iou.field.setValue(0.9)
+    plugin.qtbot.waitUntil(lambda: work.begun == 1, timeout=TIMEOUT)
+    review.is_running = True
+    work.may_go_on.set()
+    plugin.qtbot.waitUntil(lambda: review.refilter.is_idle, timeout=TIMEOUT)
+    assert review.refilter.waiting == 1
+    assert not box.message.text()
+    review.is_running = False
+    review.ended.emit()
+    settle(plugin, review)
+    assert_as_fresh(review, fresh_run(plane(6), review.params))
 
 
 def test_a_layer_that_is_removed_meanwhile(plugin: Any, box: Any) -> None:

@@ -478,3 +478,18 @@ def test_a_run_with_other_thresholds_may_be_opened_and_replayed(plugin: Any, box
     assert replace(review.kept.params) == type(review.kept.params)(**again["parameters_used"])
     assert again["source"] == json.loads(json.dumps(review.record["source"]))
     np.testing.assert_array_equal(np.asarray(data), labels_in(tmp_path))
+
+
+def test_what_does_not_match_stays_hidden_when_thresholds_move(plugin: Any, box: Any, tmp_path: Path) -> None:
+    review = to_folder(plugin, STACK, tmp_path)
+    objects = plugin.docked.objects_box
+    box.form.iou.field.setValue(0.9)
+    settle(plugin, review)
+    few = review.table["index"].tolist()
+    objects.filter.setText(f"index in ({', '.join(map(str, few))})")
+    objects.filter.returnPressed.emit()
+    objects.alone.setChecked(True)
+    box.form.iou.field.setValue(0.75)
+    settle(plugin, review)
+    for label in review.table["index"]:
+        assert bool(np.any(review.layer.colormap.map(label))) == (label in few)

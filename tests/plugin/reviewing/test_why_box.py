@@ -1,15 +1,20 @@
 """Why is nothing here? By the mouse on the canvas, and the buttons of the box."""
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QScrollArea
 
+from napari_sam_amg.plugin.reviewing import why_box
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
+from napari_sam_amg.plugin.reviewing.why_work import all_outlines
+from napari_sam_amg.plugin.reviewing.worked_layers import worked_layer
 from tests.disc_model import disc_image
 from tests.plugin.turns import Turns
 
@@ -325,6 +330,72 @@ def test_all_masks_are_outlines_and_those_without_a_label_say_why(why: Box) -> N
         middle = corners[:, 1:].mean(axis=0).round().astype(int)
         assert layer.data[(1, *middle)] > 0
     np.testing.assert_allclose(outlines.data_to_world((1, 4, 5)), layer.data_to_world((1, 4, 5)))
+
+
+def test_the_masks_that_were_asked_for_last_are_shown(why: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another plane are late."""
+    segment(why, np.stack([disc_image(centres) for centres in PLANES]), all_planes=True)
+    may_end, ended = threading.Event(), list[int]()
+
+    def late(asked: Any) -> Any:
+        found = all_outlines(asked)
+        assert asked.index == (1,) or may_end.wait(30)
+        ended.append(asked.index[0])
+        return found
+
+    monkeypatch.setattr(why_box, "all_outlines", late)
+    for z in (0, 1):
+        why.viewer.dims.set_current_step(0, z)
+        why.box.masks_button.click()
+    why.layer_called("all masks")
+    said = why.answer
+    may_end.set()
+    why.until(lambda: ended == [1, 0])
+    why.plugin.qtbot.wait(100)
+    assert {corners[0, 0] for corners in why.layer_called("all masks").data} == {1}
+    assert why.answer == said
+
+
+def test_who_has_gone_on_to_another_layer_stays_there(why: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = segment(why, disc_image(CENTRES))
+    may_end = threading.Event()
+
+    def late(asked: Any) -> Any:
+        assert may_end.wait(30)
+        return all_outlines(asked)
+
+    monkeypatch.setattr(why_box, "all_outlines", late)
+    why.box.masks_button.click()
+    why.viewer.layers.selection = {first}
+    _duplicate_layer(why.viewer.layers)
+    other = why.viewer.layers[-1]
+    why.viewer.layers.selection.active = other
+    said = why.answer
+    may_end.set()
+    assert why.layer_called("all masks").ndim == 2
+    assert why.viewer.layers.selection.active is other
+    assert why.answer == said
+
+
+def test_what_was_changed_just_now_is_a_step_of_its_own(why: Box) -> None:
+    """By a script, in the turn in which the model answers."""
+    image = disc_image(CENTRES)
+    image[58:62, 71:74] = 200  # between the points of the grid
+    layer = segment(why, image)
+    why.look_at(layer, 60, 72)
+    take = why.box._take
+
+    def change_and_take(*of: Any) -> None:
+        layer.data[:4, :4] = 77
+        layer.refresh()
+        take(*of)
+
+    why.box._take = change_and_take
+    why.press("ask")
+    why.plugin.qtbot.wait(50)
+    hand = worked_layer(why.viewer, layer).edits.hand
+    assert [step.words.split()[0] for step in hand._steps] == ["change", "ask"]
+    assert 77 in layer.features.dropna(subset="area")["index"].tolist()
 
 
 def test_layers_that_go_and_windows_that_close_break_nothing(why: Box) -> None:

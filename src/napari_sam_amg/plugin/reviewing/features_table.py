@@ -113,6 +113,7 @@ class ObjectRows(QObject):
             rows.selectionChanged.connect(listener)
             rows.selectionChanged.connect(self._chosen)
         proxy.layoutChanged.connect(self._hide_index)
+        proxy.layoutChanged.connect(self._mark_again)
         return proxy
 
     @property
@@ -159,7 +160,7 @@ class ObjectRows(QObject):
         layer, rows = self.layer, self._table.selectionModel()
         if layer is not None and getattr(self._table.parent(), "_selection_blocked", False):
             # napari itself has selected the row of one label, as it does whenever the table changes: nobody has chosen
-            self.mark(layer, list(layer_objects(layer).chosen))
+            self._mark_again()
             return
         if layer is not None and rows is not None and (model := self._table.model()) is not None:
             # by ranges: a row has two dozen cells
@@ -173,6 +174,11 @@ class ObjectRows(QObject):
     def _chosen(self, *_: Any) -> None:
         if (layer := self.layer) is not None:
             layer_objects(layer).is_in_table = False
+
+    def _mark_again(self) -> None:
+        """Rows may have come back."""
+        if (layer := self.layer) is not None:
+            self.mark(layer, list(layer_objects(layer).chosen))
 
     def mark(self, layer: Labels, ids: list[int]) -> None:
         """Select the rows of objects that were chosen in the image; of so many that Qt would be slow, none."""

@@ -1,6 +1,7 @@
 """Painting, erasing and filling are followed: the table of a result layer is measured again for what changed."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam_amg.plugin.placing import shown_order, shown_position
+from napari_sam_amg.plugin.reviewing.hand_made import Places
 from napari_sam_amg.plugin.reviewing.layer_objects import layer_objects
 from napari_sam_amg.plugin.reviewing.mended_rows import Measured, MendedRows
 from napari_sam_amg.plugin.reviewing.reviewed import ReviewedLayer
@@ -41,7 +43,9 @@ class FollowedEdits(QObject):
         self.is_own = False
         self.is_waiting = False  # whether strokes are to be taken yet
         self.writings = 0  # how often somebody here, or other thresholds, began to write to the labels or the table
+        self.is_behind = False  # whether a run began before it was known what was changed
         self._is_known = False  # why the layer was drawn again
+        self._is_drawing = False  # whether it is drawn again by somebody here, right now
         self._sight: tuple[Index, NDArray[Any]] | None = None  # the plane in sight: which, and a copy
         layer = review.layer
         self._data = layer.data
@@ -51,7 +55,7 @@ class FollowedEdits(QObject):
         review.about_to_change.connect(self.settle)
         review.looked_at.connect(self._take_waiting)
         review.changed.connect(self._shown)
-        review.ended.connect(self._shown)
+        review.ended.connect(self._ended)
         self._shown()
         self.rows.look_for_hand_made()
 
@@ -88,14 +92,13 @@ class FollowedEdits(QObject):
 
     def _painted(self, event: Any) -> None:
         """napari tells of some strokes before the pixels are set: they are taken in the next turn."""
-        if not self.is_own:
-            self._strokes.append(event.value)
-            self._soon()
+        self._strokes.append(event.value)
+        self._soon()
 
     def _redrawn(self, event: Any = None) -> None:
         """Another plane came in sight, or pixels were changed by whoever."""
         layer = self.alive()
-        if layer is None or self.is_own:
+        if layer is None or self._is_drawing:
             return
         where = self._where(layer)
         if where is not None and (self._sight is None or self._sight[0] != where):
@@ -136,10 +139,9 @@ class FollowedEdits(QObject):
     def settle(self) -> None:
         """Others are about to change labels: what hands have done until now comes first."""
         layer = self.alive()
-        if layer is not None:
+        if layer is not None and not self.is_own:
             end_stroke(layer)
-            if self.is_waiting:
-                self.take()
+            self._take_waiting()
 
     def take(self) -> None:
         """All that was changed since the last time."""
@@ -147,13 +149,21 @@ class FollowedEdits(QObject):
         layer = self.alive()
         if layer is None:
             return
+        has_strokes, is_known = self._take_strokes(), self._is_known
+        self._is_known = False
+        if is_known and not has_strokes:
+            return
+        if self._undone_elsewhere():
+            self._look_at(layer)
+        else:
+            self._look_for_changes(is_all=not has_strokes)
+
+    def _take_strokes(self) -> bool:
+        """What napari has told; whether there was any."""
         strokes, self._strokes = self._strokes, []
         for atoms in strokes:
             self.draw(patches_of(atoms, self.review, self.axes > 0))
-        if not strokes and not self._is_known and not self._undone_elsewhere():
-            self._look_for_changes()
-        self._is_known = False
-        self._look_at(layer)
+        return bool(strokes)
 
     def _undone_elsewhere(self) -> bool:
         """napari's own undo and redo, by the console for one, say nothing of what they do."""
@@ -176,14 +186,14 @@ class FollowedEdits(QObject):
         ]
         return bool(found) and all(found)
 
-    def _look_for_changes(self) -> None:
+    def _look_for_changes(self, is_all: bool) -> None:
         """By a script, or another plugin: what is in sight is compared at once, all else in the worker."""
         if self._sight is not None:
             where, before = self._sight
             plane = self.review.plane(where)
             if plane.shape == before.shape and (patch := Patch.of(where, before, plane)) is not None:
                 self.draw([patch], "change")
-        if self.axes:
+        if self.axes and is_all:
             self._survey.start()
 
     def _replaced(self, event: Any = None) -> None:
@@ -192,8 +202,13 @@ class FollowedEdits(QObject):
         if layer is None or self.is_own or layer.data is self._data:
             return
         before, self._data = self._data, layer.data
-        if not isinstance(before, np.ndarray) or before.shape != layer.data.shape:
+        end_stroke(layer)  # in the data of before
+        if isinstance(before, np.ndarray) and before.shape == layer.data.shape:
+            self._take_strokes()
+        else:
+            self._strokes.clear()
             self.hand.clear()
+            self.rows.forget_places()
             before = None
         forget_strokes(layer)
         self._look_at(layer)
@@ -205,7 +220,19 @@ class FollowedEdits(QObject):
             return
         new = self._new_in(patches)
         self.hand.draw(patches, new, words)
+        for patch in patches:
+            self._know(patch, patch.after)
         self.mend(patches)
+
+    def write(self, patch: Patch, values: NDArray[np.int32]) -> None:
+        """Ids of the pixels of a patch, into the labels."""
+        patch.put(self.review.plane(patch.index), values)
+        self._know(patch, values)
+
+    def _know(self, patch: Patch, values: NDArray[np.int32]) -> None:
+        """These pixels are no news: whatever else is found to be changed in sight later, is."""
+        if self._sight is not None and self._sight[0] == patch.index:
+            patch.put(self._sight[1], values)
 
     def _new_in(self, patches: list[Patch]) -> frozenset[int]:
         """Ids that no object had; no candidate of the run gets them later."""
@@ -215,11 +242,11 @@ class FollowedEdits(QObject):
             self.hand.follow(self.review.kept.give_away(new))
         return new
 
-    def surveyed(self, patches: list[Patch], found: Measured) -> None:
-        """All planes were compared with what was there before, and with the table."""
+    def surveyed(self, patches: list[Patch], found: Measured, places: Places) -> None:
+        """All planes were compared with what was there before, and with the table. ``places``: of all objects."""
         if patches:
             self.hand.draw(patches, self._new_in(patches), "replace")
-        self.rows.surveyed(patches, found)
+        self.rows.surveyed(patches, found, places)
         self.put(found)
 
     def mend(self, patches: Iterable[Patch], more: Iterable[int] = ()) -> None:
@@ -242,11 +269,21 @@ class FollowedEdits(QObject):
 
     def show_table(self, table: pd.DataFrame) -> None:
         """Rows of objects, by whoever measured them."""
-        layer = self.review.layer
-        with self.own():
+        with self.own(), self.drawing():
             self.review.put_table(table)
-        self._look_at(layer)
-        layer_objects(layer).look_again()
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """While somebody here has the layer drawn again, that is no news."""
+        before, self._is_drawing = self._is_drawing, True
+        try:
+            yield
+        finally:
+            self._is_drawing = before
+
+    def look_through(self) -> None:
+        """Hold the table to all planes, soon."""
+        self._survey.start()
 
     def own(self) -> "_Own":
         """While somebody here writes to the labels, nothing is followed."""
@@ -262,10 +299,21 @@ class FollowedEdits(QObject):
         forget_strokes(layer)
         self.rows.learn(self.review.table)
         self._look_at(layer)
-        if self.hand:
+        if self.hand or self.rows.spread:
             found = self.rows.touched_by_hands()
             self._survey.start() if found is None else self.put(found)
-        layer_objects(layer).look_again()
+
+    def _ended(self) -> None:
+        """The run is over: what was painted meanwhile, as far as it has left it."""
+        self._shown()
+        if self.alive() is not None:
+            strokes, self._strokes = self._strokes, []
+            patches = [patch for atoms in strokes for patch in patches_of(atoms, self.review, self.axes > 0)]
+            left = [patch.left_in(self.review.plane(patch.index)) for patch in patches]
+            self.draw([patch for patch in left if patch is not None])
+            if self.is_behind:
+                self.is_behind = False
+                self.look_through()
 
 
 class _Own:
@@ -278,3 +326,4 @@ class _Own:
 
     def __exit__(self, *_: object) -> None:
         self._edits.is_own = self._before
+        self._edits._replaced()  # if somebody has done so meanwhile

@@ -23,7 +23,8 @@ class LayerObjects(QObject):
     def __init__(self, layer: Labels) -> None:
         super().__init__()
         self._layer = ref(layer)
-        self.chosen: tuple[int, ...] = ()  # ids, the one chosen last at the end
+        self._chosen: tuple[int, ...] = ()  # ids, the one chosen last at the end; some may be gone, and come back
+        self._label = int(layer.selected_label)
         self.text = ""  # the filter
         self.problem = ""  # what is wrong with it
         self.is_alone = False  # whether other objects are hidden
@@ -36,6 +37,12 @@ class LayerObjects(QObject):
     def layer(self) -> Labels | None:
         return self._layer()
 
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """Ids, the one chosen last at the end."""
+        there = self.ids() if self._chosen else set()
+        return tuple(label for label in self._chosen if label in there)
+
     def choose(self, ids: Iterable[int], from_table: bool = False) -> None:
         """These are chosen; napari's own selected label is the last of them."""
         chosen, layer = tuple(dict.fromkeys(ids)), self.layer
@@ -47,8 +54,8 @@ class LayerObjects(QObject):
                 layer.selected_label = chosen[-1]
         finally:
             self._is_choosing = False
-        if chosen != self.chosen or not from_table:
-            self.chosen = chosen
+        if chosen != self._chosen or not from_table:
+            self._chosen = chosen
             self.chosen_changed.emit(from_table)
 
     def choose_in_table(self, ids: list[int]) -> None:
@@ -60,15 +67,19 @@ class LayerObjects(QObject):
 
     def toggle(self, label: int) -> None:
         """Choose one more, or no longer."""
-        rest = [one for one in self.chosen if one != label]
-        self.choose(rest if label in self.chosen else [*rest, label])
+        chosen = self.chosen
+        rest = [one for one in chosen if one != label]
+        self.choose(rest if label in chosen else [*rest, label])
 
     def _follow_label(self) -> None:
         """The label was chosen elsewhere: picked, typed, or by a key."""
         layer = self.layer
-        if layer is not None and not self._is_choosing and not self.is_in_table:
-            label = int(layer.selected_label)
-            self.choose([label] if label in self.ids() else [])
+        if layer is None:
+            return
+        before, self._label = self._label, int(layer.selected_label)
+        is_new = self._label != before  # napari tells it of other colours, too
+        if is_new and not self._is_choosing and not self.is_in_table:
+            self.choose([self._label] if self._label in self.ids() else [])
 
     def ids(self) -> set[int]:
         """All objects that there are."""

@@ -95,6 +95,7 @@ class Measuring(QObject):
         self._timer.timeout.connect(self._begin)
         edits.measured.connect(self._note)
         edits.review.changed.connect(self._find_unmeasured)
+        edits.review.ended.connect(self._find_unmeasured)
 
     def ask(self, asked: Asked) -> None:
         """These columns, of all objects; those that are no longer wanted go."""
@@ -112,7 +113,7 @@ class Measuring(QObject):
         """Other thresholds brought other objects."""
         if self._edits.is_own or self._edits.alive() is None:
             return
-        if self._is_busy and not self.columns:  # of which nothing in the table tells which are measured
+        if self._changed is None or (self._is_busy and not self.columns):  # nothing tells which are measured
             self._changed = None
             self._timer.start(WAIT)
         elif self.columns:
@@ -174,8 +175,8 @@ class Measuring(QObject):
     def _end(self, job: _Job, found: Any) -> None:
         self._is_busy = False
         if self._edits.alive() is None:
-            return
-        if isinstance(found, Exception):
+            self._changed = None  # of what a run is about to change, nothing is known
+        elif isinstance(found, Exception):
             self.failed.emit(explain_in_window(found))
         else:
             self._put(job, found)

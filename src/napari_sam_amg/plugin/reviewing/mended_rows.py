@@ -42,13 +42,17 @@ class MendedRows:
         edits = self._edits
         return mended(edits.review.table, found, self._known, edits.hand, self.stale, self._unknown)
 
-    def surveyed(self, patches: Iterable[Patch], found: Measured) -> None:
-        """All planes were compared with the table: some objects are otherwise than it says."""
-        for patch in patches:
-            for label in patch.ids:
-                self._at.pop(label, None)
+    def surveyed(self, patches: Iterable[Patch], found: Measured, places: Places) -> None:
+        """All planes were compared with the table: some objects are otherwise than it says. ``places``: of all."""
+        for label in frozenset(found).union(*(patch.ids for patch in patches)):
+            self._at[label] = places.get(label, {})
         known, steps = set(self._known["index"].tolist()), self._edits.hand.touched
         self._unknown |= {label: EDITED if label in known else DRAWN for label in found if label not in steps}
+
+    def forget_places(self) -> None:
+        """The labels are others altogether."""
+        self._at.clear()
+        self.hand_made.is_unknown = True
 
     def touched_by(self, patches: Iterable[Patch], more: Iterable[int]) -> Generator[None, None, Measured]:
         """All that patches have touched, and some more, measured object by object."""
@@ -70,6 +74,11 @@ class MendedRows:
                 yield
         return found
 
+    @property
+    def spread(self) -> set[int]:
+        """Objects of planes that are known to be in several, of which other thresholds may have changed one."""
+        return set() if self._edits.grid.link != "none" else {label for label, at in self._at.items() if len(at) > 1}
+
     def touched_by_hands(self) -> Measured | None:
         """Other labels came beneath what hands made: each of their objects may be anywhere in its planes.
 
@@ -78,12 +87,13 @@ class MendedRows:
         edits, review = self._edits, self._edits.review
         beneath, review.beneath = review.beneath, {}
         planes = edits.hand.planes | {index for at in self._at.values() for index in at} | set(beneath)
+        spread = self.spread
         self._at.clear()
         if len(planes) > FEW:
             return None
         there, grid = {index: boxes_in(review.plane(index)) for index in planes}, edits.grid
         found = {}
-        for label in edits.hand.touched.union(*beneath.values()):
+        for label in edits.hand.touched.union(spread, *beneath.values()):
             boxes = {index: of_plane[label] for index, of_plane in there.items() if label in of_plane}
             found[label] = self._row(label, boxes, grid)
         return found

@@ -47,6 +47,7 @@ class ObjectActions(QObject):
         """Delete all others."""
         layer = self._edits.alive()
         if layer is not None:
+            self._edits.settle()  # what was drawn in this very moment is one of the others
             self.delete(layer_objects(layer).ids() - set(ids))
 
     def merge(self, ids: Iterable[int]) -> None:
@@ -69,12 +70,12 @@ class ObjectActions(QObject):
             places = yield from self._places(names)
             for patch in self._patches(names, places):
                 patches.append(patch)
-                patch.put(self._edits.review.plane(patch.index), patch.after)
+                self._edits.write(patch, patch.after)
                 yield
             steps.append(note(names, patches))
             yield from self._measured(layer, steps[0])
 
-        self._run(work(), lambda: self.told.emit(f"{_sentence(steps[0].words)}."))
+        self._run(layer, work(), lambda: self.told.emit(f"{_sentence(steps[0].words)}."))
 
     def _places(self, names: Mapping[int, int]) -> Generator[None, None, dict[Index, list[Box]]]:
         """Where these labels may be."""
@@ -128,23 +129,25 @@ class ObjectActions(QObject):
 
         def work() -> Iterator[None]:
             for patch in patches:
-                patch.put(self._edits.review.plane(patch.index), getattr(patch, when))
+                self._edits.write(patch, getattr(patch, when))
                 yield
             note()
             yield from self._measured(layer, step)
 
-        self._run(work(), lambda: self.told.emit(words))
+        self._run(layer, work(), lambda: self.told.emit(words))
 
-    def _run(self, work: Iterator[None], done: Callable[[], None]) -> None:
+    def _run(self, layer: Labels, work: Iterator[None], done: Callable[[], None]) -> None:
         self.is_busy = True
         self.busy.emit(True)
-        own = self._edits.own()
+        own, review = self._edits.own(), self._edits.review
         own.__enter__()
+        review.hold(self)
 
         def end() -> None:
             own.__exit__()
             self.is_busy = False
             self.busy.emit(False)
+            review.release(self)
 
         def succeed() -> None:
             end()
@@ -154,19 +157,27 @@ class ObjectActions(QObject):
             end()
             # the layer, or the window, may be gone since it was begun
             if self._edits.alive() is not None:
+                self._edits.look_through()
                 show_error(explain_in_window(error))
 
-        in_turns(work, succeed, fail)
+        in_turns(_of_these_data(layer, work), succeed, fail)
 
     def _measured(self, layer: Labels, step: Step) -> Iterator[None]:
         """The pixels are as they shall be: draw them, and measure."""
         forget_strokes(layer)
-        layer.refresh(extent=False)
+        with self._edits.drawing():
+            layer.refresh(extent=False)
         yield
         yield from self._edits.mending(step.patches, step.ids)
-        objects = layer_objects(layer)
-        there = objects.ids()
-        objects.choose([label for label in objects.chosen if label in there])
+
+
+def _of_these_data(layer: Labels, work: Iterator[None]) -> Iterator[None]:
+    """Work on the labels of a layer. ``ValueError`` if it is given others between two turns."""
+    data = layer.data
+    for _ in work:
+        yield
+        if layer.data is not data:
+            raise ValueError("the layer was given other data meanwhile: nothing was changed in these")
 
 
 def _renamed_in(index: Index, plane: NDArray[Any], box: Box, names: Mapping[int, int]) -> Iterator[Patch]:

@@ -107,6 +107,8 @@ class ObjectsBox(ObjectControls):
 
     def follow(self, review: ReviewedLayer | None) -> None:
         """Other results came into focus."""
+        if self._timer.isActive():
+            self._look_for()  # what was typed is meant for those that were
         if self._outline is not None:
             self._outline.remove()
             self._outline = None

@@ -37,6 +37,7 @@ def put_in(review: ReviewedLayer, index: Index, answer: "Masks | str", params: A
     from napari_sam_amg.review.ask import added
     from napari_sam_amg.review.edits import Patch
 
+    review.about_to_change.emit()
     source, before = review.source, review.plane(index).copy()
     units, axis = Units(), None
     if source is not None:

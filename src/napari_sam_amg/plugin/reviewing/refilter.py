@@ -50,6 +50,8 @@ class Refilter(QObject):
         self._worker: FunctionWorker[Any] | None = None
         self._has_failed = False
         self._steps: Iterator[None] | None = None  # of showing linked objects
+        for signal in (review.released, review.ended):
+            signal.connect(self.look)
 
     @property
     def is_idle(self) -> bool:
@@ -108,7 +110,7 @@ class Refilter(QObject):
     def _begin(self) -> None:
         left, files = self._left(), self._review.files
         source = self._review.source if files is None else self._review.source or files.layout
-        if not left or source is None:
+        if not left or source is None or not self._may_be_changed:
             self.progressed.emit()
             return
         self._order = Order(left, self.position())
@@ -126,24 +128,33 @@ class Refilter(QObject):
 
     @property
     def _is_wanted(self) -> bool:
-        """Whether anybody can still see what is shown."""
-        return not self._review.is_gone and self.position() is not None
+        """Whether anybody can still see what is shown, and it may be changed now."""
+        is_of_layer = not self._review.is_gone and self._review.refilter is self  # another run may have filled it
+        return is_of_layer and self._may_be_changed and self.position() is not None
+
+    @property
+    def _may_be_changed(self) -> bool:
+        return not self._review.is_held and not self._review.is_running
 
     def _take(self, item: Made) -> None:
         if not self._is_wanted:
             self._end()
         elif isinstance(item, Failed):
             self._fail(item.message)
-        elif (item if isinstance(item, Relinked) else item[0]).numbering != self._kept.numbering:
-            return  # ids were given to others meanwhile: it is made once more
         elif isinstance(item, Relinked):
-            if item.params == self.params:
-                self._show_linked(item)
+            self._show_linked(item)
+        elif not self._is_numbered(item[0]):
+            return
         # what is late is shown in sight alone, where it follows the slider
         elif item[0].params == self.params or (len(item) == 1 and item[0].index == self.position()):
             rows = [plane.rows for plane in item if len(plane.rows)] or [item[0].rows]
             for _ in self._showing(item, pd.concat(rows)):
                 pass
+
+    def _is_numbered(self, item: FilteredPlane | Relinked) -> bool:
+        """Whether its ids are still free: if hands have drawn by one of them meanwhile, it is made once more."""
+        self._review.about_to_change.emit()  # with what waits for its turn
+        return bool(item.numbering == self._kept.numbering)
 
     def _end(self) -> None:
         if self._order is not None:
@@ -161,7 +172,7 @@ class Refilter(QObject):
         self._steps = self._showing(item.planes, item.rows)
 
         def turn() -> None:
-            if item.params != self.params or not self._is_wanted:
+            if item.params != self.params or not self._is_wanted or not self._is_numbered(item):
                 self._steps = None
             elif self._hand is not hand:  # somebody has drawn meanwhile
                 self._show_linked(item)

@@ -52,6 +52,7 @@ class ReviewedLayer(QObject):
     looked_at = Signal()  # somebody asks what hands have done: strokes that wait for their turn are taken
     changed = Signal()  # what is shown: labels or table
     ended = Signal()  # its run is over: ``kept`` is there, or never will be
+    released = Signal()  # nobody is in the midst of changing the labels any more
 
     def __init__(self, layer: Labels) -> None:
         super().__init__()
@@ -67,6 +68,7 @@ class ReviewedLayer(QObject):
         self.tracks: ReferenceType[Tracks] | None = None  # the layer beside of objects that go through time
         self.asked_of: tuple[str, str, str] | None = None  # model, device and precision of its run
         self.refilter: Refilter | None = None  # who moves its thresholds, once somebody may
+        self._holders: set[object] = set()
         self._rows: pd.DataFrame | None = None  # while all are told of a new table
         self._telling = QTimer(self)
         self._telling.setSingleShot(True)
@@ -83,6 +85,20 @@ class ReviewedLayer(QObject):
     @property
     def is_gone(self) -> bool:
         return self._layer() is None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody changes the labels in several turns of the event loop: nobody else may, in between."""
+        return bool(self._holders)
+
+    def hold(self, who: object) -> None:
+        self._holders.add(who)
+
+    def release(self, who: object) -> None:
+        if who in self._holders:
+            self._holders.remove(who)
+            if not self._holders:
+                self.released.emit()
 
     @property
     def record(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from napari.qt.threading import create_worker
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
+from napari_sam_amg.plugin.reviewing.hand_made import Places
 from napari_sam_amg.review.edits import Index, Patch
-from napari_sam_amg.review.remeasure import Grid, disagreeing, rows_of_all
+from napari_sam_amg.review.remeasure import Grid, disagreeing, places_of_all, rows_of_all
 
 if TYPE_CHECKING:
     from napari_sam_amg.plugin.reviewing.followed_edits import FollowedEdits
@@ -48,7 +49,9 @@ class Survey(QObject):
         data = self._edits.review.layer.data
         if self._before is not None and self._before.shape != data.shape:
             self._before = None
-        if data.size <= AT_ONCE and not self._is_busy:
+        if self._before is not None:  # other thresholds would change what is to be compared
+            self._edits.review.hold(self)
+        if data.size <= AT_ONCE and not self._is_busy and not self._edits.is_own:
             self._finish(_surveyed(self._job()))
         else:
             self._timer.start(WAIT)
@@ -78,27 +81,42 @@ class Survey(QObject):
             worker.returned.connect(lambda found: self._end(job, found))
             worker.errored.connect(lambda _: self._end(job, None))
             worker.start()
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """A run has begun, or the layer is gone."""
+        self._before, self._edits.is_behind = None, True
+        self._edits.review.release(self)
 
     def _end(self, job: _Job, found: Any) -> None:
         self._is_busy = False
-        if self._edits.alive() is None or found is None:
-            return
         edits = self._edits
-        is_writing = edits.is_own or edits.is_waiting or edits.writings != job.writings
+        if edits.alive() is None or found is None:
+            self._give_up()
+            return
+        is_writing = edits.is_own or edits.is_waiting or edits.writings != job.writings or self._before is not None
         if is_writing or not edits.review.table.equals(job.table):  # edited meanwhile, or edited and undone
-            self.start(job.before)
+            if job.before is not None:  # if they were replaced again: by the first ones
+                self._before = job.before
+            self.start()
         else:
             self._finish(found)
 
-    def _finish(self, found: tuple[list[Patch], Mapping[int, Mapping[str, float] | None]]) -> None:
+    def _finish(self, found: "_Found") -> None:
         self._edits.surveyed(*found)
+        self._edits.review.release(self)
 
 
-def _surveyed(job: _Job) -> tuple[list[Patch], dict[int, Mapping[str, float] | None]]:
-    """What was changed, if it is known what was there before; and what the table has otherwise than the labels."""
+_Found = tuple[list[Patch], dict[int, Mapping[str, float] | None], Places]
+
+
+def _surveyed(job: _Job) -> _Found:
+    """What was changed, if it is known what was there before; what the table has otherwise than the labels; places."""
     patches = []
     if job.before_of is not None:
         both = [(index, job.before_of(index), job.plane_of(index)) for index in job.planes]
         patches = [patch for one in both if (patch := Patch.of(*one)) is not None]
-    rows = rows_of_all(job.plane_of, job.planes, job.grid)
-    return patches, disagreeing(job.table, rows)
+    places = places_of_all(job.plane_of, job.planes)
+    rows = rows_of_all(job.plane_of, places, job.grid)
+    return patches, disagreeing(job.table, rows), places

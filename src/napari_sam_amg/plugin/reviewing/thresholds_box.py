@@ -44,7 +44,7 @@ class ThresholdsBox(QGroupBox):
         self._review: ReviewedLayer | None = None
         self._heard: Refilter | None = None  # whose signals are listened to
         self._looking: FunctionWorker[Any] | None = None  # at the candidates, for the histograms
-        self._looked_at: ReferenceType[Any] | None = None  # the candidates whose histograms are shown
+        self._looked_at: tuple[ReferenceType[Any], int] | None = None  # a run, and how many of its candidates
         self.form = ThresholdsForm()
         self.reset_button, self.take_button = QPushButton("Reset"), QPushButton("Use for the next run")
         self.summary, self.message = wrapped_label(), wrapped_label()
@@ -154,16 +154,19 @@ class ThresholdsBox(QGroupBox):
         kept = None if self._review is None else self._review.kept
         if self._review is None or kept is None or self._looking is not None or not self.isVisible():
             return
-        if self._looked_at is not None and self._looked_at() is kept:
+        known = ref(kept), len(kept.columns()["area"])  # there are more when a run goes on
+        if self._looked_at == known:
             return
-        self._looked_at = ref(kept)
+        self._looked_at = known
         self._looking = create_worker(look_at, kept, position_in(self._viewer, self._review)())
-        self._looking.returned.connect(self._take_candidates)
+        self._looking.returned.connect(lambda found: self._take_candidates(found, known[0]))
         self._looking.finished.connect(self._looked)
         self._looking.start()
 
-    def _take_candidates(self, found: dict[str, Any] | str) -> None:
-        if isinstance(found, str):
+    def _take_candidates(self, found: dict[str, Any] | str, of: ReferenceType[Any]) -> None:
+        if self._review is None or self._review.kept is not of():  # another layer is in focus by now
+            self._looked_at = None
+        elif isinstance(found, str):
             self._show_failure(found)
         else:
             self.form.show_candidates(found)

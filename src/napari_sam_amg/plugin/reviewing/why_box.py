@@ -57,6 +57,7 @@ class WhyBox(QGroupBox):
         self._waiting: Asked | None = None  # for what is known of it
         self._asking: Asking | None = None
         self._made: WeakKeyDictionary[Labels, dict[str, ref[Layer]]] = WeakKeyDictionary()
+        self._wanted: WeakKeyDictionary[Labels, dict[str, object]] = WeakKeyDictionary()  # the last of each kind
         self.picking = Picking(viewer, self._picked)
         self.pick_button = QPushButton("Click on a place")
         self.ask_button = QPushButton("Ask the model here")
@@ -208,6 +209,9 @@ class WhyBox(QGroupBox):
         self._offer()
 
     def _take(self, answer: Any, review: ReviewedLayer, place: Place) -> None:
+        if self._is_there(review) and review.is_held:
+            QTimer.singleShot(ASK_AGAIN, lambda: self._take(answer, review, place))
+            return
         self._asking = None
         self._offer()
         if answer is None or not self._is_there(review):
@@ -243,7 +247,8 @@ class WhyBox(QGroupBox):
         asked = _asked(review, index)
 
         def made(outlines: Any) -> Layer:
-            self._say(said_of(outlines))
+            if review is self._review:
+                self._say(said_of(outlines))
             return outlines_layer(self._viewer, review, index, outlines)
 
         self._work(review, "masks", lambda: all_outlines(asked), made)
@@ -257,35 +262,40 @@ class WhyBox(QGroupBox):
             except Exception as error:
                 return explain_in_window(error)
 
-        def take(found: Any) -> None:
-            if not self._is_there(review):
-                return
-            self._complain(found if isinstance(found, str) else "")
-            if not isinstance(found, str):
-                self._add(review, kind, make(found))
+        def is_wanted() -> bool:
+            return self._is_there(review) and self._wanted[review.layer][kind] is mine
 
+        def take(found: Any) -> None:
+            if not is_wanted():
+                return
+            if review is self._review:
+                self._complain(found if isinstance(found, str) else "")
+            if not isinstance(found, str):
+                self._add(review, kind, make(found), is_wanted)
+
+        mine = self._wanted.setdefault(review.layer, {})[kind] = object()
         worker = create_worker(guarded)
         worker.returned.connect(take)
         worker.start()
 
-    def _add(self, review: ReviewedLayer, kind: str, layer: Layer) -> None:
+    def _add(self, review: ReviewedLayer, kind: str, layer: Layer, is_wanted: Callable[[], bool]) -> None:
         """In the place of the one that was made before; while nothing else is computed, see ``adding``."""
-        if not self._is_there(review):
+        if not is_wanted():
             added(self)
             return
         if not may_add(self):
-            QTimer.singleShot(ASK_AGAIN, lambda: self._add(review, kind, layer))
+            QTimer.singleShot(ASK_AGAIN, lambda: self._add(review, kind, layer, is_wanted))
             return
         layers, labels = self._viewer.layers, review.layer
         made = self._made.setdefault(labels, {})
-        before = made[kind]() if kind in made else None
+        before, active = made[kind]() if kind in made else None, layers.selection.active
         try:
             with cursor_aside(self._viewer):
                 if before is not None and before in layers:
                     layers.remove(before)
                 at = beneath(self._viewer, labels) if kind == "seen" else len(layers)
                 layers.insert(at, layer)
-                layers.selection.active = labels
+                layers.selection.active = labels if active is before else active  # somebody may work elsewhere by now
         finally:
             made[kind] = ref(layer)
             QTimer.singleShot(PAINTED, lambda: added(self))

@@ -35,15 +35,21 @@ def worked_layer(viewer: Viewer, layer: Labels) -> WorkedLayer:
     if layer in _worked:
         _worked[layer].edits.follow_to(viewer)
     else:
-        review = reviewed(layer)
-        if METADATA_KEY in layer.metadata and not review.is_running:
-            # napari gives the copy of a layer the record itself, which changes with the thresholds of the first one
-            layer.metadata[METADATA_KEY] = deepcopy(layer.metadata[METADATA_KEY])
+        review, record = reviewed(layer), layer.metadata.get(METADATA_KEY)
+        # napari gives the copy of a layer the record itself, which changes with the thresholds of the first one
+        is_copy = any(record is other.metadata.get(METADATA_KEY) for other in _worked) and record is not None
+        if record is not None and not review.is_running:
+            layer.metadata[METADATA_KEY] = deepcopy(record)
         edits = FollowedEdits(viewer, review)
-        worked = WorkedLayer(layer_objects(layer), edits, ObjectActions(edits), Measuring(edits))
+        objects = layer_objects(layer)
+        worked = WorkedLayer(objects, edits, ObjectActions(edits), Measuring(edits))
+        for signal in (review.changed, review.ended):
+            signal.connect(objects.look_again)
         bind_undo(layer, worked.actions)
         layer.mouse_drag_callbacks.append(choose_by_click)
         if not isinstance(layer.data, np.ndarray):  # what is painted over labels on the disk would be lost
             layer.editable = False
         _worked[layer] = worked
+        if is_copy and edits.alive() is not None:
+            edits.look_through()  # it may have been made while the first one was edited
     return _worked[layer]
