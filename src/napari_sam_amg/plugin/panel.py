@@ -112,7 +112,7 @@ class SegmentPanel(QWidget):
         self._show_first_steps(len(problems))
         self.run_status.show_image(self.image_box.layer)
         turn(self.run_button, not problems and self.runner is None, self)
-        turn(self.cancel_button, self.runner is not None, self)
+        turn(self.cancel_button, self.runner is not None and not self.runner.is_cancelled, self)
         self._show_landing(None if problems else self.chosen.landing())
 
     def _show_landing(self, landing: Landing | None) -> None:

@@ -189,6 +189,9 @@ def test_cancel_keeps_what_is_done_and_the_next_batch_goes_on(
     assert tab.status.text() == "Image 2 of 3: b.tif"
     tab.cancel_button.click()
     assert tab.status.text() == "Cancelling..."
+    tab.choices.recursive.click()
+    assert not tab.cancel_button.isEnabled()  # whatever is chosen meanwhile
+    tab.choices.recursive.click()
     model.release.set()
     plugin.qtbot.waitUntil(lambda: tab.run_of is None, timeout=TIMEOUT)
     assert tab.status.text() == "Cancelled: 1 of 3 images done."
@@ -273,6 +276,7 @@ def test_a_batch_that_waits_can_be_cancelled_and_a_closed_dock_ends_one(
     tab.run_button.click()
     tab.cancel_button.click()
     plugin.qtbot.waitUntil(lambda: tab.run_of is None, timeout=TIMEOUT)
+    assert tab.status.text() == "Cancelled."
     assert len(_running) == 1
     assert not (tmp_path / "out").exists()
     model.release.set()

@@ -113,7 +113,7 @@ class BatchTab(QWidget):
         self.message.setStyleSheet(f"color: {RED};" if wrong else "")
         self.message.setVisible(bool(problems))
         turn(self.run_button, not problems and self.run_of is None, self)
-        turn(self.cancel_button, self.run_of is not None, self)
+        turn(self.cancel_button, self.run_of is not None and not self.run_of.is_cancelled, self)
         self.folder_button.setEnabled(self.choices.folder is not None and self.choices.folder.is_dir())
         self.settings.setText(f"With the model and settings under Segment: {self._panel.model_box.words}.")
 

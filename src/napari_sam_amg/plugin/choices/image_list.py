@@ -64,14 +64,19 @@ class ImageList(QWidget):
         before = self.layer
         images = [layer for layer in reversed(self._viewer.layers) if isinstance(layer, Image)]
         self._watch(images)
+        active = self._viewer.layers.selection.active
+        if before is not None and before not in images:  # what is selected is chosen, as without a pin
+            self.pin.blockSignals(True)
+            self.pin.setChecked(False)
+            self.pin.setText("Pin")
+            self.pin.blockSignals(False)
+            choose = choose or (active if isinstance(active, Image) else None)
         # clear() would choose no layer, then the first: each would be looked at
         self.image.blockSignals(True)
         self.image.clear()
         for layer in images:
             self.image.addItem(layer.name, layer)
         keep = choose or before
-        if before is not None and before not in images:
-            self.pin.setChecked(False)  # what it kept is gone
         self.image.setCurrentIndex(images.index(keep) if keep in images else min(0, len(images) - 1))
         self.image.blockSignals(False)
         (self.listed if self.layer is before else self.chosen).emit()
