@@ -2,7 +2,7 @@
 
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QEnterEvent, QKeyEvent
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -112,7 +112,7 @@ class SegmentPanel(QWidget):
         self._show_first_steps(len(problems))
         self.run_status.show_image(self.image_box.layer)
         turn(self.run_button, not problems and self.runner is None, self)
-        turn(self.cancel_button, self.runner is not None, self)
+        turn(self.cancel_button, self.runner is not None and not self.runner.is_cancelled, self)
         self._show_landing(None if problems else self.chosen.landing())
 
     def _show_landing(self, landing: Landing | None) -> None:
@@ -127,6 +127,11 @@ class SegmentPanel(QWidget):
         for part in (self.image_box, self.bar, self.table_button, self.settings_button):
             part.setVisible(not empty)
         self.message.setVisible(problems > empty)
+
+    def enterEvent(self, event: QEnterEvent | None) -> None:
+        """Sliders may have been moved since, and results edited or renamed."""
+        super().enterEvent(event)
+        self._check()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Those that no field has used."""

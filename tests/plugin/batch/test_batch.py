@@ -1,6 +1,7 @@
 """Many images to files from the window: by the command's code, named one by one, and stopped without a loss."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,9 @@ def test_cancel_keeps_what_is_done_and_the_next_batch_goes_on(
     assert tab.status.text() == "Image 2 of 3: b.tif"
     tab.cancel_button.click()
     assert tab.status.text() == "Cancelling..."
+    tab.choices.recursive.click()
+    assert not tab.cancel_button.isEnabled()  # whatever is chosen meanwhile
+    tab.choices.recursive.click()
     model.release.set()
     plugin.qtbot.waitUntil(lambda: tab.run_of is None, timeout=TIMEOUT)
     assert tab.status.text() == "Cancelled: 1 of 3 images done."
@@ -290,6 +294,7 @@ def test_a_batch_that_waits_can_be_cancelled_and_a_closed_dock_ends_one(
     tab.run_button.click()
     tab.cancel_button.click()
     plugin.qtbot.waitUntil(lambda: tab.run_of is None, timeout=TIMEOUT)
+    assert tab.status.text() == "Cancelled."
     assert len(_running) == 1
     assert not (tmp_path / "out").exists()
     model.release.set()
@@ -347,6 +352,26 @@ def test_a_list_that_is_found_late_does_not_replace_a_newer_one(
     plugin.qtbot.waitUntil(lambda: rows(tab) == [("new", "")], timeout=TIMEOUT)
     plugin.qtbot.wait(50)
     assert rows(tab) == [("new", "")]
+
+
+def test_a_list_of_a_folder_that_is_not_chosen_any_more_says_nothing_of_the_one_that_is(
+    plugin: Any, tab: Any, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, has_looked = batch_tab._found, threading.Event()
+
+    def find_and_tell(*of: Any) -> Any:
+        found = find(*of)
+        has_looked.set()
+        return found
+
+    monkeypatch.setattr(batch_tab, "_found", find_and_tell)
+    (tmp_path / "empty").mkdir()
+    choose(tab, tmp_path / "empty", tmp_path / "out")
+    tab._look()
+    assert has_looked.wait(30)
+    tab.choices.paths.setText(str(images))  # before what was found is told
+    plugin.qtbot.waitUntil(lambda: [name for name, _ in rows(tab)] == ["a.tif", "c.tif"], timeout=TIMEOUT)
+    assert tab.run_button.isEnabled()
 
 
 def test_axes_without_a_meaning_get_letters_that_differ(make_napari_viewer: Any) -> None:

@@ -176,6 +176,10 @@ def test_a_renamed_layer_stays(cells: Any) -> None:
     run_planes(cells, "All planes").name = "good ones"
     run_planes(cells, "All planes")
     assert names(cells) == ["cells", "good ones", "cells masks"]
+    said = cells.widget.again_box.words
+    cells.viewer.layers["cells masks"].name = "better ones"
+    cells.widget.enterEvent(None)
+    assert said.text() == "'better ones' was renamed, so it stays, and a layer is added."
     assert "was renamed, so it stays" in cells.widget.status.text()
 
 

@@ -83,6 +83,7 @@ def test_cancel_then_go_on(plugin: Any, absent: KnownModel, server: Loopback, mo
     box.button.click()
     plugin.qtbot.waitUntil(lambda: box.bar.value() > 0, timeout=TIMEOUT)
     box.cancel_button.click()
+    plugin.widget.model_box.enterEvent(None)
     assert not box.cancel_button.isEnabled()
     wait(plugin)
     assert not absent.path.exists()
@@ -114,6 +115,20 @@ def test_failure_is_said_where_it_happened_and_as_a_notification(
     assert box.button.isVisible()
     plugin.widget.model_box.model.setCurrentText("vit_t")
     assert not box.message.isVisible()
+
+
+def test_the_failure_of_a_model_is_not_said_below_another_one(
+    plugin: Any, absent: KnownModel, server: Loopback
+) -> None:
+    box = plugin.widget.model_box.download_box
+    server.status = 404
+    box.button.click()
+    plugin.widget.model_box.model.setCurrentText("vit_t")
+    wait(plugin)
+    assert [message.severity.value for message in plugin.messages] == ["error"]
+    assert box.button.isVisible()
+    assert not box.message.isVisible()
+    plugin.messages.clear()
 
 
 def test_a_long_word_does_not_crush_the_image(plugin: Any, absent: KnownModel, publish: Publish) -> None:

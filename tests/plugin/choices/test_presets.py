@@ -1,6 +1,7 @@
 """Settings by name: built in, one's own, on the command line, and files that are not as they should be."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from napari_sam_amg.cli import main
 from napari_sam_amg.models.defaults import model_defaults
 from napari_sam_amg.models.registry import known_models
 from napari_sam_amg.params import AmgParameters, merged
+from napari_sam_amg.plugin.choices import model_box
 from napari_sam_amg.plugin.choices.presets import OWN, built_in, check_name, own_presets, presets_folder, save_preset
 from napari_sam_amg.settings import read_settings
 from tests.disc_model import disc_image
@@ -184,6 +186,27 @@ def test_a_preset_of_a_file_stays_when_it_is_known_what_suits_the_file(plugin: A
     plugin.widget.model_box.model.setCurrentText("embedded")
     assert plugin.widget.form.parameters().stability_score_thresh == 0.35
     assert box.preset.currentText() == OWN
+
+
+def test_what_is_chosen_and_typed_while_a_file_is_read_stays(
+    plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, may_end = tmp_path / "own.pt", threading.Event()
+    torch.save({"format": "napari-sam-amg/1", "amg": {"pred_iou_thresh": 0.42}, "model": {"w": torch.ones(3)}}, file)
+
+    def held(model: str) -> Any:
+        assert may_end.wait(30)
+        return model_defaults(model)
+
+    monkeypatch.setattr(model_box, "model_defaults", held)
+    plugin.widget.model_box.choose(str(file))
+    pick(plugin, "organelles (EM)")
+    plugin.choose(stability_score_thresh=0.77)
+    with plugin.qtbot.waitSignal(plugin.widget.model_box.suited, timeout=30_000):
+        may_end.set()
+    params = plugin.widget.form.parameters()
+    assert (params.pred_iou_thresh, params.min_visible_fraction, params.stability_score_thresh) == (0.42, 0.3, 0.77)
+    assert plugin.widget.presets_box.preset.currentText() == "organelles (EM) (changed)"
 
 
 def test_the_command_line_takes_the_file(tmp_path: Path) -> None:

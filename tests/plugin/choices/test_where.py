@@ -45,6 +45,14 @@ def test_a_pinned_image_stays_whatever_is_selected(plugin: Any) -> None:
     layers.remove(first)
     assert not box.pin.isChecked()
     assert box.layer is second
+    third = plugin.viewer.add_image(STACK[2], name="third")
+    plugin.viewer.add_image(STACK[3], name="on top")
+    box.image.setCurrentText("second")
+    box.pin.click()
+    layers.selection.active = third
+    layers.remove(second)
+    assert (box.pin.isChecked(), box.pin.text()) == (False, "Pin")
+    assert box.layer is third  # that which is selected
 
 
 def choose_range(plugin: Any, *ranges: tuple[int, int]) -> None:

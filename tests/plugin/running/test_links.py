@@ -136,6 +136,10 @@ def test_an_axis_that_is_not_there_is_named(plugin: Any) -> None:
     plugin.choose(link="through z")
     assert "needs a stack with one axis 'z', and this one has the axes t" in plugin.widget.message.text()
     assert not plugin.widget.run_button.isEnabled()
+    plugin.viewer.layers[0].axis_labels = ("z", "y", "x")
+    assert plugin.widget.run_button.isEnabled()
+    plugin.viewer.layers[0].axis_labels = ("t", "y", "x")
+    assert not plugin.widget.run_button.isEnabled()
     plugin.choose(link="through time")
     assert plugin.widget.run_button.isEnabled()
 

@@ -1,5 +1,6 @@
 """Results that grow in a folder: the same as in memory, cancelled and continued, opened again."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from napari_sam_amg.plugin.files.label_reader import read
 from napari_sam_amg.plugin.reviewing.results import METADATA_KEY
+from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.disc_model import disc_image
 from tests.plugin.held_model import HeldModel
 
@@ -69,6 +71,21 @@ def test_cancel_keeps_and_run_continues(
     assert list(layer.features["index"]) == [0, 1, 2, 3, 4]
     assert not (tmp_path / ".cells.work").exists()
     assert pd.read_csv(tmp_path / "cells_features.csv")["index"].tolist() == [1, 2, 3, 4]
+
+
+def test_labels_that_are_deleted_meanwhile(plugin: Any, model: HeldModel, stack: np.ndarray, tmp_path: Path) -> None:
+    plugin.viewer.add_image(stack, name="cells")
+    to_folder(plugin, tmp_path)
+    plugin.click_run_and_hold(model, 5)
+    layer = plugin.widget.runner.layer
+    shutil.rmtree(tmp_path / "cells_labels.ome.zarr")
+    model.release.set()
+    plugin.wait()
+    assert "No group found" in plugin.widget.status.text()
+    assert reviewed(layer).is_complete  # its run is over, however it ended
+    plugin.messages.clear()
+    again = np.asarray(plugin.run().data)
+    assert [len(np.unique(plane)) - 1 for plane in again] == [1, 2, 1]
 
 
 def test_other_results_are_not_replaced(plugin: Any, stack: np.ndarray, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_each_thing_that_is_known_of_a_file_counts(folder: Path, monkeypatch: py
     """Not every file system has all of them; a real change moves several at once."""
     file, stat = folder / "mine.pt", Path.stat
     found = {name: getattr(file.stat(), name) for name in KNOWN_OF_A_FILE}
-    before = work._identity(str(file))
+    before = work.model_files(str(file))
 
     def changed_stat(path: Path, **options: Any) -> Any:
         if path != file:
@@ -98,7 +98,7 @@ def test_each_thing_that_is_known_of_a_file_counts(folder: Path, monkeypatch: py
         return SimpleNamespace(**found | {changed: found[changed] + 1})
 
     monkeypatch.setattr(Path, "stat", changed_stat)
-    assert work._identity(str(file)) != before
+    assert work.model_files(str(file)) != before
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_new_weights_under_the_same_name_are_those_that_compute(folder: Path) ->
 def test_a_decoder_that_comes_later_is_loaded_with_the_model(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setenv("NAPARI_SAM_AMG_MODELS", str(tmp_path))
     (tmp_path / "vit_b_lm.pt").touch()
-    before = work._identity("vit_b_lm")
-    assert work._identity("vit_b_lm") == before
+    before = work.model_files("vit_b_lm")
+    assert work.model_files("vit_b_lm") == before
     (tmp_path / "vit_b_lm_decoder.pt").touch()
-    assert work._identity("vit_b_lm") != before
+    assert work.model_files("vit_b_lm") != before

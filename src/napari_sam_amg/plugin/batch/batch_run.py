@@ -57,6 +57,10 @@ class BatchRun(QObject):
         collector().begin_run(self)
         self._worker.start()
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled
+
     def cancel(self) -> None:
         """Images that are done stay, and the next batch goes on with the one that was not."""
         if not self._cancelled:
@@ -102,6 +106,8 @@ class BatchRun(QObject):
 
 def summary(names: tuple[str, ...], ended: Mapping[int, Ended], cancelled: bool = False) -> str:
     """How a batch ended: "12 of 13 images done; 1 failed: a.tif: why"."""
+    if cancelled and not names:
+        return "Cancelled."
     by_state = {
         state: [one for one in ended.values() if one.state == state] for state in (DONE, SKIPPED, PARTLY, FAILED)
     }

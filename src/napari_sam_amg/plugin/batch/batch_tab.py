@@ -77,7 +77,7 @@ class BatchTab(QWidget):
 
     def _connect(self) -> None:
         self.choices.changed.connect(self._check)
-        self.choices.changed.connect(self._wait.start)
+        self.choices.changed.connect(self._look_soon)
         self._wait.timeout.connect(self._look)
         for box in (self._panel.model_box, self._panel.form):
             box.changed.connect(self._check)
@@ -113,9 +113,14 @@ class BatchTab(QWidget):
         self.message.setStyleSheet(f"color: {RED};" if wrong else "")
         self.message.setVisible(bool(problems))
         turn(self.run_button, not problems and self.run_of is None, self)
-        turn(self.cancel_button, self.run_of is not None, self)
+        turn(self.cancel_button, self.run_of is not None and not self.run_of.is_cancelled, self)
         self.folder_button.setEnabled(self.choices.folder is not None and self.choices.folder.is_dir())
         self.settings.setText(f"With the model and settings under Segment: {self._panel.model_box.words}.")
+
+    def _look_soon(self) -> None:
+        """What is looked for now is not what is chosen any more."""
+        self._asked += 1
+        self._wait.start()
 
     def _look(self) -> None:
         """List the images that there are, found in the background: folders may be large and far away."""

@@ -18,9 +18,8 @@ from napari_sam_amg.plugin.choices.problems import Problem
 from napari_sam_amg.plugin.choices.results_box import ResultsBox
 from napari_sam_amg.plugin.preferences import preferences
 from napari_sam_amg.plugin.running.earlier import Landing, Settings, has_results, landing_of
-from napari_sam_amg.plugin.running.own_ids import OwnIds
 from napari_sam_amg.plugin.running.result_files import ResultFiles, why_not
-from napari_sam_amg.plugin.running.work import Job
+from napari_sam_amg.plugin.running.work import Job, model_files
 
 
 class Chosen:
@@ -89,6 +88,7 @@ class Chosen:
             precision=self.model_box.precision.currentText(),
             use_contrast_limits=self.image_box.chosen_intensities == "contrast limits",
             is_on_disk=self.results_box.chosen is not None,
+            model_file=model_files(self.model_box.chosen),
         )
 
     def _parameters(self) -> AmgParameters:
@@ -100,19 +100,17 @@ class Chosen:
         """``ValueError`` for an image that changed since it was looked at, and the like."""
         settings, image, folder = self._settings(), self.image_box.layer, self.results_box.chosen
         assert image is not None
-        landing, source = self._landing(image, settings), settings.source
-        return Job(
-            source=source.without(landing.done),
+        job = Job(
+            source=settings.source,
             params=settings.params,
             model=settings.model,
             device=self.model_box.device.currentText(),
             precision=settings.precision,
             use_contrast_limits=settings.use_contrast_limits,
-            files=None if folder is None else ResultFiles.of(folder, source.name),
+            files=None if folder is None else ResultFiles.of(folder, settings.source.name),
             memory=preferences().candidate_bytes,
             image=ref(image),
             asked=settings,
-            landing=landing,
-            ids=OwnIds() if landing.kind in ("fill", "continue") else None,
-            tally=landing.tally(),
+            again=self.again_box.chosen,
         )
+        return job.landing_at(self._landing(image, settings))

@@ -41,6 +41,10 @@ class Download(QObject):
         _running.add(self)
         self._worker.start()
 
+    @property
+    def is_cancelled(self) -> bool:
+        return bool(self._worker.abort_requested)
+
     def cancel(self) -> None:
         """Stop with the next piece that arrives; what has arrived is kept. napari does the same when it is closed."""
         self._worker.quit()
@@ -124,7 +128,7 @@ class DownloadBox(QWidget):
     def cancel(self) -> None:
         if self.download is not None:
             self.download.cancel()
-            self.cancel_button.setEnabled(False)
+            self._show()
 
     def _show(self) -> None:
         running = self.download is not None
@@ -135,7 +139,7 @@ class DownloadBox(QWidget):
         self.button.setVisible(self._offered is not None and not running)
         self.bar.setVisible(running)
         self.cancel_button.setVisible(running)
-        self.cancel_button.setEnabled(running)
+        self.cancel_button.setEnabled(self.download is not None and not self.download.is_cancelled)
         self.message.setVisible(bool(self.message.text()))
 
     def _show_progress(self, progress: Progress) -> None:
@@ -150,8 +154,9 @@ class DownloadBox(QWidget):
         self.bar.setToolTip(f"{self.download.model.name}: {words}")
 
     def _end(self, failure: str) -> None:
+        is_of_chosen = self.download is not None and self.download.model == self._offered
         self.download = None
-        self.message.setText(failure)
+        self.message.setText(failure if is_of_chosen else "")
         if failure:
             show_error(failure)
         self._show()

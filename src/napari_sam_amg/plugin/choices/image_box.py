@@ -79,7 +79,7 @@ class ImageBox(QWidget):
 
     def _connect(self) -> None:
         self.images.chosen.connect(self._show_image)
-        self.images.listed.connect(self.changed)
+        self.images.listed.connect(self._show_axes)
         self._viewer.dims.events.order.connect(self._show_axes)
         self.channel_axis.currentIndexChanged.connect(self._show_channel)
         for signal in (self.channel.valueChanged, self.intensities.currentIndexChanged, self.region_rows.changed):

@@ -3,7 +3,7 @@
 from typing import cast
 
 from napari.layers import Image
-from napari.utils.events import Event
+from napari.utils.events import Event, EventEmitter
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
@@ -17,7 +17,7 @@ class ImageList(QWidget):
     """Follows the viewer's image layers, and the active one of them unless it is pinned."""
 
     chosen = Signal()  # another image, or new data in it
-    listed = Signal()  # the same image, among others or by another name
+    listed = Signal()  # the same image, among others, by another name, or with other axes
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -64,14 +64,19 @@ class ImageList(QWidget):
         before = self.layer
         images = [layer for layer in reversed(self._viewer.layers) if isinstance(layer, Image)]
         self._watch(images)
+        active = self._viewer.layers.selection.active
+        if before is not None and before not in images:  # what is selected is chosen, as without a pin
+            self.pin.blockSignals(True)
+            self.pin.setChecked(False)
+            self.pin.setText("Pin")
+            self.pin.blockSignals(False)
+            choose = choose or (active if isinstance(active, Image) else None)
         # clear() would choose no layer, then the first: each would be looked at
         self.image.blockSignals(True)
         self.image.clear()
         for layer in images:
             self.image.addItem(layer.name, layer)
         keep = choose or before
-        if before is not None and before not in images:
-            self.pin.setChecked(False)  # what it kept is gone
         self.image.setCurrentIndex(images.index(keep) if keep in images else min(0, len(images) - 1))
         self.image.blockSignals(False)
         (self.listed if self.layer is before else self.chosen).emit()
@@ -82,10 +87,23 @@ class ImageList(QWidget):
         for layer in self._watched:
             layer.events.name.disconnect(self._list)
             layer.events.data.disconnect(self._take_data)
+            for event in _placed(layer):
+                event.disconnect(self._tell)
         for layer in images:
             layer.events.name.connect(self._list)
             layer.events.data.connect(self._take_data)
+            for event in _placed(layer):
+                event.connect(self._tell)
         self._watched = images
 
     def _take_data(self, event: Event) -> None:
         self.chosen.emit()
+
+    def _tell(self, event: Event) -> None:
+        self.listed.emit()
+
+
+def _placed(layer: Image) -> tuple[EventEmitter, ...]:
+    """Names of axes, and where the data lie."""
+    events = layer.events
+    return events.axis_labels, events.scale, events.units

@@ -34,7 +34,7 @@ class PresetsBox(QWidget):
         super().__init__()
         self._model_box, self._form = model_box, form
         self._suited: dict[str, Any] = {}  # what suits the chosen model
-        self._awaited: Preset | None = None  # of a model of which it is not known yet what suits it
+        self._awaited: tuple[Preset, str] | None = None  # and the model of which it is not known yet what suits it
         self._said: tuple[str, ...] = ()  # problems
         self._applied: dict[str, Any] = {}  # values of the fields of what was chosen last
         self.preset = _PresetList()
@@ -104,10 +104,13 @@ class PresetsBox(QWidget):
         with suppress(ValueError):  # of a file that says what is not allowed, which the form leaves out
             self._applied = self._form.values() | self._shown(merged(self._suited))
         awaited, self._awaited = self._awaited, None
-        is_its_own = awaited is not None and awaited.settings.model == self._model_box.chosen
-        self.list_presets(choose=awaited.name if awaited is not None and is_its_own else OWN)
-        if awaited is not None and is_its_own:
-            self._show(awaited)
+        if awaited is None or awaited[1] != self._model_box.chosen:
+            self.list_presets(choose=OWN)
+            return
+        preset, typed = awaited[0], {name: field.value() for name, field in self._form.fields.items() if field.is_own}
+        self.list_presets(choose=preset.name)
+        self._show(preset)
+        self._form.take(typed)  # since it was chosen
 
     def _shown(self, params: AmgParameters) -> dict[str, Any]:
         """The values of the form's fields that these would make."""
@@ -117,7 +120,7 @@ class PresetsBox(QWidget):
         preset = self.chosen
         missing = self._take_model(preset)
         # what suits the model of a file is known when that was read, and then the preset is shown once more
-        self._awaited = preset if self._model_box.from_file else None
+        self._awaited = (preset, self._model_box.chosen) if self._model_box.from_file else None
         self._choose_row(preset.name)  # the model has brought back its own
         self._show(preset)
         if missing:

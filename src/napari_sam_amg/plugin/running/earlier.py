@@ -16,7 +16,6 @@ from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.amg.tally import Tally
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
-from napari_sam_amg.plugin.running.layers import full_resolution
 from napari_sam_amg.plugin.running.so_far import SoFar
 from napari_sam_amg.plugin.running.source import SourceLayer
 from napari_sam_amg.review.edits import HandEdits
@@ -43,15 +42,16 @@ class Settings:
     precision: str
     use_contrast_limits: bool
     is_on_disk: bool = False
+    model_file: tuple[object, ...] = ()  # what is known of the files that the model is made of
 
     def equals(self, other: "Settings") -> bool:
         """But for the planes that were left out since they were done."""
-        return self._key() == other._key()
+        return self._key() == other._key() and self.source.is_same_image(other.source)
 
     def _key(self) -> tuple[Any, ...]:
         limits = self.source.contrast_limits if self.use_contrast_limits else None
-        part = self.source.part
-        return self.params, self.model, self.precision, limits, part.at, dict(part.ranges), part.field, self.is_on_disk
+        part, model = self.source.part, (self.model, self.model_file, self.precision)
+        return self.params, model, limits, part.at, dict(part.ranges), part.field, self.is_on_disk
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +59,6 @@ class Made:
     """What is known of a layer that a run has made, or was the last to fill."""
 
     image: "ReferenceType[Image]"
-    data: int  # which data the image had
     settings: Settings
     number: int = field(default_factory=lambda: next(_numbers))  # runs in their order
     name: str = ""  # of the layer, as the run gave it
@@ -122,8 +121,8 @@ def made(layer: Any) -> Made | None:
 
 def remember(layer: Labels, image: "ReferenceType[Image]", settings: Settings) -> Made:
     """A run has begun to fill this layer, which is in the viewer: a new one, or one of earlier results."""
-    shown, before = image(), _made.get(layer)
-    of_run = Made(image, 0 if shown is None else id(full_resolution(shown)), settings, name=layer.name)
+    before = _made.get(layer)
+    of_run = Made(image, settings, name=layer.name)
     if before is not None:
         of_run.planes, of_run.beside, of_run.name = before.planes, before.beside, before.name
     _made[layer] = of_run
@@ -141,7 +140,7 @@ def landing_of(viewer: Viewer, image: Image, settings: Settings, again: str) -> 
     known = made(layer)
     if layer is None or known is None or known.is_running:
         return Landing()
-    if (going_on := _continued(layer, known, image, settings)) is not None:
+    if (going_on := _continued(layer, known, settings)) is not None:
         return going_on
     if again == ADD:
         return Landing()
@@ -156,6 +155,14 @@ def landing_of(viewer: Viewer, image: Image, settings: Settings, again: str) -> 
     if known.planes <= planes or known.settings.source.part.field is not None:
         return Landing("replace", layer)
     return Landing(note=f"'{layer.name}' has other planes, so it stays, and a layer is added.")
+
+
+def landing_by_now(viewer: Viewer, image: Image | None, settings: Settings, again: str, asked: Landing) -> Landing:
+    """The same of a run that was to go to ``asked`` when Run was pressed: results that were changed since stay."""
+    if asked.layer is None or image is None:
+        return Landing(note=asked.note)
+    now = landing_of(viewer, image, settings, again)
+    return now if now.layer in (asked.layer, None) else Landing()
 
 
 def _last(viewer: Viewer, image: Image, source: SourceLayer) -> Labels | None:
@@ -175,11 +182,10 @@ def _last(viewer: Viewer, image: Image, source: SourceLayer) -> Labels | None:
     return max(found, key=lambda entry: entry[:2])[2] if found else None
 
 
-def _continued(layer: Labels, known: Made, image: Image, settings: Settings) -> Landing | None:
+def _continued(layer: Labels, known: Made, settings: Settings) -> Landing | None:
     """What a cancelled run left, if this is the same run; results in a folder go on by themselves."""
-    is_same = known.settings.equals(settings) and known.data == id(full_resolution(image))
     missing = known.missing
-    if not is_same or not known.done or not missing or settings.is_on_disk:
+    if not known.settings.equals(settings) or not known.done or not missing or settings.is_on_disk:
         return None
     if settings.params.link != "none":
         return _linked_anew(layer, known)
@@ -218,8 +224,9 @@ def _may_fill(layer: Labels, known: Made, settings: Settings) -> bool:
     runs = (settings, known.settings)
     if any(run.params.link != "none" or run.is_on_disk for run in runs):
         return False
-    is_same_part = settings.source.part.field == known.settings.source.part.field
-    return is_same_part and _fits(layer, settings.source)
+    source, before = settings.source, known.settings.source
+    is_same = source.part.field == before.part.field and source.is_same_image(before)
+    return is_same and _fits(layer, settings.source)
 
 
 def _fits(layer: Labels, source: SourceLayer) -> bool:

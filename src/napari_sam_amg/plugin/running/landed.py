@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_sam_amg.amg.planes import Index
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
-from napari_sam_amg.plugin.running.earlier import Landing, Made, put_in_place_of, remember
+from napari_sam_amg.plugin.running.earlier import Landing, Made, landing_by_now, put_in_place_of, remember
 from napari_sam_amg.plugin.running.so_far import SoFar
 from napari_sam_amg.plugin.running.work import Job
 from napari_sam_amg.settings import METADATA_KEY
@@ -40,6 +40,12 @@ class Landed:
         self._record: dict[str, Any] = {}  # of what lies there
         self._begun: set[Index] = set()  # planes of which something came
         self._made: Made | None = None
+        self._held: Labels | None = None  # the layer that the run writes to, until it is over
+
+    @property
+    def note(self) -> str:
+        """Of the landing."""
+        return self._landing.note
 
     def so_far(self) -> SoFar:
         """Of all planes; a run that goes on counts on."""
@@ -51,19 +57,36 @@ class Landed:
         return before.going_on(len(landing.done)) if landing.done else SoFar(total, seconds=before.seconds)
 
     def begin(self) -> None:
-        """Nobody else changes the layer that is filled from now on."""
+        """When the turn of the run has come."""
         layer = self._landing.layer
-        if self._landing.kind == "fill" and layer not in self._viewer.layers:
-            self._landing = Landing()
         if layer is None or self._landing.kind not in ("fill", "continue"):
             return
         from napari_sam_amg.plugin.reviewing.layer_table import object_rows  # needs scipy
 
         self.into, self.rest = layer, object_rows(layer.features)
         self._record = dict(layer.metadata.get(METADATA_KEY, {}))
-        reviewed(layer).is_running = True
+        self.hold(layer)
         if self._job.ids is not None:
             self._job.ids.stand_beside(self.rest, self._columns, self._job.source.stack.indices, self._highest(layer))
+
+    def hold(self, layer: Labels) -> None:
+        """Nobody else changes the layer until the run is over: ids that hands gave would be those of the run, too."""
+        self._held = layer
+        reviewed(layer).is_running = True
+        layer.editable = False
+        layer.events.editable.connect(self._keep_held)
+
+    def _keep_held(self, _: object) -> None:
+        """napari allows it again when it shows 3D, and for other data."""
+        if self._held is not None:
+            self._held.editable = False
+
+    def _let_go(self) -> None:
+        layer, self._held = self._held, None
+        if layer is not None:
+            layer.events.editable.disconnect(self._keep_held)
+            layer.editable = isinstance(layer.data, np.ndarray)
+            reviewed(layer).is_running = False
 
     def _highest(self, layer: Labels) -> int:
         """Id that is taken by what was drawn by hand, or is hidden by thresholds."""
@@ -100,9 +123,11 @@ class Landed:
             self.done.add(result.index)
 
     def put(self, layer: Labels) -> None:
-        """Into the viewer, in the place of what it replaces."""
-        old = self._landing.layer
-        if self._landing.kind == "replace" and old is not None and old in self._viewer.layers:
+        """Into the viewer, in the place of what it replaces, unless that was edited or renamed since the run began."""
+        if self._landing.kind == "replace":
+            now = landing_now(self._viewer, self._job)
+            self._landing = now if now.kind == "replace" else Landing(note=now.note)
+        if (old := self._landing.layer) is not None:
             put_in_place_of(self._viewer, old, layer)
         else:
             self._viewer.add_layer(layer)
@@ -155,8 +180,9 @@ class Landed:
 
         Of a run in a folder these lie there, see ``layer_files.py``.
         """
+        self._let_go()
         review = reviewed(layer)
-        review.is_running, review.source = False, self._job.source
+        review.source = self._job.source
         kept = None if keeping is None or self.is_mixed else keeping.kept
         if self.is_mixed:
             review.why_none = SEVERAL
@@ -168,11 +194,21 @@ class Landed:
 
     def release(self, so_far: SoFar, record: dict[str, Any]) -> None:
         """The run is over, however it ended."""
-        if self.into is not None:
-            reviewed(self.into).is_running = False
+        if self._held is not None:
+            review = reviewed(self._held)
+            self._let_go()
+            review.ended.emit()
         if self._made is not None:
             seen = record.get("intensities", {})
             self._made.is_running, self._made.used = False, so_far.params
             self._made.so_far, self._made.tally = so_far, self._job.tally
             self._made.planes |= self.done
             self._made.limits = (seen["low"], seen["high"]) if seen else None
+
+
+def landing_now(viewer: Viewer, job: Job) -> Landing:
+    """Where the labels of a run go by now."""
+    if job.asked is None:
+        return job.landing
+    image = None if job.image is None else job.image()
+    return landing_by_now(viewer, image, job.asked, job.again, job.landing)

@@ -55,6 +55,9 @@ class LabelGeometry:
         """Keyword arguments of ``napari.layers.Labels``."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def equals(self, other: "LabelGeometry") -> bool:
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__slots__)
+
     @property
     def steps(self) -> NDArray[np.float64]:
         """(D, D): column a is where one step along data axis a leads in the world, in ``units``."""

@@ -83,10 +83,37 @@ class LiveLabels:
         self._record |= record
 
     @property
+    def note(self) -> str:
+        """Why earlier results stay, if somebody might have expected otherwise."""
+        return self._landed.note
+
+    @property
     def was_removed(self) -> bool:
         """Whether the user deleted the layer."""
-        layer = self.layer if self._shown else self._landed.into
+        layer = self._shown_layer
         return layer is not None and layer not in self._viewer.layers
+
+    @property
+    def lost(self) -> str:
+        """What the user did with the layer, so that no labels can be written to it; empty if they can."""
+        layer = self._shown_layer
+        if layer is None:
+            return ""
+        if self.was_removed:
+            return "the layer of the results was removed"
+        is_ours = self._files is not None or np.shape(layer.data) == self._labels.shape
+        return "" if is_ours else "the layer of the results was given data of another size"
+
+    @property
+    def _shown_layer(self) -> Labels | None:
+        return self.layer if self._shown else self._landed.into
+
+    def _take_back(self) -> None:
+        """Labels that the user converted to another type: the run goes on in its own array, with what is in them."""
+        layer = self._shown_layer
+        if layer is not None and self._files is None and layer.data is not self._labels and not self.lost:
+            self._labels[...] = layer.data
+            layer.data = self._labels
 
     def add(self, result: "PlaneResult") -> None:
         """Show one plane, or some rows of one."""
@@ -94,6 +121,7 @@ class LiveLabels:
         self._table.take(result)
         self._record["parameters_used"] = asdict(result.params)
         place = self._source.place(result.index)
+        self._take_back()
         # the layer shows this very array: written at once, drawn when it is refreshed
         if self._files is None:
             rows, plane = slice(*result.rows or (None,)), self._source.upright(self._labels[place])
@@ -104,7 +132,7 @@ class LiveLabels:
             self._reins.let_go()
         elif self.layer is None and self.so_far.has_results:
             self._later(0, self._make)
-        elif self.layer is not None and self._shown and not self.was_removed:  # a viewer without layers has fewer axes
+        elif self.layer is not None and self._shown and not self.lost:  # a viewer without layers has fewer axes
             self._refresh(self.layer, place)
 
     def _later(self, milliseconds: int, turn: Callable[[], None]) -> None:
@@ -126,14 +154,14 @@ class LiveLabels:
             data = self._labels if self._files is None else labels_on_disk(self._files)
             self.layer = make_labels(data, self._source, metadata={METADATA_KEY: self._record})
             self.layer.features = self._table.features()
-            reviewed(self.layer).is_running = True
+            self._landed.hold(self.layer)
             self.is_adding = True
             self._later(0, self._show)
 
     def _take_over(self, layer: Labels) -> None:
         """Planes go into a layer of earlier results, which is in the viewer unless it was removed meanwhile."""
         self.layer, self._shown = layer, True
-        if not self.was_removed:
+        if not self.lost:
             self._landed.fills(layer)
             layer.metadata[METADATA_KEY] = self._landed.record(self._record)
             self._set_features(layer)
@@ -190,7 +218,7 @@ class LiveLabels:
 
     def _update(self) -> None:
         """The table, and the volume in 3D, or what is seen of planes from the side."""
-        if self._finished or self.layer is None or self.was_removed or not is_open(self._viewer):
+        if self._finished or self.layer is None or self.lost or not is_open(self._viewer):
             return
         began = time.perf_counter()
         self._set_features(self.layer)
@@ -224,7 +252,8 @@ class LiveLabels:
         self._record |= {"state": state, **so_far.record(), "seconds": seconds}
         if so_far.has_results:
             self._make()
-        if self.layer is not None and not self.was_removed:
+        self._take_back()
+        if self.layer is not None and not self.lost:
             if self._files is not None:
                 self._draw(self.layer)
             # again, since the user may have replaced the layer's metadata

@@ -28,7 +28,10 @@ class RunStatus:
         self._chosen = image
         if self._run_on is None:
             self.label.setText("" if image is None else self._ended.get(image, ""))
+            # Qt repaints the window at once, which is not ready for it while napari adds a layer
+            self.bar.setUpdatesEnabled(False)
             self.bar.reset()
+            self.bar.setUpdatesEnabled(True)
 
     def show_progress(self, done: int, total: int, words: str) -> None:
         self.bar.setRange(0, total)

@@ -18,7 +18,7 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.running.collector import collector
 from napari_sam_amg.plugin.running.interruptible import Reins
-from napari_sam_amg.plugin.running.landed import Landed
+from napari_sam_amg.plugin.running.landed import Landed, landing_now
 from napari_sam_amg.plugin.running.live import ASK_AGAIN, PAINTED, LiveLabels
 from napari_sam_amg.plugin.running.outcome import counted, failed_planes
 from napari_sam_amg.plugin.running.run_progress import RunProgress
@@ -48,16 +48,14 @@ class Runner(QObject):
 
     def __init__(self, viewer: Viewer, job: Job) -> None:
         super().__init__()
-        self._viewer, self._job = viewer, job
+        self._viewer = viewer
         self._reins = Reins()
-        self._live = LiveLabels(viewer, job.source, self._reins, self._fail, job.files, Landed(viewer, job))
-        self._so_far = self._live.so_far
-        self._progress = RunProgress(self._so_far, len(job.landing.done))
+        self._prepare(job)
         self._failure = ""
         self._outlined: FieldWork | None = None
         self._gaps = ""
-        self._begun = self._cancelled = self._removed = False
-        self._planes = len(job.source.stack.indices) + len(job.landing.done)
+        self._begun = self._cancelled = False
+        self._lost = ""  # why nothing can be written to the layer any more
         self._began = 0.0
         self._clock = QTimer(self)
         self._clock.setSingleShot(True)
@@ -68,11 +66,19 @@ class Runner(QObject):
         self._watch.timeout.connect(self._look_at_window)
         self._arrived: deque[Any] = deque()
         self._handling = False
+        self._reins.stop_if(self._is_given_up)
+
+    def _prepare(self, job: Job) -> None:
+        """For where its labels go."""
+        self._job = job
+        self._live = LiveLabels(self._viewer, job.source, self._reins, self._fail, job.files, Landed(self._viewer, job))
+        self._so_far = self._live.so_far
+        self._progress = RunProgress(self._so_far, len(job.landing.done))
+        self._planes = len(job.source.stack.indices) + len(job.landing.done)
         self._worker = create_worker(work, job, self._reins)
         self._worker.yielded.connect(self._take)
         # not returned: a worker that was told to quit never emits that
         self._worker.finished.connect(self._take_end)
-        self._reins.stop_if(self._is_given_up)
 
     def start(self) -> None:
         """Soon: the window shows first that the button was pressed. After the runs that were started before."""
@@ -91,6 +97,7 @@ class Runner(QObject):
         self._begun = True
         collector().begin_run(self)
         try:
+            self._prepare(self._job.landing_at(landing_now(self._viewer, self._job)))
             self._live.begin()
             self._progress.open(self._job.source.name)
             self._worker.start()
@@ -104,6 +111,10 @@ class Runner(QObject):
         Asked in the worker, and at the end.
         """
         return bool(self._worker.abort_requested) or not threading.main_thread().is_alive()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled
 
     def cancel(self) -> None:
         """Stop at once, or after the few points that are being computed; finished planes stay."""
@@ -179,8 +190,8 @@ class Runner(QObject):
             self._live.describe({"point_search_note": self._job.params.note_on(step.result.params)})
         self._progress.note(step)
         # after cancel the layer may go, too; the run is then cancelled, not stopped for it
-        if self._live.was_removed and not self._cancelled:
-            self._removed = True
+        if not self._cancelled and (lost := self._live.lost):
+            self._lost = lost
             self.cancel()
         if not self._clock.isActive():
             self._clock.start()
@@ -222,7 +233,7 @@ class Runner(QObject):
             self._failure = failed_planes(self._so_far.failed, self._planes)
         if self._failure:
             return "failed"
-        return "finished" if self._so_far.is_complete and not self._removed else "cancelled"
+        return "finished" if self._so_far.is_complete and not self._lost else "cancelled"
 
     def _announce(self) -> None:
         """Once the layer is in the viewer: the next run would compute while it is added."""
@@ -247,9 +258,9 @@ class Runner(QObject):
         if self._failure:
             done = counted(so_far.planes, self._planes)
             return f"{self._failure} ({done} finished)" if so_far.has_results else self._failure
-        if self._removed:
-            return "Stopped: the layer of the results was removed."
-        note = job.landing.note if self.layer is not None else ""
+        if self._lost:
+            return f"Stopped: {self._lost}."
+        note = self._live.note if self.layer is not None else ""
         failed = failed_planes(so_far.failed, self._planes)
         if self._cancelled and not so_far.is_complete:
             return lines(cancelled(so_far, job.files is not None), note, failed)
@@ -259,5 +270,5 @@ class Runner(QObject):
         return lines(*words, self._gaps, note, failed)
 
     def _out_of_sight(self) -> str:
-        is_seen = is_open(self._viewer) and not self._live.was_removed
+        is_seen = is_open(self._viewer) and not self._live.lost
         return out_of_sight(self.layer, self._viewer.dims, self._job.source) if is_seen else ""

@@ -57,6 +57,7 @@ class SourceLayer:
     name: str
     shape: tuple[int, ...]  # of the layer's data, with colour
     axes: Axes
+    pixels: Any  # the layer's data at full resolution, by which other data in the layer are known
     whole: PlaneStack  # every plane, at full resolution, the plane's axes last
     part: Part
     first: Index | None  # of several planes the one to begin with
@@ -65,6 +66,10 @@ class SourceLayer:
     origin: tuple[int, ...]  # position in the image of the labels' first pixel; 0 along channels
     labels_shape: tuple[int, ...]  # that of the layer, cut to the region; 1 along channels
     is_single: bool  # whether the labels are those of one plane alone, and not of the stack that it lies in
+
+    def is_same_image(self, other: "SourceLayer") -> bool:
+        """Whether both are of the same data, which lie in the same place."""
+        return self.pixels is other.pixels and self.geometry.equals(other.geometry)
 
     @property
     def stack(self) -> PlaneStack:
@@ -209,7 +214,8 @@ def take(
     ``ValueError`` for an image that cannot be segmented.
     """
     axes = Axes(layer.ndim, plane or (layer.ndim - 2, layer.ndim - 1), channel[0] if channel else None)
-    shape = tuple(int(length) for length in full_resolution(layer).shape)
+    pixels = full_resolution(layer)
+    shape = tuple(int(length) for length in pixels.shape)
     origin, labels_shape = labels_box(shape, axes, part, single)
     # copied, as all here: the layer's own may change while the run goes on
     low, high = layer.contrast_limits
@@ -217,6 +223,7 @@ def take(
         name=layer.name,
         shape=shape,
         axes=axes,
+        pixels=pixels,
         whole=read_once(stack_of(layer, axes, channel[1] if channel else 0)),
         part=part,
         first=first,

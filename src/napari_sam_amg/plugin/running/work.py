@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from napari_sam_amg.errors import explain_in_window
 from napari_sam_amg.models.registry import EMBEDDED, embedded_path, find_known, find_own
 from napari_sam_amg.params import AmgParameters
 from napari_sam_amg.plugin.running.budget import budget
-from napari_sam_amg.plugin.running.earlier import Landing, Settings
+from napari_sam_amg.plugin.running.earlier import REPLACE, Landing, Settings
 from napari_sam_amg.plugin.running.interruptible import Interrupted, InterruptibleModel, Reins
 from napari_sam_amg.plugin.running.on_disk import DiskRun, kept_steps
 from napari_sam_amg.plugin.running.own_ids import OwnIds, with_own_ids
@@ -51,8 +51,19 @@ class Job:
     tally: Tally = field(default_factory=Tally)
     image: "ReferenceType[Image] | None" = None  # the layer, for who asks later whose results these are
     asked: Settings | None = None  # what was asked, where ``source`` leaves out what is done already
+    again: str = REPLACE  # what becomes of earlier results, see ``landing_of``
     landing: Landing = field(default_factory=Landing)
     ids: OwnIds | None = None  # of planes that go into earlier results
+
+    def landing_at(self, landing: Landing) -> "Job":
+        """The same run, whose labels go there."""
+        return replace(
+            self,
+            source=self.source if self.asked is None else self.asked.source.without(landing.done),
+            landing=landing,
+            ids=OwnIds() if landing.kind in ("fill", "continue") else None,
+            tally=landing.tally(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +212,7 @@ def loaded_model(name: str, device: str, precision: str) -> "Model":
     """The model of the previous run if it is the same, from the same file, else load it."""
     from napari_sam_amg.models import checkpoint
 
-    key = (device, precision, *_identity(name))  # before it is loaded: a file changed meanwhile is loaded next time
+    key = (device, precision, *model_files(name))  # before it is loaded: a file changed meanwhile is loaded next time
     with _lock:
         if key not in _loaded:
             _loaded.clear()
@@ -209,7 +220,7 @@ def loaded_model(name: str, device: str, precision: str) -> "Model":
         return _loaded[key]
 
 
-def _identity(name: str) -> tuple[object, ...]:
+def model_files(name: str) -> tuple[object, ...]:
     """What a model is made of, as ``load_model`` finds it: its entry in models.toml if it has one, and its file.
 
     The file is known by more than the time of its last change, which copies and archives bring along.
