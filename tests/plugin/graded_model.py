@@ -23,13 +23,6 @@ class GradedModel(HeldModel):
         return super().rate(region) - worse[:, None] * torch.as_tensor(region > 0)[:, None]
 
 
-def thresholds_box(plugin: Any) -> Any:
-    """The sliders, in sight, of a plugin that asks a grid with thresholds between the grades."""
-    plugin.docked.tabs.setCurrentWidget(plugin.docked.results_tab)
-    plugin.choose(pred_iou_thresh=0.75, stability_score_thresh=0.5, point_search="grid")
-    return plugin.docked.thresholds_box
-
-
 def plane(seed: int, shape: tuple[int, int] = (96, 112)) -> np.ndarray:
     """Discs of all sizes, no two of which touch; one lies around others, so that masks overlap."""
     random, image = np.random.default_rng(seed), np.zeros(shape, np.uint8)

@@ -7,54 +7,16 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from napari.layers._layer_actions import _duplicate_layer
-from skimage.measure import regionprops_table
 
 from napari_sam_amg.plugin.reviewing import survey
-from napari_sam_amg.plugin.reviewing.results import is_result
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.reviewing.worked_layers import worked_layer
 from napari_sam_amg.review.remeasure import rows_of_all
 from tests.disc_model import disc_image
 from tests.plugin.meanwhile import HeldEdit, HeldWork
+from tests.plugin.reviewing.agreement import agree, settle, table
 
 CENTRES = [(15, 15), (15, 50), (45, 30)]
-
-
-def settle(plugin: Any) -> None:
-    """Until what was begun is over, however busy the machine is."""
-
-    def is_over() -> bool:
-        worked = [worked_layer(plugin.viewer, layer) for layer in plugin.viewer.layers if is_result(layer)]
-        return not any(one.edits.is_waiting or one.actions.is_busy for one in worked)
-
-    plugin.qtbot.wait(20)
-    plugin.qtbot.waitUntil(is_over, timeout=30_000)
-    plugin.qtbot.wait(20)
-
-
-def table(layer: Labels) -> Any:
-    return reviewed(layer).table.set_index("index")
-
-
-def agree(layer: Labels) -> None:
-    """Every row is what scikit-image measures, every object has a row, and napari finds it at its number."""
-    rows, data = table(layer), layer.data
-    assert sorted(rows.index) == sorted(set(np.unique(data).tolist()) - {0})
-    assert layer.features["index"].tolist() == list(range(len(layer.features)))
-    if not len(rows):
-        return
-    expected = regionprops_table(data, properties=("area", "centroid", "bbox"))
-    linked, stack = "volume" in rows, data.ndim == 3
-    np.testing.assert_array_equal(rows["volume" if linked else "area"], expected["area"])
-    for axis, name in enumerate("zyx" if stack else "yx"):
-        if f"centroid_{name}" in rows:
-            np.testing.assert_allclose(rows[f"centroid_{name}"], expected[f"centroid-{axis}"])
-    for name, place in (("y0", 0), ("x0", 1), ("y1", 2), ("x1", 3)):
-        number = place if not stack else (1, 2, 4, 5)[place]
-        np.testing.assert_array_equal(rows[f"bbox_{name}"], expected[f"bbox-{number}"])
-    if linked:
-        np.testing.assert_array_equal(rows["first_plane"], expected["bbox-0"])
-        np.testing.assert_array_equal(rows["last_plane"], expected["bbox-3"] - 1)
 
 
 @pytest.fixture

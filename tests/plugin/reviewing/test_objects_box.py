@@ -29,7 +29,7 @@ from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.review.measures import shapes
 from tests.disc_model import disc_image
 from tests.plugin.meanwhile import HeldWork
-from tests.plugin.reviewing.test_followed_edits import agree, settle, table
+from tests.plugin.reviewing.agreement import agree, settle, table
 
 CENTRES = [(15, 15), (15, 50), (45, 30), (50, 65)]
 

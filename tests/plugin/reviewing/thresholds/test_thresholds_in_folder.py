@@ -16,19 +16,8 @@ import zarr
 from napari_sam_amg.plugin.files.label_reader import read
 from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from tests.plugin.conftest import TIMEOUT
-from tests.plugin.graded_model import GradedModel, assert_as_fresh, fresh_run, plane, thresholds_box
-from tests.plugin.held_model import HeldModel
-from tests.plugin.reviewing.test_thresholds_box import growing
-
-
-@pytest.fixture
-def model_kind() -> type[HeldModel]:
-    return GradedModel
-
-
-@pytest.fixture
-def box(plugin: Any) -> Any:
-    return thresholds_box(plugin)
+from tests.plugin.graded_model import assert_as_fresh, fresh_run, plane
+from tests.plugin.reviewing.thresholds.moving import growing, settle
 
 
 def prepare(plugin: Any, data: np.ndarray, folder: Path, link: str = "per plane", **layer: Any) -> None:
@@ -57,10 +46,6 @@ def opened(plugin: Any, folder: Path) -> Any:
     (layer,) = plugin.viewer.open(folder / "cells_labels.ome.zarr", plugin="napari-sam-amg")
     plugin.viewer.layers.selection.active = layer
     return layer
-
-
-def settle(plugin: Any, review: Any) -> None:
-    plugin.qtbot.waitUntil(lambda: review.refilter.waiting == 0 and review.refilter.is_idle, timeout=TIMEOUT)
 
 
 def write(plugin: Any, box: Any) -> None:

@@ -11,7 +11,7 @@ from napari_sam_amg.plugin.reviewing.worked_layers import WorkedLayer, worked_la
 from tests.plugin.conftest import TIMEOUT
 from tests.plugin.graded_model import assert_as_fresh, assert_table_agrees, fresh_run, plane
 from tests.plugin.meanwhile import HeldEdit, HeldWork
-from tests.plugin.reviewing.test_thresholds_box import box, model_kind, segment  # noqa: F401
+from tests.plugin.reviewing.thresholds.moving import segment
 
 STRICT, LOOSE = 0.9, 0.6  # predicted IoU
 
@@ -28,7 +28,7 @@ def settle(plugin: Any, review: Any) -> None:
 
 
 @pytest.fixture
-def moved(plugin: Any, box: Any) -> Any:  # noqa: F811
+def moved(plugin: Any, box: Any) -> Any:
     """Results, what belongs to them, and a way to move the first threshold."""
     review = segment(plugin, plane(8))
 
@@ -175,7 +175,7 @@ def test_what_comes_up_beneath_a_drawing_is_measured_as_it_is_seen(plugin: Any, 
 @pytest.mark.parametrize("are_asked", ["before", "meanwhile"])
 def test_planes_come_while_objects_are_deleted(
     plugin: Any,
-    box: Any,  # noqa: F811
+    box: Any,
     moved: Any,
     are_asked: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -228,7 +228,7 @@ def test_a_number_is_drawn_in_the_turn_in_which_its_own_object_comes_back(plugin
 
 def test_a_stroke_while_objects_through_planes_are_about_to_be_shown(
     plugin: Any,
-    box: Any,  # noqa: F811
+    box: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     review = segment(plugin, np.stack([plane(8)] * 3), link="through z")
@@ -261,7 +261,7 @@ def test_a_stroke_while_objects_through_planes_are_about_to_be_shown(
 
 def test_thresholds_move_before_other_data_were_looked_at(
     plugin: Any,
-    box: Any,  # noqa: F811
+    box: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = np.stack([plane(8 + z) for z in range(3)])
@@ -286,7 +286,7 @@ def test_thresholds_move_before_other_data_were_looked_at(
     assert_as_fresh(review, fresh_run(data, replace(review.params)))
 
 
-def test_an_object_in_a_plane_that_nobody_told_of_keeps_its_row(plugin: Any, box: Any) -> None:  # noqa: F811
+def test_an_object_in_a_plane_that_nobody_told_of_keeps_its_row(plugin: Any, box: Any) -> None:
     """When what hands have drawn of it in another plane is taken back."""
     review = segment(plugin, np.stack([plane(8 + z) for z in range(3)]))
     layer, worked = review.layer, worked_layer(plugin.viewer, review.layer)

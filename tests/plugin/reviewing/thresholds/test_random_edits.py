@@ -16,8 +16,8 @@ from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.plugin.reviewing.worked_layers import worked_layer
 from tests.plugin.conftest import TIMEOUT
 from tests.plugin.graded_model import plane
-from tests.plugin.reviewing.test_followed_edits import agree
-from tests.plugin.reviewing.test_thresholds_box import box, model_kind, segment  # noqa: F401
+from tests.plugin.reviewing.agreement import agree
+from tests.plugin.reviewing.thresholds.moving import segment
 
 TIMES = int(os.environ.get("NAPARI_SAM_AMG_STRESS", "0"))
 ACTS = 400 if TIMES else 40
@@ -198,7 +198,7 @@ class Hand:
 
 
 @pytest.mark.parametrize("seed", range(TIMES or 2))
-def test_labels_and_table_agree_whatever_is_done(plugin: Any, box: Any, seed: int) -> None:  # noqa: F811
+def test_labels_and_table_agree_whatever_is_done(plugin: Any, box: Any, seed: int) -> None:
     review = segment(plugin, np.stack([plane(seed + at, SHAPE[1:]) for at in range(SHAPE[0])]))
     assert reviewed(review.layer).refilter is not None
     hand = Hand(plugin, box, seed)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,41 +16,13 @@ from napari_sam_amg.plugin.reviewing.reviewed import reviewed
 from napari_sam_amg.settings import settings_of
 from tests.plugin.conftest import TIMEOUT
 from tests.plugin.graded_model import (
-    GradedModel,
     assert_as_fresh,
     assert_table_agrees,
     fresh_run,
     plane,
-    thresholds_box,
 )
-from tests.plugin.held_model import HeldModel
 from tests.plugin.meanwhile import HeldWork
-
-
-@pytest.fixture
-def model_kind() -> type[HeldModel]:
-    return GradedModel
-
-
-@pytest.fixture
-def box(plugin: Any) -> Any:
-    return thresholds_box(plugin)
-
-
-def segment(plugin: Any, data: np.ndarray, link: str = "per plane", **layer: Any) -> Any:
-    plugin.viewer.add_image(data, **layer)
-    if data.ndim > 2:
-        plugin.widget.image_box.planes.setCurrentText("All planes")
-        plugin.choose(link=link)
-    plugin.run()
-    review = reviewed(plugin.viewer.layers[-1 if link != "through time" else -2])
-    assert review.refilter is not None, plugin.docked.thresholds_box.summary.text()
-    return review
-
-
-def settle(plugin: Any, review: Any) -> None:
-    plugin.qtbot.waitUntil(lambda: review.refilter.waiting == 0 and review.refilter.is_idle, timeout=TIMEOUT)
-
+from tests.plugin.reviewing.thresholds.moving import growing, segment, settle
 
 MOVES: list[Any] = [
     lambda box: box.form.iou.slider.setValue(700),
@@ -214,18 +185,6 @@ def test_planes_of_a_stack_follow_the_one_in_sight_first(plugin: Any, box: Any) 
     assert shown[-1] == list(range(8))
     assert_as_fresh(review, fresh_run(data, review.params))
     assert "planes follow" not in box.summary.text()
-
-
-def growing(planes: int) -> np.ndarray:
-    """Discs through some planes each, thought of differently well in every plane."""
-    stack = []
-    for at in range(planes):
-        image = np.zeros((96, 112), np.uint8)
-        for number, (y, x) in enumerate([(15, 15), (15, 55), (15, 95), (50, 30), (50, 80), (80, 20), (80, 60)]):
-            if number <= at + 3 and at < number + 5:
-                cv2.circle(image, (x + at, y), 7 + number % 3, 200, -1)
-        stack.append(image)
-    return np.stack(stack)
 
 
 @pytest.mark.parametrize(("link", "letter"), [("through z", "z"), ("through time", "t")])
