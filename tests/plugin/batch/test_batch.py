@@ -241,8 +241,8 @@ def test_image_layers_keep_their_scale_units_and_names_of_axes(plugin: Any, tab:
     assert "channel" in status.lower()
     ((labels, attributes, _),) = read_labels(str(tmp_path / "cells_1_2_labels.tif"))
     assert labels.shape == STACK.shape
-    assert np.allclose(attributes["scale"], (2, 0.5, 0.25))
-    assert (attributes["units"], attributes["axis_labels"]) == (("micrometer",) * 3, ("z", "y", "x"))
+    assert np.allclose(attributes["scale"], (2000, 500, 250))
+    assert (attributes["units"], attributes["axis_labels"]) == (("nanometer",) * 3, ("z", "y", "x"))
     record = json.loads((tmp_path / "cells_1_2_run.json").read_text())
     assert (record["input"]["layer"], record["channel"]) == ("cells/1", 1)
     described = json.loads((tmp_path / "cells_1_2_labels.ome.zarr" / "zarr.json").read_text())

@@ -114,7 +114,8 @@ class FollowedEdits(QObject):
     def _where(self, layer: Labels) -> Index | None:
         """Which plane is in sight; None in 3D, and from the side."""
         dims = self.viewer.dims
-        if dims.ndisplay != 2 or set(shown_order(layer, dims)[-2:]) != set(self.review.plane_axes):
+        is_there = layer in self.viewer.layers  # a viewer without it may have fewer axes
+        if not is_there or dims.ndisplay != 2 or set(shown_order(layer, dims)[-2:]) != set(self.review.plane_axes):
             return None
         position = shown_position(layer, dims)
         return tuple(position[axis] for axis in self.review.stack_axes[: self.axes])

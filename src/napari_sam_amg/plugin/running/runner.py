@@ -50,6 +50,7 @@ class Runner(QObject):
         super().__init__()
         self._viewer = viewer
         self._reins = Reins()
+        self._worker: Any = None  # before it begins
         self._prepare(job)
         self._failure = ""
         self._outlined: FieldWork | None = None
@@ -75,10 +76,6 @@ class Runner(QObject):
         self._so_far = self._live.so_far
         self._progress = RunProgress(self._so_far, len(job.landing.done))
         self._planes = len(job.source.stack.indices) + len(job.landing.done)
-        self._worker = create_worker(work, job, self._reins)
-        self._worker.yielded.connect(self._take)
-        # not returned: a worker that was told to quit never emits that
-        self._worker.finished.connect(self._take_end)
 
     def start(self) -> None:
         """Soon: the window shows first that the button was pressed. After the runs that were started before."""
@@ -100,6 +97,10 @@ class Runner(QObject):
             self._prepare(self._job.landing_at(landing_now(self._viewer, self._job)))
             self._live.begin()
             self._progress.open(self._job.source.name)
+            self._worker = create_worker(work, self._job, self._reins)  # napari keeps one for ever that never starts
+            self._worker.yielded.connect(self._take)
+            # not returned: a worker that was told to quit never emits that
+            self._worker.finished.connect(self._take_end)
             self._worker.start()
         except Exception as error:
             self._fail(error)
@@ -110,7 +111,8 @@ class Runner(QObject):
 
         Asked in the worker, and at the end.
         """
-        return bool(self._worker.abort_requested) or not threading.main_thread().is_alive()
+        is_told = self._worker is not None and self._worker.abort_requested
+        return bool(is_told) or not threading.main_thread().is_alive()
 
     @property
     def is_cancelled(self) -> bool:
