@@ -116,6 +116,18 @@ def test_labels_lie_on_their_image(name: str, terminal: Terminal, viewer: Any) -
         assert (layer.units, layer.axis_labels) == (image.units, image.axis_labels)
 
 
+def test_a_record_of_an_earlier_version_tells_micrometres(terminal: Terminal) -> None:
+    terminal.segment(terminal.stack(**SIZES))
+    path = terminal.out / "s_run.json"
+    ((_, before, _),) = read_labels(str(path))
+    record = json.loads(path.read_text())
+    del record["spacings"]
+    path.write_text(json.dumps(record))
+    ((_, attributes, _),) = read_labels(str(path))
+    assert [attributes[name] for name in ("scale", "units")] == [before[name] for name in ("scale", "units")]
+    assert len({*attributes["scale"]}) == 3
+
+
 def test_results_saved_again_are_the_same_again(terminal: Terminal, viewer: Any) -> None:
     terminal.segment(terminal.stack(**SIZES))
     (layer,) = viewer.open(terminal.out / "s_run.json", plugin=None)

@@ -1,6 +1,6 @@
 """Labels that were saved by this plugin or written by its command line, opened again as a layer with all it had."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ def _layer(saved: SavedLabels) -> tuple[Any, dict[str, Any]]:
 def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
     """Labels of the command line: they lie where the image does, as far as its file says that."""
     record, axes = saved.record, saved.axes
-    said = {axis: Spacing(**known) for axis, known in record.get("spacings", {}).items()}
+    spacings = record["spacings"] if "spacings" in record else _spacings_of_before(record)
+    said = {axis: Spacing(**known) for axis, known in spacings.items()}
     known = [said.get(axis, Spacing(1.0, "")) for axis in axes]
     run = {**record["settings"], **{key: value for key, value in record.items() if key != "settings"}}
     run |= {"state": "finished", "started": record.get("finished", "")}
@@ -75,3 +76,10 @@ def _results(saved: SavedLabels, image: Path) -> tuple[Any, dict[str, Any]]:
         "axis_labels": tuple(axis.lower() for axis in axes),
         "metadata": {METADATA_KEY: run},
     }
+
+
+def _spacings_of_before(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of records of earlier versions, which told micrometres alone."""
+    sizes = dict(zip(record.get("plane_axes", "YX"), record.get("pixel_size_um") or (), strict=False))
+    sizes |= {"Z": record.get("z_spacing_um") or sizes.get("Z")}
+    return {axis: {"length": size, "unit": "micrometer"} for axis, size in sizes.items() if size}
