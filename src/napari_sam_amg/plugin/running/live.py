@@ -88,18 +88,12 @@ class LiveLabels:
         return self._landed.note
 
     @property
-    def was_removed(self) -> bool:
-        """Whether the user deleted the layer."""
-        layer = self._shown_layer
-        return layer is not None and layer not in self._viewer.layers
-
-    @property
     def lost(self) -> str:
         """What the user did with the layer, so that no labels can be written to it; empty if they can."""
         layer = self._shown_layer
         if layer is None:
             return ""
-        if self.was_removed:
+        if layer not in self._viewer.layers:
             return "the layer of the results was removed"
         is_ours = self._files is not None or np.shape(layer.data) == self._labels.shape
         return "" if is_ours else "the layer of the results was given data of another size"
